@@ -1,0 +1,36 @@
+"""What the wheel holds: three packages, the licence and the presets; no tests, no experiments, no pictures, no data."""
+
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+PACKAGES = {"ragar_rec", "recsys", "generation"}
+NEEDED = ("ragar_rec/presets/ml-100k.yaml", "ragar_rec/report.html.jinja", "licenses/LICENSE")
+SUFFIXES = {".py", ".yaml", ".jinja", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
+LARGEST = 200_000  # bytes of one file
+
+
+def complaints(wheel: Path) -> list[str]:
+    """Every way in which the wheel is not what it should be, as sentences."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
+    inside = {name: size for name, size in files.items() if not re.match(r"[^/]+\.dist-info/", name)}
+    tops = {name.split("/")[0] for name in inside}
+    found = []
+    if tops != PACKAGES:
+        found.append(f"top level is {sorted(tops)}, expected {sorted(PACKAGES)}")
+    found += [f"{need} is missing" for need in NEEDED if not any(name.endswith(need) for name in files)]
+    found += [f"{name} does not belong in a wheel" for name in inside if Path(name).suffix not in SUFFIXES]
+    found += [f"{name} has {size:,} bytes, more than {LARGEST:,}" for name, size in inside.items() if size > LARGEST]
+    return found
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    problems = complaints(path)
+    for problem in problems:
+        print(f"{path.name}: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    print(f"{path.name}: {', '.join(sorted(PACKAGES))}; {path.stat().st_size / 1024:.0f} KiB")

@@ -1,0 +1,53 @@
+"""The balance calibrator: detailed and global preference into one condition (eq. 9)."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Mode = Literal["residual_concat", "residual", "literal"]
+
+
+class BalanceCalibrator(nn.Module):
+    r"""Cross-attention of ``E_d`` on ``E_g``, a residual, and ``E_g`` behind it along the sequence (eq. 9).
+
+    .. math:: P_{gen} = [E_d + \mathrm{MHA}(\mathrm{LN}(E_d), E_g, E_g);\; E_g]
+
+    As printed, eq. 9 has no parameters (yet "we update the Balance Calibrator") and no residual (yet the text names
+    one), so that ``E_d`` would enter through attention weights only. ``mode`` chooses:
+
+    * ``residual_concat`` (default): the formula above;
+    * ``residual``: without the concatenation;
+    * ``literal``: eq. 9 as printed, without parameters.
+
+    A row of ``E_g`` may carry a weight: the logarithm is added to its attention logits, so that it multiplies the
+    attention. This is how a keyword's retrieval weight enters; weight 0 hides a (padding) row.
+
+    Shapes:
+        ``(batch, m, width)``, ``(batch, n, width)``, ``(batch, n)`` -> ``(batch, m + n, width)``; ``m`` for ``residual``
+    """
+
+    def __init__(self, width: int, *, heads: int = 4, mode: Mode = "residual_concat") -> None:
+        super().__init__()
+        self.mode, self.width = mode, width
+        if mode != "literal":
+            self.norm = nn.LayerNorm(width)
+            self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+            nn.init.zeros_(self.attention.out_proj.weight)  # begins as the identity on E_d
+            nn.init.zeros_(self.attention.out_proj.bias)
+
+    def forward(
+        self,
+        detail: Float[Tensor, "batch m width"],
+        overall: Float[Tensor, "batch n width"],
+        weights: Float[Tensor, "batch n"],
+    ) -> Float[Tensor, "batch rows width"]:
+        bias = weights.clamp_min(1e-9).log()[:, None]  # (B, 1, n)
+        if self.mode == "literal":
+            attention = (detail @ overall.mT / self.width**0.5 + bias).softmax(-1)
+            return torch.cat([attention @ overall, overall], dim=1)
+        mask = bias.expand(-1, detail.shape[1], -1).repeat_interleave(self.attention.num_heads, 0)
+        mixed, _ = self.attention(self.norm(detail), overall, overall, attn_mask=mask, need_weights=False)
+        calibrated = detail + mixed
+        return torch.cat([calibrated, overall], dim=1) if self.mode == "residual_concat" else calibrated

@@ -1,0 +1,220 @@
+"""The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import logging as diffusers_logging
+from jaxtyping import Float
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+diffusers_logging.set_verbosity_error()
+
+
+class LinearCodec(ModelMixin, ConfigMixin):
+    """A linear autoencoder behind diffusers' interface: an area-downsampled base plus principal components of the rest.
+
+    ``patch`` x ``patch`` pixels become 3 base channels (their mean colour) and ``latent_channels - 3`` coefficients of
+    the residual against the bicubically enlarged base. At small budgets it beats a learned codec by several dB.
+    Pictures here are in [-1, 1], as in every diffusers autoencoder.
+    """
+
+    @register_to_config
+    def __init__(
+        self, patch: int = 8, latent_channels: int = 32, scaling_factor: float = 1.0,
+        block_out_channels: tuple[int, ...] = (1, 1, 1, 1), force_upcast: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.register_buffer("basis", torch.zeros(latent_channels - 3, 3 * patch * patch))
+        self.register_buffer("shift", torch.zeros(latent_channels))
+        self.register_buffer("spread", torch.ones(latent_channels))
+
+    def fit(self, images: Float[Tensor, "n 3 height width"]) -> "LinearCodec":
+        """Learn the components and the channels' scales from pictures in [-1, 1] (tens are enough; thousands better)."""
+        base, residual = self._split(images)
+        rows = residual.movedim(1, -1).flatten(0, 2)  # (n h w, 3 p p)
+        _, vectors = torch.linalg.eigh(rows.T @ rows)
+        self.basis.copy_(vectors.flip(1)[:, : len(self.basis)].T)
+        raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
+        self.shift.copy_(raw.mean((0, 2, 3)))
+        std = raw.std((0, 2, 3)).clamp_min(1e-4)
+        # std^0.5 keeps strong channels stronger than weak ones without letting them drown those; then one global std.
+        globally = (((raw - self.shift[:, None, None]) / std.sqrt()[:, None, None]) ** 2).mean().sqrt()
+        self.spread.copy_(std.sqrt() * globally)
+        return self
+
+    def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        base = F.avg_pool2d(images, self.config.patch)
+        return base, F.pixel_unshuffle(images - self._enlarge(base), self.config.patch)
+
+    def _enlarge(self, base: Tensor) -> Tensor:
+        return F.interpolate(base, scale_factor=self.config.patch, mode="bicubic", align_corners=False)
+
+    def encode(self, x: Float[Tensor, "n 3 height width"], return_dict: bool = True) -> Any:
+        """Latents of shape ``(n, latent_channels, height / patch, width / patch)``."""
+        base, residual = self._split(x)
+        raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
+        latents = (raw - self.shift[:, None, None]) / self.spread[:, None, None]
+        return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
+
+    def decode(self, z: Float[Tensor, "n channels h w"], generator: Any = None, return_dict: bool = True) -> Any:
+        """Pictures in [-1, 1] (values slightly outside are left to the caller's clamp)."""
+        raw = z * self.spread[:, None, None] + self.shift[:, None, None]
+        residual = torch.einsum("kc,nkhw->nchw", self.basis, raw[:, 3:])
+        sample = self._enlarge(raw[:, :3]) + F.pixel_shuffle(residual, self.config.patch)
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+
+def small_unet(
+    *, latent_channels: int, latent_size: tuple[int, int], cross_attention_dim: int, widths: Sequence[int],
+    generator: torch.Generator,
+) -> UNet2DConditionModel:  # fmt: skip
+    """SD-1.5's UNet class at a small configuration, with fresh weights.
+
+    ``addition_embed_type="text"`` lets the pooled condition steer every residual block (palette, brightness), which
+    cross-attention alone learns slowly at this size.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        return UNet2DConditionModel(
+            sample_size=max(latent_size), in_channels=latent_channels, out_channels=latent_channels,
+            block_out_channels=tuple(widths), layers_per_block=1, norm_num_groups=16,
+            down_block_types=("DownBlock2D",) * (len(widths) - 1) + ("CrossAttnDownBlock2D",),
+            up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (len(widths) - 1),
+            cross_attention_dim=cross_attention_dim, attention_head_dim=4, resnet_time_scale_shift="scale_shift",
+            addition_embed_type="text", addition_embed_type_num_heads=4,
+        )  # fmt: skip
+
+
+def v_scheduler() -> DDIMScheduler:
+    """Cosine betas, v-prediction, zero terminal SNR, trailing steps (Lin et al. 2024): few steps stay unsaturated."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", rescale_betas_zero_snr=True,
+        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=1,
+    )  # fmt: skip
+
+
+class Backbone:
+    """A Stable Diffusion pipeline and the picture size it works at; the generator conditions it and never changes it.
+
+    Args:
+        pipeline: any SD-1.x image-to-image pipeline.
+        size: (height, width) in pixels.
+    """
+
+    def __init__(self, pipeline: StableDiffusionImg2ImgPipeline, size: tuple[int, int]) -> None:
+        self.pipeline, self.size = pipeline, size
+        self.pipeline.set_progress_bar_config(disable=True)
+        for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+            part.eval().requires_grad_(False)
+        self.text_to_image = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+        self.text_to_image.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def assemble(
+        cls, *, codec: LinearCodec | AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel, scheduler: DDIMScheduler, size: tuple[int, int],
+    ) -> "Backbone":  # fmt: skip
+        """From parts that were just trained."""
+        pipeline = StableDiffusionImg2ImgPipeline(
+            vae=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        )  # fmt: skip
+        return cls(pipeline, size)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, size: tuple[int, int]) -> "Backbone":
+        """From a folder of :meth:`save_pretrained`, or any SD-1.x folder or hub name.
+
+        Raises:
+            FileNotFoundError: a path was given and nothing is there.
+        """
+        folder = Path(source)
+        if not folder.is_dir() and str(source).count("/") != 1:
+            raise FileNotFoundError(f"no Stable Diffusion pipeline at {source}: give its folder, or a hub name org/repo")
+        parts: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+        if (folder / "vae" / "config.json").is_file() and "LinearCodec" in (folder / "vae" / "config.json").read_text():
+            parts["vae"] = LinearCodec.from_pretrained(folder / "vae")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
+            pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(source), **parts)
+        if not (folder / "vae").is_dir():
+            pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        return cls(pipeline, size)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """A diffusers pipeline folder, weights as safetensors."""
+        self.pipeline.save_pretrained(folder, safe_serialization=True)
+
+    @property
+    def width(self) -> int:
+        """Cross-attention width: the last dimension of ``prompt_embeds``."""
+        return int(self.pipeline.unet.config["cross_attention_dim"])
+
+    @property
+    def context(self) -> int:
+        """Rows of an encoded prompt, padding rows included, as the UNet was trained on."""
+        return int(self.pipeline.tokenizer.model_max_length)
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token ids, shape ``(n, context)``; what does not fit is cut off at the end."""
+        return self.pipeline.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=self.context, return_tensors="pt"
+        ).input_ids
+
+    def states(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
+        """The text encoder's last hidden states, exactly what the pipeline makes of ``prompt=``."""
+        with torch.no_grad():
+            return self.pipeline.text_encoder(self.tokens(texts)).last_hidden_state
+
+    def reconstruct(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+        """Through the codec and back: the generator's domain without its taste."""
+        with torch.no_grad():
+            encoded = self.pipeline.vae.encode(images * 2 - 1)
+            latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+            return (self.pipeline.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+
+    def sample(
+        self,
+        prompt_embeds: Float[Tensor, "n rows width"],
+        negative_prompt_embeds: Float[Tensor, "n rows width"],
+        references: Float[Tensor, "n 3 height width"] | None,
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        strength: float,
+        guidance_scale: float,
+    ) -> Float[Tensor, "n 3 height width"]:
+        """Pictures in [0, 1]; each depends on its own seed alone, not on its neighbours in the batch.
+
+        Args:
+            references: image-to-image from these at ``strength``; ``None`` is text-to-image from noise.
+            steps: denoising steps that are really run (diffusers counts the skipped ones too; here they don't count).
+        """
+        common: dict[str, Any] = {
+            "prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds,
+            "guidance_scale": guidance_scale, "output_type": "pt",
+            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+        }  # fmt: skip
+        if references is None:
+            height, width = self.size
+            return self.text_to_image(num_inference_steps=steps, height=height, width=width, **common).images
+        return self.pipeline(
+            image=references, strength=strength, num_inference_steps=max(steps, round(steps / strength)), **common
+        ).images

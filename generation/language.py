@@ -1,0 +1,132 @@
+"""The language side: a causal LM reads the preference prompt and L [IMG] tokens (eq. 7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
+
+from generation.pretrain import Curves, batches, one_cycle
+from generation.tokens import train_bpe
+
+PROMPT = "A person looks for pictures with: {keywords}. Show the following in a way that this person prefers: {caption}."
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """The small causal LM's shape and budget."""
+
+    hidden_size: int = 128
+    """Width."""
+    layers: int = 2
+    """Transformer layers."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is learned from the catalogue."""
+    steps: int = 100
+    """Training steps on the catalogue's text, 32 texts each."""
+    seed: int = 0
+    """Of weights and batches."""
+
+
+class LanguageModel(nn.Module):
+    """A frozen causal LM whose vocabulary is extended by ``image_tokens`` trainable [IMG] tokens.
+
+    The extension is a table of its own, appended to the prompt as input embeddings: the frozen model stays
+    bit-identical, and only these rows are saved with the generator.
+
+    Args:
+        model: any ``transformers`` causal LM.
+        text_rows: how many of the prompt's last states make ``E_txt``. Every state has read all that stands before it,
+            so the last ones know the whole prompt; one length for all requests keeps batches free of padding.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Tokenizer, *, image_tokens: int, text_rows: int,
+        generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer, self.text_rows = tokenizer, text_rows
+        self.width = int(model.config.hidden_size)
+        words = model.get_input_embeddings().weight
+        self.norm = float(words.norm(dim=1).mean())
+        self.image_rows = nn.Parameter(torch.randn(image_tokens, self.width, generator=generator).to(words.dtype))
+        self.renormalise()
+
+    def renormalise(self) -> None:
+        """GILL's rule after each optimiser step: the new rows get the mean norm of the frozen ones."""
+        with torch.no_grad():
+            self.image_rows.mul_(self.norm / self.image_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+    def forward(
+        self, prompts: Sequence[str]
+    ) -> tuple[Float[Tensor, "batch text width"], Float[Tensor, "batch images width"]]:
+        """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
+
+        Raises:
+            ValueError: a prompt has fewer tokens than ``text_rows``.
+        """
+        encoded = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
+        lengths = encoded.attention_mask.sum(1)
+        if int(lengths.min()) < self.text_rows:
+            shortest = int(lengths.argmin())
+            raise ValueError(
+                f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the {self.text_rows} "
+                "text rows that are read: lengthen the prompt's template or lower text_rows"
+            )
+        words = self.model.get_input_embeddings()(encoded.input_ids)
+        images = self.image_rows.expand(len(prompts), -1, -1)
+        inputs = torch.cat([words, images], dim=1)
+        mask = torch.cat([encoded.attention_mask, encoded.attention_mask.new_ones(images.shape[:2])], dim=1)
+        hidden = self.model(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0),
+            output_hidden_states=True, use_cache=False,
+        ).hidden_states[-1]  # fmt: skip
+        split = words.shape[1]
+        return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
+
+
+def train_language_model(
+    texts: Sequence[str], config: LanguageConfig, *, curves: Curves, progress: bool = True
+) -> tuple[Qwen2ForCausalLM, Tokenizer]:
+    """Qwen2's classes at a small size, tokenizer and next-token model learned from ``texts``."""
+    vocab, merges = train_bpe(texts, vocab_size=config.vocab_size, special=["<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(tokenizer), hidden_size=config.hidden_size, intermediate_size=2 * config.hidden_size,
+                num_hidden_layers=config.layers, num_attention_heads=4, num_key_value_heads=2,
+                max_position_embeddings=512, eos_token_id=0, pad_token_id=0, bos_token_id=0,
+            )
+        )  # fmt: skip
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    schedule = one_cycle(optimizer, config.steps)
+    steps = batches(len(texts), 32, config.steps, generator)
+    for step, rows in enumerate(tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)):
+        encoded = tokenizer(
+            [texts[i] for i in rows.tolist()], return_tensors="pt", padding=True, truncation=True, max_length=96
+        )
+        labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
+        loss = model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            curves.add("language model: next-token loss", step, loss.item())
+    return model.eval(), tokenizer
+
+
+def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
+    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``."""
+    return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)

@@ -1,0 +1,56 @@
+"""Pictures as tensors: one convention, RGB float32 NCHW in [0, 1], made and unmade here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+
+def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """One picture at ``size`` = (height, width); transparency is composited on white.
+
+    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions.
+
+    Raises:
+        ValueError: the file does not decode as a picture.
+    """
+    height, width = size
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} does not decode as a picture ({error}): replace the file or leave it out") from error
+    if picture.mode == "RGBA":
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture).convert("RGB")
+    scale = max(width / picture.width, height / picture.height)
+    scaled = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
+    picture = picture.resize(scaled, Image.Resampling.LANCZOS)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return np.asarray(picture.crop((left, top, left + width, top + height)))
+
+
+def load_images(paths: Sequence[Path], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
+    """Pictures at ``size`` = (height, width), as bytes; :func:`to_float` gives the convention's floats."""
+    if not paths:
+        return torch.empty(0, 3, *size, dtype=torch.uint8)
+    return torch.from_numpy(np.stack([load_image(path, size) for path in paths])).permute(0, 3, 1, 2).contiguous()
+
+
+def to_float(images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+    """Bytes to the convention: float32 in [0, 1]."""
+    return images.float() / 255
+
+
+def to_bytes(images: Float[Tensor, "n 3 height width"]) -> UInt8[Tensor, "n 3 height width"]:
+    """The convention to bytes, rounded; values outside [0, 1] are clipped."""
+    return (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def to_pil(image: UInt8[Tensor, "3 height width"]) -> Image.Image:
+    """One picture for a file or a page."""
+    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())

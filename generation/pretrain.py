@@ -1,0 +1,251 @@
+"""The small backbone, learned from a catalogue: dual encoder, codec, conditional UNet and language model.
+
+Budgets are steps, not seconds, so that the result does not depend on the machine's load.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from generation.diffusion import Backbone, DDIMScheduler, LinearCodec, UNet2DConditionModel, small_unet, v_scheduler
+from generation.encoders import OpenClipEncoder, clip_text_model, train_clip_tokenizer
+from generation.pictures import to_float
+
+Curve = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """The small backbone's shape and budget."""
+
+    image_height: int = 96
+    """Pixels, a multiple of 8 and of the codec's patch."""
+    image_width: int = 64
+    """Pixels, a multiple of 8 and of the codec's patch."""
+    latent_channels: int = 32
+    """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
+    unet_widths: tuple[int, ...] = (64, 128)
+    """Channels of each UNet level."""
+    encoder_width: int = 128
+    """Width of both towers of the dual encoder, and of the cross-attention."""
+    encoder_layers: int = 3
+    """Transformer layers of each tower."""
+    embed_dim: int = 64
+    """Width of the joint space of pictures and words."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is learned from the catalogue."""
+    context: int = 32
+    """Tokens of a caption, padding included."""
+    encoder_steps: int = 200
+    """Training steps of the dual encoder."""
+    unet_steps: int = 600
+    """Training steps of the UNet."""
+    batch_size: int = 64
+    """Pictures a step."""
+    learning_rate: float = 1.5e-3
+    """Peak of the schedule, for both."""
+    seed: int = 0
+    """Of weights, batches and noise."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that do not fit together, each as a sentence."""
+        for name in ("image_height", "image_width"):
+            if getattr(self, name) < 8 or getattr(self, name) % 8:
+                yield f"{name} {getattr(self, name)} is no multiple of 8"
+        if not 3 < self.latent_channels <= 195:
+            yield f"latent_channels {self.latent_channels} must lie between 4 and 195: 3 are the base of each 8x8 patch"
+        if self.encoder_width % 32:
+            yield f"encoder_width {self.encoder_width} is no multiple of 32"
+        for name in ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+
+@dataclass
+class Curves:
+    """Loss against step, by what was trained."""
+
+    values: dict[str, Curve] = field(default_factory=dict)
+
+    def add(self, name: str, step: int, value: float) -> None:
+        self.values.setdefault(name, []).append((step, value))
+
+
+def batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Int[Tensor, " batch"]]:
+    """``steps`` batches of at most ``size`` of ``n`` indices, epoch after epoch, each epoch in a new order."""
+    queue = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(queue) < min(size, n):
+            queue = torch.cat([queue, torch.randperm(n, generator=generator)])
+        yield queue[:size]
+        queue = queue[size:]
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up over 5 % of the steps, then linear decay to zero."""
+    warm = max(1, steps // 20)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
+    )
+
+
+def shuffle_words(caption: str, generator: torch.Generator, keep: float = 0.8) -> str:
+    """A paraphrase: the caption's comma-separated parts in another order, each kept with probability ``keep``."""
+    parts = [part.strip() for part in caption.replace(" in ", ", ").split(",") if part.strip()]
+    order = torch.randperm(len(parts), generator=generator).tolist()
+    kept = [parts[i] for i in order if torch.rand((), generator=generator) < keep]
+    return ", ".join(kept or parts[:1])
+
+
+def train_dual_encoder(
+    captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], config: PretrainConfig, *,
+    curves: Curves, progress: bool = True,
+) -> OpenClipEncoder:  # fmt: skip
+    """Pictures and words into one space, by CLIP's symmetric contrastive loss (Radford et al. 2021, fig. 3).
+
+    Captions that say the same within a batch are no negatives of each other: the target is spread over them.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    tokenizer = train_clip_tokenizer(captions, vocab_size=config.vocab_size, max_length=config.context)
+    encoder = OpenClipEncoder.new(
+        tokenizer, size=(config.image_height, config.image_width), embed_dim=config.embed_dim,
+        width=config.encoder_width, layers=config.encoder_layers, patch=16, generator=generator,
+    )  # fmt: skip
+    encoder.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.learning_rate / 2, weight_decay=0.1)
+    schedule = one_cycle(optimizer, config.encoder_steps)
+    steps = batches(len(captions), 2 * config.batch_size, config.encoder_steps, generator)
+    for step, rows in enumerate(
+        tqdm(steps, total=config.encoder_steps, desc="dual encoder", unit="step", disable=not progress)
+    ):
+        texts = [shuffle_words(captions[i], generator) for i in rows.tolist()]
+        pictures = augment(to_float(images[rows]), generator)
+        image_features = encoder.encode_images(pictures)
+        text_features = F.normalize(encoder.model.encode_text(encoder.tokenizer(texts)), dim=-1)
+        logits = encoder.model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T  # (B, B)
+        same = torch.tensor([[a == b for b in texts] for a in texts], dtype=logits.dtype)
+        target = same / same.sum(1, keepdim=True)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            curves.add("dual encoder: contrastive loss", step, loss.item())
+    return encoder.eval().requires_grad_(False)
+
+
+def augment(images: Float[Tensor, "n 3 height width"], generator: torch.Generator) -> Tensor:
+    """Shifts by up to 4 pixels and a little noise: a generated picture is never pixel-exact."""
+    dy, dx = torch.randint(-4, 5, (2,), generator=generator).tolist()
+    noise = 0.03 * torch.rand((), generator=generator) * torch.randn(images.shape, generator=generator)
+    return (torch.roll(images, (dy, dx), dims=(-2, -1)) + noise).clamp(0, 1)
+
+
+def recolour(
+    images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
+) -> Float[Tensor, "n 3 height width"]:
+    """Each picture in (a random share of) another's palette: channels' means and deviations are carried over.
+
+    With probability one half the channels are permuted first. Pictures in [-1, 1].
+    """
+    permuted = torch.stack([image[torch.randperm(3, generator=generator)] for image in images])
+    flip = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    source = torch.where(flip, permuted, images)
+    mean, std = source.mean((2, 3), keepdim=True), source.std((2, 3), keepdim=True) + 1e-3
+    to_mean, to_std = others.mean((2, 3), keepdim=True), others.std((2, 3), keepdim=True)
+    share = torch.rand(len(images), 1, 1, 1, generator=generator)
+    return source.lerp((source - mean) / std * to_std + to_mean, share).clamp(-1, 1)
+
+
+def denoising_loss(
+    unet: UNet2DConditionModel, scheduler: DDIMScheduler, clean: Tensor, wrong: Tensor, states: Tensor,
+    generator: torch.Generator, *, gamma: float = 5.0,
+) -> Tensor:  # fmt: skip
+    """Min-SNR-weighted v-prediction loss (Hang et al. 2023) that also asks for the palette which the words name.
+
+    The noisy input is made from a *recoloured* latent, the target from the true one: image-to-image starts from a
+    reference whose colours are not those that are wanted, so the model must learn to take colour from the condition and
+    shape from the input. A DDIM trajectory shrinks a wrong start by sigma/alpha, so the error is scaled by
+    min(1, sigma/alpha); without the error this is the usual loss.
+    """
+    alpha_bar = scheduler.alphas_cumprod
+    t = torch.randint(0, len(alpha_bar), (len(clean),), generator=generator)
+    alpha, sigma = (value.sqrt()[:, None, None, None] for value in (alpha_bar[t], 1 - alpha_bar[t]))
+    noise = torch.randn(clean.shape, generator=generator)
+    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * (sigma / alpha.clamp_min(1e-4)).clamp(max=1)
+    start = clean + share * (wrong - clean)
+    noisy = alpha * start + sigma * noise
+    predicted = unet(noisy, t, encoder_hidden_states=states).sample
+    target = (alpha * noisy - clean) / sigma.clamp_min(1e-3)
+    snr = (alpha / sigma.clamp_min(1e-3)) ** 2
+    weight = snr.clamp(max=gamma) / (snr + 1)
+    # zero terminal SNR gives weight 0 at the last step, where v is all there is to learn from
+    return (weight.clamp_min(0.05) * (predicted - target) ** 2).mean()
+
+
+def train_unet(
+    captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], encoder: OpenClipEncoder,
+    config: PretrainConfig, *, curves: Curves, progress: bool = True,
+) -> Backbone:  # fmt: skip
+    """Codec by principal components, then the UNet on the frozen text encoder's states, with an EMA of its weights."""
+    generator = torch.Generator().manual_seed(config.seed + 1)
+    codec = LinearCodec(latent_channels=config.latent_channels)
+    codec.fit(to_float(images[torch.randperm(len(images), generator=generator)[:2000]]) * 2 - 1)
+    text_encoder, tokenizer = clip_text_model(encoder), encoder.tokenizer.tokenizer
+    unet = small_unet(
+        latent_channels=config.latent_channels, latent_size=(config.image_height // 8, config.image_width // 8),
+        cross_attention_dim=config.encoder_width, widths=config.unet_widths, generator=generator,
+    )  # fmt: skip
+    average = copy.deepcopy(unet).requires_grad_(False)
+    scheduler = v_scheduler()
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = one_cycle(optimizer, config.unet_steps)
+    steps = batches(len(captions), config.batch_size, config.unet_steps, generator)
+    for step, rows in enumerate(tqdm(steps, total=config.unet_steps, desc="UNet", unit="step", disable=not progress)):
+        clean = to_float(images[rows]) * 2 - 1
+        others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
+        states = condition([captions[i] for i in rows.tolist()], text_encoder, tokenizer, generator)
+        latents, wrong = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
+        loss = denoising_loss(unet, scheduler, latents, wrong, states, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        decay = min(0.9985, (1 + step) / (15 + step))
+        for kept, fresh in zip(average.parameters(), unet.parameters(), strict=True):
+            kept.lerp_(fresh.detach(), 1 - decay)
+        if step % 10 == 0:
+            curves.add("UNet: denoising loss", step, loss.item())
+    return Backbone.assemble(
+        codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=average, scheduler=scheduler,
+        size=(config.image_height, config.image_width),
+    )  # fmt: skip
+
+
+def condition(
+    captions: Sequence[str], text_encoder: nn.Module, tokenizer: Callable, generator: torch.Generator
+) -> Float[Tensor, "n rows width"]:
+    """Text states of paraphrased captions; 10 % are empty (for guidance); half of the batches say it twice,
+    because a personalised preference is longer than a caption."""
+
+    def states() -> Tensor:
+        texts = [
+            "" if drop else shuffle_words(caption, generator)
+            for caption, drop in zip(captions, empty, strict=True)
+        ]
+        ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        with torch.no_grad():
+            return text_encoder(ids).last_hidden_state
+
+    empty = (torch.rand(len(captions), generator=generator) < 0.1).tolist()
+    once = states()
+    return once if torch.rand((), generator=generator) < 0.5 else torch.cat([once, states()], dim=1)

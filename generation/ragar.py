@@ -1,0 +1,298 @@
+"""RAGAR: retrieval, language side, mapper and calibrator joined into a preference, and the pictures made from it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from generation import retrieval
+from generation.calibrator import BalanceCalibrator, Mode
+from generation.diffusion import Backbone
+from generation.gallery import Gallery
+from generation.keywords import frequent
+from generation.language import PROMPT, LanguageModel
+from generation.mapper import ModalMapper
+from generation.pictures import to_float
+from generation.request import Explanation, Request
+
+
+@dataclass(frozen=True)
+class RagarConfig:
+    """RAGAR's own settings; defaults are for the small backbone."""
+
+    k: int = 5
+    """Items that are retrieved from the history (eq. 3)."""
+    history_length: int = 20
+    """Most recent items of a history that retrieval looks at."""
+    history: retrieval.HistoryMode = "top_k"
+    """How the retrieved items are chosen (figure 2)."""
+    temperature: float = 1.0
+    """Of the softmax over normalised similarities (eq. 5)."""
+    normalization: retrieval.Normalization = "zscore"
+    """Of the similarities (s' in eq. 5)."""
+    n_keywords: int = 8
+    """Keywords that are kept over the retrieved items (eq. 6)."""
+    keywords_from: Literal["retrieved", "history"] = "retrieved"
+    """``retrieved`` items, weighted, or the whole ``history``, equally."""
+    image_tokens: int = 8
+    """L, the number of [IMG] tokens (eq. 7)."""
+    text_rows: int = 16
+    """Prompt states that enter the preference (E_txt in eq. 7)."""
+    mapper_width: int = 128
+    """Width of the mapper's transformer (GILL: 512)."""
+    mapper_layers: int = 2
+    """Layers of its encoder and of its decoder (GILL: 4)."""
+    calibrator: Mode = "residual_concat"
+    """Form of eq. 9."""
+    steps: int = 6
+    """Denoising steps that are run."""
+    strength: float = 0.6
+    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
+    guidance_scale: float = 2.0
+    """Classifier-free guidance."""
+    text_to_image: bool = False
+    """Begin from noise instead of the reference's latent."""
+    seed: int = 0
+    """Of fresh weights."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Settings that cannot be run, each as a sentence."""
+        needed = 2 * self.k if self.history == "next_k" else self.k
+        if needed > self.history_length:
+            yield f"k {self.k} with history {self.history} needs {needed} items, but history_length is {self.history_length}"
+        if not 0 < self.strength <= 1:
+            yield f"strength {self.strength} must be above 0 and at most 1"
+        if self.guidance_scale < 1:
+            yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
+        if self.temperature <= 0:
+            yield f"temperature {self.temperature} must be positive"
+        for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """What is known of a batch of requests before the picture: P_gen's parts, P_ret, and where they came from."""
+
+    detail: Float[Tensor, "batch m width"]
+    """The calibrated rows, which carry noise and gradient."""
+    mapped: Float[Tensor, "batch queries width"]
+    """The mapper's rows of E_d, for eq. 14."""
+    text: Float[Tensor, "batch text width"]
+    """The projected prompt rows of E_d, for eq. 14."""
+    overall: Float[Tensor, "batch n width"]
+    """E_g, frozen."""
+    retrieved: Float[Tensor, "batch visual"]
+    """P_ret."""
+    explanations: tuple[Explanation, ...]
+    concatenated: bool = True
+    """Whether E_g stands behind the detail rows (not in the calibrator's mode ``residual``)."""
+
+    def embeds(self, detail: Tensor | None = None) -> Float[Tensor, "batch rows width"]:
+        """P_gen = [calibrated rows; E_g] (eq. 9), optionally with other (noisy) rows in front."""
+        detail = self.detail if detail is None else detail
+        return torch.cat([detail, self.overall], dim=1) if self.concatenated else detail
+
+
+class Ragar(nn.Module):
+    """Personalised pictures of reference items (Ling et al., RAGAR).
+
+    Trainable: the [IMG] rows, the projection of E_txt, the mapper and the calibrator. Frozen and never changed: the
+    language model, the diffusion pipeline, the gallery's features.
+
+    Example:
+        >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
+    """
+
+    def __init__(
+        self, backbone: Backbone, language: LanguageModel, gallery: Gallery, config: RagarConfig, *,
+        text_projection: Float[Tensor, "width dim"],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if gallery.images.shape[-2:] != backbone.size:
+            raise ValueError(
+                f"the gallery's pictures are {tuple(gallery.images.shape[-2:])}, the backbone works at {backbone.size}"
+            )
+        self.backbone, self.gallery, self.config = backbone, gallery, config
+        self.language = language
+        self.text_projection = text_projection
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.project_text = nn.Linear(language.width, backbone.width)
+            self.mapper = ModalMapper(
+                language.width, gallery.visual.shape[1], backbone.width, queries=backbone.context,
+                width=config.mapper_width, layers=config.mapper_layers,
+            )  # fmt: skip
+            self.calibrator = BalanceCalibrator(backbone.width, mode=config.calibrator)
+
+    def retrieve(self, requests: Sequence[Request]) -> tuple[Tensor, Tensor, Tensor]:
+        """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 where nothing is) and P_ret ``(batch, visual)``.
+
+        Raises:
+            ValueError: a request has an empty history.
+        """
+        config, gallery = self.config, self.gallery
+        histories = [request.history[-config.history_length :] for request in requests]
+        if not all(histories):
+            user = next(request.user for request, past in zip(requests, histories, strict=True) if not past)
+            raise ValueError(f"user {user} has an empty history: a preference needs at least one item before the reference")
+        longest = max(map(len, histories))
+        rows = torch.zeros(len(requests), longest, dtype=torch.long)
+        present = torch.zeros(len(requests), longest, dtype=torch.bool)
+        for i, past in enumerate(histories):
+            rows[i, : len(past)] = gallery.rows(past)
+            present[i, : len(past)] = True
+        reference = gallery.semantic[gallery.rows([request.reference for request in requests])]
+        scores = retrieval.similarities(reference, gallery.semantic[rows])
+        ranking = scores
+        if config.history == "random":  # a draw of the request's own, so that its neighbours in the batch don't matter
+            draws = [torch.Generator().manual_seed(request.seed) for request in requests]
+            ranking = torch.stack([torch.rand(longest, generator=draw) for draw in draws])
+        first = config.k if config.history == "next_k" else 0
+        chosen, exists = retrieval.select(ranking, present, config.k, first=first)
+        weights = retrieval.retrieval_weights(
+            scores.gather(1, chosen), exists, temperature=config.temperature, normalization=config.normalization
+        )
+        picked = rows.gather(1, chosen)
+        p_ret = retrieval.aggregate(weights, self.centred(picked), gallery.pictured[picked])
+        return picked, weights, p_ret
+
+    def centred(self, rows: Tensor) -> Tensor:
+        """Visual features without the catalogue's mean."""
+        return self.gallery.visual[rows] - self.gallery.mean_visual
+
+    def encode_preference(
+        self, requests: Sequence[Request], retrieved: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> Preference:
+        """Everything of eq. 2-9. ``retrieved`` may replace what :meth:`retrieve` finds (for ablations and tests)."""
+        rows, weights, p_ret = retrieved or self.retrieve(requests)
+        references = self.gallery.rows([request.reference for request in requests]).tolist()
+        explanations, prompts, global_texts, keyword_weights = [], [], [], []
+        for i, (request, reference) in enumerate(zip(requests, references, strict=True)):
+            found = [(r, w) for r, w in zip(rows[i].tolist(), weights[i].tolist(), strict=True) if w > 0]
+            words, counts = self._keywords(request, found)
+            caption = self.gallery.captions[reference]
+            prompts.append(self.prompt(words, caption))
+            global_texts.append(", ".join((caption, *words)))
+            keyword_weights.append((words, counts))
+            explanations.append(
+                Explanation(tuple(self.gallery.ids[r] for r, _ in found), tuple(w for _, w in found), words)
+            )
+        overall = self.backbone.states(global_texts)
+        row_weights = self._row_weights([self.gallery.captions[r] for r in references], keyword_weights, global_texts)
+        text_states, image_states = self.language(prompts)
+        text = self.project_text(text_states)
+        mapped = self.mapper(image_states, p_ret)
+        calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)
+        detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
+        concatenated = self.calibrator.mode != "residual"
+        return Preference(detail, mapped, text, overall, p_ret, tuple(explanations), concatenated)
+
+    def prompt(self, keywords: Sequence[str], caption: str) -> str:
+        """p_g of eq. 7, without the [IMG] tokens."""
+        return PROMPT.format(keywords=", ".join(keywords), caption=caption)
+
+    def reference_states(self, requests: Sequence[Request]) -> Float[Tensor, "batch context width"]:
+        """The text encoder's states of the references' captions, the target of eq. 14."""
+        rows = self.gallery.rows([request.reference for request in requests]).tolist()
+        return self.backbone.states([self.gallery.captions[row] for row in rows])
+
+    def _keywords(self, request: Request, found: list[tuple[int, float]]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        if self.config.keywords_from == "retrieved":
+            rows, weights = [r for r, _ in found], [w for _, w in found]
+        else:
+            rows = self.gallery.rows(request.history[-self.config.history_length :]).tolist()
+            weights = [1 / len(rows)] * len(rows)
+        return frequent([self.gallery.keywords[r] for r in rows], weights, self.config.n_keywords)
+
+    def _row_weights(
+        self, captions: Sequence[str], keywords: Sequence[tuple[Sequence[str], Sequence[float]]], texts: Sequence[str]
+    ) -> Float[Tensor, "batch n"]:
+        """A weight for each row of E_g: 1 for the reference's caption, its frequency for a keyword, 0 for padding."""
+        tokenizer, context = self.backbone.pipeline.tokenizer, self.backbone.context
+        weights = torch.zeros(len(texts), context)
+        for i, (caption, (words, counts)) in enumerate(zip(captions, keywords, strict=True)):
+            row = [1.0] * (1 + len(tokenizer(caption, add_special_tokens=False).input_ids))
+            for word, count in zip(words, counts, strict=True):
+                row += [count] * len(tokenizer(", " + word, add_special_tokens=False).input_ids)
+            row = [*row, 1.0][:context]
+            weights[i, : len(row)] = torch.tensor(row)
+        return weights
+
+    def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
+        """The empty prompt's states, repeated to the same number of rows (guidance needs equal shapes)."""
+        empty = self.backbone.states([""])
+        times = -(-like.shape[1] // empty.shape[1])
+        return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
+
+    def render(
+        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request]
+    ) -> Float[Tensor, "n 3 height width"]:
+        """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers)."""
+        config = self.config
+        references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
+        return self.backbone.sample(
+            embeds, self.negative(embeds), None if config.text_to_image else references,
+            [request.seed for request in requests], steps=config.steps, strength=config.strength,
+            guidance_scale=config.guidance_scale,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
+        """v_gen, in [0, 1]: one picture a request."""
+        return self.render(self.encode_preference(requests).embeds(), requests)
+
+    @torch.no_grad()
+    def generate_global(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
+        """v_glob: the same reference text and the same initial latent, from E_g alone."""
+        return self.render(self.encode_preference(requests).overall, requests)
+
+    def trained_parts(self) -> dict[str, nn.Parameter]:
+        """The parameters that training may change, by name."""
+        frozen = {id(parameter) for parameter in self.language.model.parameters()}
+        return {name: value for name, value in self.named_parameters() if id(value) not in frozen}
+
+    def save_pretrained(self, folder: Path) -> None:
+        """``config.json`` and ``model.safetensors`` of the trained parts (the frozen ones are saved where they came from)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
+        save_file({k: v.detach().clone() for k, v in self.trained_parts().items()}, folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path, backbone: Backbone, language: LanguageModel, gallery: Gallery, *,
+        text_projection: Float[Tensor, "width dim"],
+    ) -> "Ragar":  # fmt: skip
+        """The trained parts on the frozen ones they were trained with.
+
+        Raises:
+            FileNotFoundError: the folder holds no generator.
+        """
+        for name in ("config.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"no {name} in {folder}: train the generator first")
+        config = RagarConfig(**json.loads((folder / "config.json").read_text()))
+        made = cls(backbone, language, gallery, config, text_projection=text_projection)
+        made.load_trained(load_file(folder / "model.safetensors"))
+        return made
+
+    def load_trained(self, state: dict[str, Tensor]) -> None:
+        """Put trained parts in place.
+
+        Raises:
+            ValueError: names or shapes differ from this generator's.
+        """
+        mine = self.trained_parts()
+        differing = sorted(mine.keys() ^ state.keys()) or [n for n in mine if mine[n].shape != state[n].shape]
+        if differing:
+            raise ValueError(f"the saved generator was made with another configuration: {', '.join(differing[:3])} differ")
+        with torch.no_grad():
+            for name, value in state.items():
+                mine[name].copy_(value)

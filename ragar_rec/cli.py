@@ -1,0 +1,112 @@
+"""The command line: each step of the pipeline as a command, and every exception that a user causes as one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ragar_rec import __version__
+
+STEPS = {
+    "prepare": "raw files -> RecBole's atomic files and a catalogue",
+    "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
+    "train-generator": "the generation backbone, then RAGAR with the ranker as reward",
+    "augment": "a personalised picture for each (user, item) that the protocols ask for",
+    "evaluate": "ranks before and after, per protocol and control: the table and results.json",
+    "report": "one HTML page of everything above",
+    "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
+}
+_KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
+sections catalog, features, backbone, generator and evaluation (--generator.reward_steps=50)."""
+_OF_THE_USER = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
+STOPPED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands; they share their options."""
+    shape = partial(argparse.RawDescriptionHelpFormatter, max_help_position=22, width=110)
+    top = argparse.ArgumentParser(
+        prog="ragar-rec",
+        description="Personalised item pictures by retrieval and reflection, and whether they help a recommender.",
+        epilog="Every command runs what it needs and is not there yet; what is finished is reused.\n\n"
+        "examples:\n"
+        "  ragar-rec demo\n"
+        "  ragar-rec evaluate --config my.yaml --data data/ --output runs/mine --generator.k=3 --epochs=50",
+        formatter_class=shape,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"ragar-rec {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="<command>", required=True, title="commands")
+    for name, help_text in STEPS.items():
+        step = commands.add_parser(
+            name,
+            help=help_text,
+            description=f"{help_text[0].upper()}{help_text[1:]}.",
+            epilog=_KEYS,
+            formatter_class=shape,
+            allow_abbrev=False,
+        )
+        step.add_argument("--config", type=Path, metavar="FILE", help="a RecBole YAML file (default: the embedded one)")
+        step.add_argument("--data", type=Path, metavar="FOLDER", help="the raw data set (default: the embedded one)")
+        step.add_argument(
+            "--weights", type=Path, metavar="FOLDER", help="pretrained weights, where the config asks for any"
+        )
+        step.add_argument(
+            "--output",
+            type=Path,
+            metavar="FOLDER",
+            default=Path("output"),
+            help="results and finished stages (default: output)",
+        )
+        step.add_argument("--debug", action="store_true", help="show where an error came from")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 after an error, 130 after Ctrl-C."""
+    top = parser()
+    options, overrides = top.parse_known_args(arguments)
+    for argument in overrides:
+        if not (argument.startswith("--") and "=" in argument):
+            top.error(f"unrecognised argument {argument!r}; a key of the config is set with --key=value")
+    if not options.debug:  # the libraries' own deprecations: not the user's affair
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    try:
+        _run(options, overrides)
+    except KeyboardInterrupt:
+        kept = f"finished stages are kept in {options.output}, run the same command to continue"
+        print(f"\nragar-rec: stopped; {kept}", file=sys.stderr)
+        return STOPPED
+    except _OF_THE_USER as error:
+        if options.debug:
+            traceback.print_exc()
+        print(f"ragar-rec: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from ragar_rec import pipeline  # torch and the rest: seconds, and only for a command that works
+
+    run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+    getattr(pipeline, options.command.replace("-", "_"))(run)
+
+
+def sentence(error: BaseException) -> str:
+    """An exception as a person reads it; the quotes that KeyError puts around its text are taken off."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return str(error.args[0])
+    return str(error) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

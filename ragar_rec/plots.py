@@ -1,0 +1,84 @@
+"""The door to matplotlib: training curves and interval plots as SVG text that takes its ink from the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK = "#0d1117"  # stands for the page's own ink, whatever that is
+COLOURS = ("#3b6fd4", "#d9822b", "#3f9d6b", "#b5508c", "#7a6fd0", "#6b7280")
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # measured with this one; the page's CSS replaces it
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity over training steps."""
+
+    name: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
+def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step") -> str:
+    """Curves in one set of axes; a noisy one is drawn faintly below its running mean.
+
+    Raises:
+        ValueError: a curve has not as many values as steps.
+    """
+    for curve in curves:
+        if len(curve.steps) != len(curve.values):
+            raise ValueError(f"curve {curve.name!r} has {len(curve.steps)} steps and {len(curve.values)} values")
+    with rc_context(_STYLE | {"svg.hashsalt": repr((label, [curve.name for curve in curves]))}):
+        figure = Figure(figsize=(4.6, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        for index, curve in enumerate(curves):
+            _draw(axes, curve, COLOURS[index % len(COLOURS)])
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(label)
+        axes.grid(axis="y", linewidth=0.4, color=INK, alpha=0.15)
+        if len(curves) > 1:
+            axes.legend(frameon=False, fontsize=8, ncols=2)
+        return _svg(figure)
+
+
+def _draw(axes: Axes, curve: Curve, colour: str) -> None:
+    steps, values = np.asarray(curve.steps, float), np.asarray(curve.values, float)
+    window = len(values) // 15
+    if window < 3:
+        axes.plot(steps, values, color=colour, linewidth=1.6, label=curve.name, marker="o" * (len(values) == 1))
+        return
+    smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
+    axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
+    axes.plot(steps[window - 1 :], smooth, color=colour, linewidth=1.8, label=curve.name)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure without XML preamble, date or background, its ink replaced by the page's."""
+    FigureCanvasSVG(figure)
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    return text.replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui").replace("DejaVu Sans", "system-ui")

@@ -1,0 +1,339 @@
+"""A run: one config, one store, and every stage between raw files and results, each built when first asked for.
+
+Each stage's key holds the part of the config that it reads and the *content* of the stages before it, so that a change
+of one pixel or one key runs exactly what depends on it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from generation.captions import PaletteCaptioner
+from generation.diffusion import Backbone
+from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, encode_in_blocks
+from generation.gallery import Gallery, build_gallery, caption, read_pictures
+from generation.keywords import TfidfKeywords
+from generation.language import LanguageModel, load_language_model, train_language_model
+from generation.pretrain import Curves, train_dual_encoder, train_unet
+from generation.ragar import Ragar
+from generation.reflection import ReflectionLog, reflect, warm_start
+from ragar_rec.config import Config
+from ragar_rec.people import People, divide, training_requests
+from ragar_rec.reward import RankerReward
+from ragar_rec.store import Store, content, hash_files
+from recsys.catalog import Catalog, Item, undecodable
+from recsys.counterfactual import Counterfactual
+from recsys.datasets import ml_100k, ml_latest
+from recsys.features import FeatureTable, text_features
+from recsys.recbole import Dataset
+from recsys.training import TrainedRanker, load_ranker, train_ranker
+
+EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
+
+
+class Run:
+    """Stages by name; ``run.ranker`` trains the ranker unless the store has it.
+
+    Args:
+        config: the whole tree.
+        output: the store stands in ``output/store``, results and report in ``output``.
+        data: the raw data set's folder, where the preparer needs one.
+        weights: pretrained weights, where the config asks for any.
+        progress: show bars with the time left.
+    """
+
+    def __init__(
+        self, config: Config, output: Path, *, data: Path | None = None, weights: Path | None = None,
+        progress: bool = True,
+    ) -> None:  # fmt: skip
+        self.config, self.output, self.data, self.weights, self.progress = config, output, data, weights, progress
+        self.store = Store(output / "store")
+
+    @classmethod
+    def open(
+        cls, config: Path | None, overrides: Sequence[str], data: Path | None, weights: Path | None, output: Path
+    ) -> Run:
+        """From what the command line gave; without a config file, the embedded default."""
+        return cls(Config.read(config or EMBEDDED, overrides), output, data=data, weights=weights)
+
+    def _stage(self, name: str, keys: Sequence[str], before: Mapping[str, str], build: Any, **how: Any) -> Path:
+        return self.store.run(name, {"config": self.config.part(*keys), "before": dict(before)}, build, **how)
+
+    # ---------------------------------------------------------------- data
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """Atomic files, catalogue and, for the embedded default, rendered covers."""
+        preparer = {"ml-100k": ml_100k, "ml-latest": ml_latest}[self.config.catalog.preparer]
+        source = {"source": preparer.fingerprint(self.data)}
+        return self._stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to))
+
+    @cached_property
+    def pictures_folder(self) -> Path:
+        """Every picture decoded at the generator's size; which ones did not decode."""
+        catalog = Catalog.read(self._catalog_file)
+        files = [item.image for item in catalog if item.image is not None]
+        size = (self.config.backbone.image_height, self.config.backbone.image_width)
+
+        def build(to: Path) -> None:
+            broken = undecodable(catalog)
+            whole = catalog.without_images_of(broken)
+            save_file({"images": read_pictures(list(whole), size)}, to / "pictures.safetensors")
+            (to / "undecodable.json").write_text(json.dumps(broken))
+
+        keys = ["backbone.image_height", "backbone.image_width"]
+        return self._stage("pictures", keys, {"catalog": content(self.data_folder), "files": hash_files(files)}, build)
+
+    @property
+    def _catalog_file(self) -> Path:
+        return self.data_folder / str(self.config.recbole["dataset"]) / "catalog.csv"
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalogue; a picture that does not decode is a hole."""
+        broken = json.loads((self.pictures_folder / "undecodable.json").read_text())
+        return Catalog.read(self._catalog_file).without_images_of(broken)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        return list(self.catalog)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """(items, 3, height, width) bytes, zeros for holes."""
+        return load_file(self.pictures_folder / "pictures.safetensors")["images"]
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        return caption(self.items, self.images, PaletteCaptioner())
+
+    @cached_property
+    def pictured(self) -> frozenset[str]:
+        """Items that have a picture."""
+        return frozenset(item.id for item in self.items if item.image is not None)
+
+    # ---------------------------------------------------------------- the small backbone
+
+    @cached_property
+    def encoder_folder(self) -> Path:
+        """The dual encoder of pictures and words."""
+
+        def build(to: Path) -> None:
+            have, curves = self._have, Curves()
+            encoder = train_dual_encoder(
+                [self.captions[row] for row in have], self.images[have], self.config.backbone, curves=curves,
+                progress=self.progress,
+            )  # fmt: skip
+            encoder.save_pretrained(to)
+            write_curves(curves, to)
+
+        return self._stage("encoder", ["backbone"], {"pictures": content(self.pictures_folder), **self._words}, build)
+
+    @property
+    def _have(self) -> list[int]:
+        return [row for row, item in enumerate(self.items) if item.image is not None]
+
+    @property
+    def _words(self) -> dict[str, str]:
+        return {"catalog": content(self.data_folder)}
+
+    @cached_property
+    def encoder(self) -> OpenClipEncoder:
+        return OpenClipEncoder.from_pretrained(self.encoder_folder)
+
+    @cached_property
+    def backbone_folder(self) -> Path:
+        """Codec, text encoder and UNet as a diffusers pipeline."""
+
+        def build(to: Path) -> None:
+            have, curves = self._have, Curves()
+            made = train_unet(
+                [self.captions[row] for row in have], self.images[have], self.encoder, self.config.backbone,
+                curves=curves, progress=self.progress,
+            )  # fmt: skip
+            made.save_pretrained(to)
+            write_curves(curves, to)
+
+        before = {"encoder": content(self.encoder_folder), "pictures": content(self.pictures_folder)}
+        return self._stage("backbone", ["backbone"], before, build)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        size = (self.config.backbone.image_height, self.config.backbone.image_width)
+        return Backbone.from_pretrained(self.backbone_folder, size)
+
+    @cached_property
+    def language_folder(self) -> Path:
+        """The small causal LM."""
+
+        def build(to: Path) -> None:
+            curves = Curves()
+            texts = [f"{item.text} {said}" for item, said in zip(self.items, self.captions, strict=True)]
+            model, tokenizer = train_language_model(texts, self.config.language, curves=curves, progress=self.progress)
+            model.save_pretrained(to)
+            tokenizer.save_pretrained(to)
+            write_curves(curves, to)
+
+        return self._stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._words}, build)
+
+    # ---------------------------------------------------------------- the ranker
+
+    @cached_property
+    def image_encoder(self) -> ImageEncoder:
+        """Whose features the ranker reads."""
+        features = self.config.features
+        if features.image_encoder == "dual":
+            return self.encoder
+        size = (features.image_height, features.image_width)
+        if self.weights is None:
+            raise FileNotFoundError(f"{features.image_encoder} needs pretrained weights: name their folder by --weights")
+        return TimmEncoder.from_pretrained(features.image_encoder, self.weights, size=size)
+
+    @cached_property
+    def features_folder(self) -> Path:
+        """Image features (the catalogue's mean removed) and text features, keyed by item."""
+
+        def build(to: Path) -> None:
+            have = self._have
+            raw = self._encode_catalogue(have)
+            mean = raw.mean(0)
+            save_file({"mean": mean}, to / "mean.safetensors")
+            FeatureTable(tuple(self.items[row].id for row in have), (raw - mean).numpy()).write(to / "image.safetensors")
+            text_features(self.catalog, self.config.features.text_dim, seed=0).write(to / "text.safetensors")
+
+        before = {"pictures": content(self.pictures_folder), **self._words}
+        if self.config.features.image_encoder == "dual":
+            before["encoder"] = content(self.encoder_folder)
+        return self._stage("features", ["features"], before, build)
+
+    def _encode_catalogue(self, have: list[int]) -> Tensor:
+        from tqdm.auto import tqdm
+
+        encoder, size = self.image_encoder, getattr(self.image_encoder, "size", None)
+        parts = []
+        for start in tqdm(range(0, len(have), 64), desc="image features", unit="batch", disable=not self.progress):
+            rows = have[start : start + 64]
+            same = self.config.features.image_encoder == "dual"
+            pictures = self.images[rows] if same else read_pictures([self.items[row] for row in rows], size)
+            parts.append(encode_in_blocks(encoder, pictures))
+        return torch.cat(parts)
+
+    @cached_property
+    def recbole(self) -> dict[str, Any]:
+        """The ranker's RecBole configuration, complete."""
+        features = {name: str(self.features_folder / f"{name}.safetensors") for name in ("image", "text")}
+        return {**self.config.recbole, "data_path": str(self.data_folder), "features": features}
+
+    @cached_property
+    def ranker_folder(self) -> Path:
+        """The trained ranker."""
+        before = {"data": content(self.data_folder), "features": content(self.features_folder)}
+        return self._stage(
+            "ranker", ["recbole"], before, lambda to: train_ranker(self.recbole, to, progress=self.progress) and None,
+            resumable=True,
+        )  # fmt: skip
+
+    @cached_property
+    def ranker(self) -> TrainedRanker:
+        return load_ranker(self.recbole, self.ranker_folder)
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.ranker.dataset
+
+    @cached_property
+    def view(self) -> Counterfactual:
+        return Counterfactual(self.ranker.ranker)
+
+    @cached_property
+    def mean_feature(self) -> Tensor:
+        return load_file(self.features_folder / "mean.safetensors")["mean"]
+
+    @cached_property
+    def reward(self) -> RankerReward:
+        return RankerReward(self.view, self.dataset, self.image_encoder, self.mean_feature)
+
+    # ---------------------------------------------------------------- the generator
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        return build_gallery(self.items, self.images, self.captions, TfidfKeywords(), self.encoder)
+
+    def new_generator(self) -> Ragar:
+        """RAGAR on this run's frozen parts, with fresh weights."""
+        model, tokenizer = load_language_model(self.language_folder)
+        settings = self.config.generator
+        language = LanguageModel(
+            model, tokenizer, image_tokens=settings.image_tokens, text_rows=settings.text_rows,
+            generator=torch.Generator().manual_seed(settings.seed),
+        )  # fmt: skip
+        return Ragar(self.backbone, language, self.gallery, settings, text_projection=self.encoder.text_projection)
+
+    @cached_property
+    def people(self) -> People:
+        """Who trains the generator and who is kept for judging it."""
+        return divide(self.dataset, self.config.reflection.held_out, self.config.reflection.seed)
+
+    @cached_property
+    def warm_folder(self) -> Path:
+        """The generator before any reward."""
+
+        def build(to: Path) -> None:
+            ragar, log = self.new_generator(), ReflectionLog()
+            warm_start(ragar, self.config.reflection, log, progress=self.progress)
+            ragar.save_pretrained(to)
+            write_curves(log.curves, to)
+
+        keys = ["generator", *(f"reflection.{k}" for k in ("warm_start_steps", "warm_start_learning_rate", "seed"))]
+        return self._stage("warm-start", keys, self._frozen, build)
+
+    @property
+    def _frozen(self) -> dict[str, str]:
+        return {"backbone": content(self.backbone_folder), "language": content(self.language_folder)}
+
+    @cached_property
+    def generator_folder(self) -> Path:
+        """The generator after reflection."""
+
+        def build(to: Path) -> None:
+            ragar, log = self.new_generator(), ReflectionLog()
+            ragar.load_trained(load_file(self.warm_folder / "model.safetensors"))
+            requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
+            reflect(ragar, requests, self.reward, self.config.reflection, log, progress=self.progress)
+            ragar.save_pretrained(to)
+            write_curves(log.curves, to)
+            (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
+
+        before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder)}
+        return self._stage("generator", ["generator", "reflection"], before, build)
+
+    def load_generator(self, folder: Path, **changes: Any) -> Ragar:
+        """A saved generator, optionally with other sampling settings."""
+        ragar = self.new_generator()
+        ragar.load_trained(load_file(folder / "model.safetensors"))
+        ragar.config = replace(ragar.config, **changes)
+        return ragar
+
+    @cached_property
+    def generator(self) -> Ragar:
+        return self.load_generator(self.generator_folder)
+
+
+def write_curves(curves: Curves, folder: Path) -> None:
+    """Training curves beside what was trained."""
+    (folder / "curves.json").write_text(json.dumps(curves.values))
+
+
+def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What :func:`write_curves` wrote; nothing where nothing was trained."""
+    file = folder / "curves.json"
+    return json.loads(file.read_text()) if file.is_file() else {}

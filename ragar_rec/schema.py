@@ -1,0 +1,136 @@
+"""A section of the config as a frozen dataclass: its fields' annotations are the schema that plain data is checked by.
+
+A field is one line, ``k: Annotated[int, Range(1)] = 5``, with its docstring below. The type says what is allowed: a
+``Literal`` lists the words, a ``Range`` bounds a number, ``tuple[int, ...]`` takes a YAML list. A section may add
+``conflicts()``, which yields a sentence for each pair of fields that cannot go together.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The closed interval of allowed numbers; ``above`` excludes its lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        return self.low <= number <= self.high and not (self.above and number == self.low)
+
+    def __str__(self) -> str:
+        lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        upper = f"at most {self.high:g}"
+        return " and ".join(
+            [lower] * (self.low > -math.inf) + [upper] * (self.high < math.inf),
+        )
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+
+
+def kinds(section: type) -> dict[str, Any]:
+    """The fields of a section with their annotations, in order."""
+    return get_type_hints(section, include_extras=True)
+
+
+def expectation(kind: Any) -> str:
+    """What a field takes, in words: ``an integer, at least 1``; ``one of minmax, none, zscore``."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return ", ".join([expectation(inner[0]), *(str(bound) for bound in inner[1:])])
+    if origin is Literal:
+        return "one of " + ", ".join(str(word) for word in inner)
+    if origin is tuple:
+        return f"a list, each {expectation(inner[0])}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(expectation(option) for option in inner)
+    return _NAMES[kind]
+
+
+def conform(value: Any, kind: Any) -> Any:
+    """The value as the field stores it (a YAML list becomes a tuple, an integer a float).
+
+    Raises:
+        ValueError: the value is not of that kind.
+    """
+    fits, stored = _stored(value, kind)
+    if not fits:
+        raise ValueError(f"expected {expectation(kind)}, got {value!r}")
+    return stored
+
+
+def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
+    """Whether the value is of that kind, and what it becomes."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        fits, value = _stored(value, inner[0])
+        return fits and all(value in bound for bound in inner[1:]), value
+    if origin is Literal:
+        return any(value == word and type(value) is type(word) for word in inner), value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            return False, value
+        pairs = [_stored(element, inner[0]) for element in cast("list[Any]", value)]
+        return all(fits for fits, _ in pairs), tuple(stored for _, stored in pairs)
+    if origin in (Union, types.UnionType):
+        return next((pair for option in inner if (pair := _stored(value, option))[0]), (False, value))
+    if isinstance(value, bool):
+        return kind is bool, value
+    if kind is float and isinstance(value, (int, float)):
+        return math.isfinite(value), float(value)
+    return isinstance(value, kind), value
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The valid key most like the typed one: by its last half, which may stand in another section, or as a whole."""
+
+    def likeness(key: str) -> tuple[float, float]:
+        whole = SequenceMatcher(None, name, key).ratio()
+        last = SequenceMatcher(None, name.rpartition(".")[2], key.rpartition(".")[2]).ratio()
+        return max(whole, last), whole
+
+    return max(sorted(valid), key=likeness)
+
+
+def fill(
+    section: type[Section], values: Mapping[str, Any], problems: list[str], *, path: str, source: Mapping[str, str]
+) -> Section:
+    """Build a section from plain data; what is wrong is appended to ``problems`` and the default stands in its place.
+
+    Args:
+        section: a frozen dataclass, every field with a default.
+        values: field name -> plain value, as YAML gives it; only names of fields.
+        problems: receives one sentence per problem.
+        path: the section's name, the first half of each key in a sentence.
+        source: field name -> where its value was typed (``in <file>``, ``on the command line``).
+    """
+    fields = kinds(section)
+    good: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            good[name] = conform(value, fields[name])
+        except ValueError as error:
+            problems.append(f"`{path}.{name}` {source[name]}: {error}")
+    built = section(**good)
+    conflicts = getattr(built, "conflicts", None)
+    if conflicts is not None:
+        places = " and ".join(sorted(set(source.values()))) or "by default"
+        problems.extend(f"`{path}` {places}: {sentence}" for sentence in conflicts())
+    return built

@@ -1,0 +1,100 @@
+"""The counterfactual score: what a user would think of an item if its image were another."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class FrozenRanker(Protocol):
+    """What a ranker gives of itself: `ranker.frozen(modality)`."""
+
+    @property
+    def users(self) -> Tensor:
+        """Final embeddings of users."""
+        ...
+
+    @property
+    def items(self) -> Tensor:
+        """Final embeddings of items under their own features."""
+        ...
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the features that can be substituted."""
+        ...
+
+    def item_embeddings(
+        self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Final embeddings of the items if their features were these."""
+        ...
+
+
+class Counterfactual:
+    """Scores of (user, item) pairs under substituted features, `inductive`: nothing else in the graphs changes.
+
+    A frozen view, taken once: the ranker is not touched, and training it further does not change the view. The item's
+    rows of the raw and of the learned neighbour graph are recomputed, the new features being the item's own column;
+    the other items' rows and degrees stay as they are, and an item that had no image gets one. The users' embeddings
+    stay as they are as well. One matrix product of batch x items per graph.
+
+    Args:
+        ranker: a trained ranker with a method `frozen(modality)`.
+        modality: whose features are substituted.
+    """
+
+    def __init__(self, ranker: Any, modality: str = "image") -> None:
+        self._frozen: FrozenRanker = ranker.frozen(modality)
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the features that `substitute` takes."""
+        return self._frozen.feature_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where users, items and features must lie."""
+        return self._frozen.users.device
+
+    def scores(self, users: Int[Tensor, " batch"]) -> Float[Tensor, "batch items"]:
+        """Original scores of all items; the padding column 0 is -inf."""
+        scores = self._frozen.users[users] @ self._frozen.items.T
+        scores[:, 0] = -torch.inf
+        return scores
+
+    def spread(self, users: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Standard deviation (over the population) of each user's original scores of the real items."""
+        return self.scores(users)[:, 1:].std(dim=1, correction=0)
+
+    def substitute(
+        self, users: Int[Tensor, " batch"], items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, " batch"]:
+        """Scores of the pairs if each item's features were these; differentiable in `features`.
+
+        Raises:
+            ValueError: the features have another width than the ranker's, or a row that is zero or not finite.
+        """
+        self._check(items, features)
+        return (self._frozen.users[users] * self._frozen.item_embeddings(items, features)).sum(-1)
+
+    def substitute_lists(
+        self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch c"], features: Float[Tensor, "batch c width"]
+    ) -> Float[Tensor, "batch c"]:
+        """As `substitute`, for a list of items per user; each item is substituted on its own."""
+        flat = self.substitute(
+            users.repeat_interleave(items.shape[1]), items.flatten(), features.reshape(-1, features.shape[-1])
+        )
+        return flat.view(items.shape)
+
+    def _check(self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]) -> None:
+        if features.shape[1] != self.feature_dim:
+            raise ValueError(f"the features are {features.shape[1]} wide, the ranker was trained on {self.feature_dim}")
+        size = features.detach().square().sum(dim=1)
+        wrong = ~(torch.isfinite(size) & (size > 0))
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(f"features of item {int(items[row])} (row {row} of {len(items)}) are zero or not finite")

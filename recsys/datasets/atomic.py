@@ -1,0 +1,99 @@
+"""Atomic files: what RecBole reads, written whole, beside the catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recsys.catalog import Catalog
+
+LEAST = 3
+"""Fewer interactions than this cannot be split into training, validation and test."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What preparing a data set found and did."""
+
+    users: int
+    items: int
+    interactions: int
+    duplicates_dropped: int
+    users_dropped: int
+    items_without_image: int
+    items_without_text: int
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a CSV file, as text.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column is missing, or the file cannot be read; the sentence names what was found.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}; the folder must hold the raw data set")
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
+    return frame[list(columns)]
+
+
+def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, name: str, *, seed: int = 0) -> Summary:
+    """``<folder>/<name>/<name>.inter``, ``.item``, ``catalog.csv`` and ``summary.json``.
+
+    Of several interactions of one person with one item the latest stays. People with fewer than three are left out.
+    A person's equal timestamps are put in a seeded random order, which the column ``position`` (0 is her first) holds:
+    it is the time field for a split in time.
+
+    Args:
+        interactions: columns user_id, item_id, rating, timestamp.
+
+    Raises:
+        ValueError: an interaction names an item that the catalogue has not, a number is none, or nobody is left.
+    """
+    frame = interactions.copy()
+    for column in ("rating", "timestamp"):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if numbers.isna().any():
+            at = int(numbers.isna().to_numpy().argmax())
+            raise ValueError(f"interaction {at + 1} has {column} {frame[column].iloc[at]!r}, which is no number")
+        frame[column] = numbers.astype(float)
+    unknown = [item for item in frame["item_id"].unique() if item not in catalog]
+    if unknown:
+        raise ValueError(f"{len(unknown)} items have interactions but are not in the catalogue, {unknown[0]!r} among them")
+    frame["draw"] = np.random.default_rng(seed).permutation(len(frame))
+    frame = frame.sort_values(["user_id", "timestamp", "draw"], kind="stable")
+    before = len(frame)
+    frame = frame.drop_duplicates(["user_id", "item_id"], keep="last")
+    duplicates = before - len(frame)
+    counts = frame.groupby("user_id")["item_id"].transform("size")
+    dropped = int(frame.loc[counts < LEAST, "user_id"].nunique())
+    frame = frame[counts >= LEAST]
+    if frame.empty:
+        raise ValueError(f"nobody is left: all {dropped} people have fewer than {LEAST} interactions")
+    frame["position"] = frame.groupby("user_id").cumcount().astype(float)
+    target = folder / name
+    target.mkdir(parents=True, exist_ok=True)
+    fields = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float", "position": "float"}
+    frame[list(fields)].rename(columns={key: f"{key}:{kind}" for key, kind in fields.items()}).to_csv(
+        target / f"{name}.inter", sep="\t", index=False
+    )
+    pd.DataFrame({"item_id:token": catalog.ids}).to_csv(target / f"{name}.item", sep="\t", index=False)
+    catalog.write(target / "catalog.csv")
+    summary = Summary(
+        users=int(frame["user_id"].nunique()), items=len(catalog), interactions=len(frame),
+        duplicates_dropped=duplicates, users_dropped=dropped, items_without_image=len(catalog.without_image),
+        items_without_text=len(catalog.without_text),
+    )  # fmt: skip
+    (target / "summary.json").write_text(json.dumps(asdict(summary), indent=1))
+    return summary

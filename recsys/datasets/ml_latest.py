@@ -1,0 +1,57 @@
+"""MovieLens latest(-small) with posters: ``ratings.csv``, ``movies.csv``, optional ``overviews.csv``, ``posters/<id>.jpg``."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from recsys.catalog import Catalog, Item
+from recsys.datasets.atomic import Summary, read_csv, write_dataset
+
+NAME = "ml-latest"
+
+
+def fingerprint(data: Path | None) -> str:
+    """Hash of the tables and of which posters there are (their pixels are hashed by whoever reads them).
+
+    Raises:
+        FileNotFoundError: no folder was given, or it lacks a table.
+    """
+    folder = _folder(data)
+    digest = sha256(str(folder.absolute()).encode())
+    for name in ("ratings.csv", "movies.csv", "overviews.csv"):
+        file = folder / name
+        if not file.is_file() and name != "overviews.csv":
+            raise FileNotFoundError(f"no {name} in {folder}; the folder must hold MovieLens' ratings.csv and movies.csv")
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    for poster in sorted(path.name for path in (folder / "posters").glob("*.jpg")):
+        digest.update(poster.encode())
+    return digest.hexdigest()
+
+
+def prepare(data: Path | None, folder: Path) -> Summary:
+    """Write atomic files and catalogue to ``<folder>/ml-latest``; posters stay where they are. Every rating counts."""
+    raw = _folder(data)
+    ratings = read_csv(raw / "ratings.csv", ["userId", "movieId", "rating", "timestamp"])
+    movies = read_csv(raw / "movies.csv", ["movieId", "title", "genres"])
+    plots: dict[str, str] = {}
+    if (raw / "overviews.csv").is_file():
+        table = read_csv(raw / "overviews.csv", ["movieId", "overview"])
+        plots = dict(zip(table["movieId"], table["overview"], strict=True))
+    items = []
+    for movie, title, genres in movies.itertuples(index=False):
+        poster = raw / "posters" / f"{movie}.jpg"
+        tags = tuple(tag for tag in genres.split("|") if tag and not tag.startswith("("))
+        items.append(Item(movie, title, tags, plots.get(movie, ""), poster if poster.is_file() else None))
+    interactions = ratings.rename(columns={"userId": "user_id", "movieId": "item_id"})
+    return write_dataset(interactions, Catalog(items), folder, NAME)
+
+
+def _folder(data: Path | None) -> Path:
+    if data is None:
+        raise FileNotFoundError("this data set is not embedded: name the folder with ratings.csv and movies.csv by --data")
+    if not data.is_dir():
+        raise FileNotFoundError(f"no data folder at {data}; name the folder with ratings.csv and movies.csv by --data")
+    if not any(data.iterdir()):
+        raise FileNotFoundError(f"the data folder {data} is empty; it must hold ratings.csv and movies.csv")
+    return data

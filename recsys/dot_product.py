@@ -1,0 +1,66 @@
+"""Rankers whose score is the inner product of a user's and an item's final embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from recsys.recbole import GeneralRecommender, InputType
+
+
+def bpr_loss(positive: Float[Tensor, " batch"], negative: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Bayesian personalised ranking: mean -log sigmoid(positive - negative) (Rendle et al. 2009)."""
+    return functional.softplus(negative - positive).mean()
+
+
+def half_squared_norm(*embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
+    """Half the squared norm of the batch's embeddings, over the size of the batch."""
+    return torch.stack([e.square().sum() for e in embeddings]).sum() / (2 * len(embeddings[0]))
+
+
+class DotProductRanker(GeneralRecommender):
+    """What RecBole asks of such a ranker; a subclass gives `forward() -> (users, items)` and `calculate_loss`.
+
+    In evaluation mode the embeddings are computed once and kept until `train()`, `eval()` or new weights.
+    """
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.n_users: int
+        self.n_items: int
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+
+    def forget(self) -> None:
+        """Drop what was computed from the weights."""
+        self._kept = None
+
+    def train(self, mode: bool = True) -> DotProductRanker:
+        """As torch's, after `forget`; RecBole calls it at the start of every epoch and of every evaluation."""
+        self.forget()
+        return super().train(mode)
+
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Final embeddings of all users and items, padding rows included."""
+        if self.training:
+            return self.forward()
+        kept = self._kept or self.forward()
+        self._kept = kept
+        return kept
+
+    def predict(self, interaction: Any) -> Float[Tensor, " batch"]:
+        """Scores of user-item pairs."""
+        users, items = self.embeddings()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction: Any) -> Float[Tensor, " flat"]:
+        """Scores of all items for each user, one row after the other."""
+        users, items = self.embeddings()
+        return (users[interaction[self.USER_ID]] @ items.T).flatten()

@@ -1,0 +1,301 @@
+"""MICRO: the multimodal ranker in which content reaches the score through item graphs alone."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys.contrastive import contrastive_loss, draw_anchors
+from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
+from recsys.features import FeatureTable
+from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, item_graph
+from recsys.propagation import Propagation, layer_mean, propagate_edges
+
+CollaborativeModel = Literal["lightgcn", "mf"]
+Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
+
+
+class Fusion(nn.Module):
+    """Attention over modalities per item: a_m = q . tanh(W h_m + b), softmax over m, h = sum_m a_m h_m."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.hidden, self.query = nn.Linear(dim, dim), nn.Linear(dim, 1, bias=False)
+
+    def forward(
+        self, hidden: Float[Tensor, "modalities items dim"], present: Bool[Tensor, "modalities items"]
+    ) -> Float[Tensor, "items dim"]:
+        """Fused rows; an absent modality gets no attention, an item without any a row of zeros."""
+        logits = self.query(torch.tanh(self.hidden(hidden))).squeeze(-1)
+        weights = logits.masked_fill(~present, torch.finfo(logits.dtype).min).softmax(dim=0) * present
+        return (weights[..., None] * hidden).sum(dim=0)
+
+
+class MICRO(DotProductRanker):
+    """MICRO (Zhang et al., TKDE 2023) as its reference code computes it, for any number of modalities.
+
+    Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
+    learned features T_m X_m and in the raw X_m; h_m = A_m^L E_item; attention fuses them into h. With LightGCN's
+    embeddings u, i of the user-item graph, score = u . (i + h / |h|). The learned graph is rebuilt on the first batch
+    of each epoch, there with gradient, and at every evaluation.
+
+    An item without features in a modality has no edges in that graph: its h_m is 0, gets no attention, and is
+    neither anchor nor negative in that modality's contrastive loss. An item without any modality scores u . i.
+
+    Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
+    drawn per batch for the contrastive loss, or "all".
+    """
+
+    LOSSES = ("bpr", "reg", "contrastive")
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "lambda_coeff": 0.9,
+        "reg_weight": 1e-5,
+        "cl_weight": 0.03,
+        "temperature": 0.5,
+        "cf_model": "lightgcn",
+        "adjacency": "reference",
+        "anchors": 256,
+        "learning_rate": 5e-4,
+        "lr_decay": 0.96,
+        "lr_decay_epochs": 50,
+        "train_batch_size": 1024,
+        "epochs": 1000,
+        "eval_step": 5,
+        "stopping_step": 10,
+    }
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        _check(config)
+        self.settings = {key: config[key] for key in self.DEFAULTS}
+        self.modalities = tuple(config["features"])
+        self.generator = torch.Generator().manual_seed(config["seed"])
+        dim = config["embedding_size"]
+        self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
+        nn.init.xavier_uniform_(self.user_embedding.weight)
+        nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.fusion = Fusion(dim)
+
+        users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
+        sizes = {"n_users": self.n_users, "n_items": self.n_items}
+        adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
+        self.interactions = Propagation(adjacency.to(self.device))
+        self._load_features(config["features"], dataset.field2id_token[self.ITEM_ID])
+        self._graphs: dict[str, Propagation] | None = None
+
+    def _load_features(self, paths: Mapping[str, Any], tokens: Any) -> None:
+        self.projections, present = nn.ModuleDict(), []
+        self.raw_graphs: dict[str, ItemGraph] = {}
+        for modality, path in paths.items():
+            values, has = FeatureTable.read(path).align([str(token) for token in tokens])
+            if not has.any():
+                raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
+            features, has = torch.from_numpy(values).to(self.device), torch.from_numpy(has).to(self.device)
+            self.register_buffer(f"features_{modality}", features, persistent=False)
+            self.projections[modality] = nn.Linear(features.shape[1], self.settings["embedding_size"])
+            self.raw_graphs[modality] = item_graph(features, has, self.settings["knn_k"])
+            present.append(has)
+        self.register_buffer("present", torch.stack(present), persistent=False)
+        self.present: Tensor
+
+    def features(self, modality: str) -> Float[Tensor, "items dim"]:
+        """Raw features, zeros where absent; the padding row is one of these."""
+        return self.get_buffer(f"features_{modality}")
+
+    def learned_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the projected features under the present weights."""
+        present = self.present[self.modalities.index(modality)]
+        return item_graph(self._projection(modality)(self.features(modality)), present, self.settings["knn_k"])
+
+    def _projection(self, modality: str) -> nn.Linear:
+        projection = self.projections[modality]
+        assert isinstance(projection, nn.Linear)
+        return projection
+
+    def forget(self) -> None:
+        """Also drop the learned graphs: the next forward pass builds them anew."""
+        super().forget()
+        self._graphs = None
+
+    def _edges(self, modality: str, learned: ItemGraph) -> Edges:
+        """A_m = (1 - lambda) A_learned + lambda A_raw; a pair in both graphs is listed twice."""
+        share = self.settings["lambda_coeff"]
+        parts = [(share, self.raw_graphs[modality]), (1 - share, learned)]
+        edges = [(weight, graph.edges()) for weight, graph in parts if weight]
+        row, column = (torch.cat([edge[side] for _, edge in edges]) for side in (0, 1))
+        return row, column, torch.cat([weight * edge[2] for weight, edge in edges])
+
+    def _graph(self, edges: Edges) -> Propagation:
+        row, column, value = edges
+        return Propagation(csr(row, column, value.detach(), self.n_items))
+
+    def _layers(self, step: Callable[[Tensor], Tensor]) -> list[Float[Tensor, "items dim"]]:
+        """E_item, A_m E_item, ... A_m^L E_item."""
+        layers = [self.item_embedding.weight]
+        for _ in range(self.settings["n_layers"]):
+            layers.append(step(layers[-1]))
+        return layers
+
+    def hidden(self) -> Float[Tensor, "modalities items dim"]:
+        """h_m = A_m^L E_item of every modality. On the first batch of an epoch A_learned carries gradient."""
+        if self._graphs is not None:
+            return torch.stack([self._layers(self._graphs[m])[-1] for m in self.modalities])
+        edges = {m: self._edges(m, self.learned_graph(m)) for m in self.modalities}
+        self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
+        if not torch.is_grad_enabled():
+            return self.hidden()
+        steps = [functools.partial(_along, edges[m]) for m in self.modalities]
+        return torch.stack([self._layers(step)[-1] for step in steps])
+
+    def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Embeddings from interactions alone: of LightGCN, or the plain ones of matrix factorisation."""
+        users, items = self.user_embedding.weight, self.item_embedding.weight
+        if self.settings["cf_model"] == "mf":
+            return users, items
+        final = layer_mean(self.interactions, torch.cat([users, items]), self.settings["n_ui_layers"])
+        return final[: self.n_users], final[self.n_users :]
+
+    def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        hidden = self.hidden()
+        fused = self.fusion(hidden, self.present)
+        users, items = self.collaborative()
+        return users, items + functional.normalize(fused, dim=-1), hidden, fused
+
+    def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Final embeddings of all users and items."""
+        return self._all()[:2]
+
+    def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
+        """BPR; `reg_weight` times the norm of the *propagated* batch; `cl_weight` times the sum of CL(h_m, h)."""
+        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, hidden, fused = self._all()
+        # embedding() has a faster gradient than indexing.
+        batch = [functional.embedding(*pair) for pair in ((user, users), (item, items), (other, items))]
+        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
+        regularisation = self.settings["reg_weight"] * half_squared_norm(*batch)
+        return loss, regularisation, self.settings["cl_weight"] * self._contrastive(hidden, fused)
+
+    def _contrastive(
+        self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"]
+    ) -> Float[Tensor, ""]:
+        settings, draw = self.settings, functools.partial(draw_anchors, generator=self.generator)
+        losses = [
+            contrastive_loss(view[rows], fused[rows], draw(len(rows), settings["anchors"]), settings["temperature"])
+            for view, rows in ((view, has.nonzero().flatten()) for view, has in zip(hidden, self.present, strict=True))
+        ]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def frozen(self, modality: str) -> FrozenMICRO:
+        """Everything that a substituted item needs, copied; the ranker stays as it is, in its mode.
+
+        Raises:
+            ValueError: the ranker has no such modality.
+        """
+        if modality not in self.modalities:
+            raise ValueError(f"the ranker has no modality {modality!r}, only {', '.join(self.modalities)}")
+        learned = {m: self.learned_graph(m) for m in self.modalities}
+        layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
+        hidden = torch.stack([layers[m][-1] for m in self.modalities])
+        users, items = self.collaborative()
+        fusion = copy.deepcopy(self.fusion).requires_grad_(False)
+        fusion.zero_grad()
+        projection = self._projection(modality)
+        return FrozenMICRO(
+            users=users.clone(),
+            items=items + functional.normalize(self.fusion(hidden, self.present), dim=-1),
+            collaborative=items.clone(),
+            hidden=hidden,
+            present=self.present.clone(),
+            before=layers[modality][-2].clone(),
+            position=self.modalities.index(modality),
+            graphs=(self.raw_graphs[modality], learned[modality].detached()),
+            shares=(self.settings["lambda_coeff"], 1 - self.settings["lambda_coeff"]),
+            projection=(projection.weight.detach().clone(), projection.bias.detach().clone()),
+            fusion=fusion,
+        )
+
+
+def _along(edges: Edges, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
+    return propagate_edges(x, *edges)
+
+
+@dataclass(frozen=True)
+class FrozenMICRO:
+    """A trained MICRO at rest, with one modality open to substitution.
+
+    Attributes:
+        users: final embeddings.
+        items: final embeddings, before any substitution.
+        collaborative: the part of them that comes from interactions.
+        hidden: h_m of every modality.
+        present: which items have which modality.
+        before: A_m^(L-1) E_item of the open modality: what its last propagation reads.
+        position: the open modality's place among all.
+        graphs: its raw and its learned graph.
+        shares: lambda and 1 - lambda, their weights.
+        projection: weight and bias of T_m.
+        fusion: the attention.
+    """
+
+    users: Float[Tensor, "users dim"]
+    items: Float[Tensor, "items dim"]
+    collaborative: Float[Tensor, "items dim"]
+    hidden: Float[Tensor, "modalities items dim"]
+    present: Bool[Tensor, "modalities items"]
+    before: Float[Tensor, "items dim"]
+    position: int
+    graphs: tuple[ItemGraph, ItemGraph]
+    shares: tuple[float, float]
+    projection: tuple[Tensor, Tensor]
+    fusion: Fusion
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the open modality's features."""
+        return self.graphs[0].unit.shape[1]
+
+    def item_embeddings(
+        self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Final embedding of each item if its features were these; differentiable in them.
+
+        Rows i of the raw and of the learned graph are recomputed with the other items' rows and degrees as they
+        are. With more than one item layer only the last propagation of row i is recomputed.
+        """
+        row = torch.zeros_like(self.before[items])
+        vectors = (features, functional.linear(features, *self.projection))
+        for share, graph, vector in zip(self.shares, self.graphs, vectors, strict=True):
+            if share:
+                columns, weights = graph.substituted_rows(items, vector)
+                row = row + share * torch.einsum("bk,bkd->bd", weights, self.before[columns])
+        here = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
+        hidden = torch.where(here[..., None], row, self.hidden[:, items])
+        fused = self.fusion(hidden, self.present[:, items] | here)
+        return self.collaborative[items] + functional.normalize(fused, dim=-1)
+
+
+def _check(config: Any) -> None:
+    if not config["features"]:
+        raise ValueError("MICRO needs at least one modality: features: {image: <path of a feature table>}")
+    for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
+        if config[key] not in get_args(allowed):
+            raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")
+    if config["n_layers"] < 1:
+        raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
+    if not 0 <= config["lambda_coeff"] <= 1:
+        raise ValueError(f"lambda_coeff is {config['lambda_coeff']}, but must lie in [0, 1]")
+    if config["anchors"] != "all" and not (isinstance(config["anchors"], int) and config["anchors"] > 0):
+        raise ValueError(f"anchors is {config['anchors']!r}, but must be a positive number or 'all'")

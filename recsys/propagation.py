@@ -1,0 +1,62 @@
+"""One step of message passing over a fixed graph, forwards and backwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recsys.isolation import quiet
+
+with quiet():
+    from torch_geometric.nn import LGConv
+
+_CONVOLUTION = LGConv(normalize=False)  # Without parameters: the graph is normalised beforehand.
+
+
+class Propagation:
+    """x -> A x by torch-geometric's LGConv over a torch CSR matrix.
+
+    The transpose is kept beside the matrix: torch's own gradient of a CSR product transposes it at every step, which
+    costs 15 times the product itself.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        with quiet():
+            self.matrix = matrix
+            self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
+
+    def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
+        """One step; differentiable in x, not in A."""
+        return _Step.apply(x, self)
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Propagation) -> Tensor:
+        ctx.graph = graph
+        return _CONVOLUTION(x, graph.matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _CONVOLUTION(gradients[0].contiguous(), ctx.graph.transposed), None
+
+
+def propagate_edges(
+    x: Float[Tensor, "nodes dim"],
+    row: Int[Tensor, " edges"],
+    column: Int[Tensor, " edges"],
+    value: Float[Tensor, " edges"],
+) -> Float[Tensor, "nodes dim"]:
+    """A x for A[row, column] = value, repeated positions added up; differentiable in x and in the values."""
+    return _CONVOLUTION(x, torch.stack([column, row]), value)
+
+
+def layer_mean(graph: Propagation, x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
+    """Mean of x and of its 1 to `n_layers` propagations (He et al. 2020, LightGCN, eq. 3-4 with equal weights)."""
+    layers = [x]
+    for _ in range(n_layers):
+        layers.append(graph(layers[-1]))
+    return torch.stack(layers).mean(dim=0)

@@ -1,0 +1,106 @@
+"""RecBole's trainer, one epoch at a time, working with torch >= 2.6."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from recsys.isolation import isolated, seed_everything
+from recsys.recbole import BaseTrainer, Dataset, is_counting, without_folders
+
+
+class Trainer(BaseTrainer):
+    """Trains and validates; writes no file and leaves no seed behind.
+
+    Gradients are zeroed, not set to None: a parameter that is used once an epoch (MICRO's feature projections) keeps
+    moving by Adam's momentum in between, as in the reference code. Random numbers depend on the key `seed` and the
+    number of the epoch only, so that a continued training ends as an uninterrupted one.
+    """
+
+    def __init__(self, dataset: Dataset, ranker: Any) -> None:
+        with isolated(), without_folders():
+            super().__init__(dataset.config, ranker)
+            self.model: Any = ranker
+            self._loaders = {"train": dataset.loader("train"), "valid": dataset.loader("valid")}
+            self._loaders["test"] = dataset.loader("test")
+            self.eval_collector.data_collect(self._loaders["train"])
+        self.tensorboard = None
+        if is_counting(ranker):
+            self.epochs = 1
+        self._first_rate = self.learning_rate
+        self._can_validate = len(dataset.interactions.valid[0]) > 0 and self.eval_step > 0
+
+    def run_epoch(self, epoch: int, *, progress: bool = False) -> dict[str, float]:
+        """Train one epoch.
+
+        Returns:
+            The mean over batches of every part of the loss, by the names in the ranker's `LOSSES`.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
+        seed = int(np.random.SeedSequence([self.config["seed"], epoch]).generate_state(1)[0])
+        with isolated():
+            seed_everything(seed)
+            batches = self._loaders["train"]
+            batches.generator.manual_seed(seed)
+            if hasattr(self.model, "generator"):
+                self.model.generator.manual_seed(seed)
+            self._set_rate(epoch)
+            self.model.train()
+            bar = tqdm(batches, desc=f"epoch {epoch + 1}", leave=False, disable=not progress)
+            parts = [self._step(batch) for batch in bar]
+        means = np.mean(parts, axis=0)
+        names = getattr(self.model, "LOSSES", ("loss",) if len(means) == 1 else range(len(means)))
+        return {str(name): float(mean) for name, mean in zip(names, means, strict=True)}
+
+    def _set_rate(self, epoch: int) -> None:
+        """learning_rate * lr_decay^(epoch / lr_decay_epochs)."""
+        if self.config["lr_decay"] is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._first_rate * self.config["lr_decay"] ** (epoch / self.config["lr_decay_epochs"])
+
+    def _step(self, batch: Any) -> list[float]:
+        self.optimizer.zero_grad(set_to_none=False)
+        with torch.autocast(device_type=self.device.type, enabled=bool(self.enable_amp)):
+            losses = self.model.calculate_loss(batch.to(self.device))
+        losses = losses if isinstance(losses, tuple) else (losses,)
+        total = torch.stack([loss.sum() for loss in losses]).sum()
+        if not math.isfinite(total.item()):
+            raise ValueError(f"the training loss is {total.item()}; try a learning_rate below {self._first_rate}")
+        total.backward()
+        if self.clip_grad_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        return [loss.sum().item() for loss in losses]
+
+    def evaluate_on(self, phase: Literal["valid", "test"]) -> dict[str, float]:
+        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part."""
+        with isolated():
+            result = self.evaluate(self._loaders[phase], load_best_model=False)
+        return {key: float(value) for key, value in (result or {}).items()}
+
+    def validate(self, epoch: int) -> tuple[dict[str, float], bool] | None:
+        """Validation metrics after an epoch, and whether they are the best so far; counts for `should_stop`.
+
+        None if no validation is due (every `eval_step` epochs and after the last), or nobody has validation items.
+        """
+        if not self._can_validate or ((epoch + 1) % self.eval_step and epoch + 1 < self.epochs):
+            return None
+        metrics = self.evaluate_on("valid")
+        score, best = metrics[self.valid_metric], self.best_valid_score
+        better = score > best if self.valid_metric_bigger else score < best
+        if better:
+            self.best_valid_score, self.cur_step = score, 0
+        else:
+            self.cur_step += 1
+        return metrics, bool(better)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether `stopping_step` validations in a row brought nothing better."""
+        return self.cur_step >= self.stopping_step

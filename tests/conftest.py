@@ -1,0 +1,14 @@
+"""What every test runs under: annotations of shapes are checked, two threads, no network."""
+
+import os
+
+# Before the first import of a hub client: a test that reaches for the network fails at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import torch
+from jaxtyping import install_import_hook
+
+# Kept in a variable: the hook lives as long as the object that installed it.
+shape_checks = install_import_hook(["ragar_rec", "recsys", "generation"], "annotation_checker.checked")
+torch.set_num_threads(2)

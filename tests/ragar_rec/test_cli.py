@@ -1,0 +1,105 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import ragar_rec
+from ragar_rec import cli
+from ragar_rec.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    """The pipeline's functions replaced by one that writes down how it was called, or raises ``pipeline.error``."""
+    module = ModuleType("ragar_rec.pipeline")
+    calls: list[tuple[object, ...]] = []
+    state = SimpleNamespace(calls=calls, error=None)
+
+    def step(name: str):
+        def call(run: object) -> None:
+            calls.append((name, run))
+            if state.error is not None:
+                raise state.error
+
+        return call
+
+    module.Run = SimpleNamespace(open=lambda *given: given)  # pyright: ignore[reportAttributeAccessIssue]
+    for name in cli.STEPS:
+        setattr(module, name.replace("-", "_"), step(name))
+    monkeypatch.setitem(sys.modules, "ragar_rec.pipeline", module)
+    monkeypatch.setattr(ragar_rec, "pipeline", module, raising=False)
+    return state
+
+
+@pytest.mark.parametrize("step", list(cli.STEPS))
+def test_every_command_calls_its_function_with_the_opened_run(pipeline, step):
+    code = cli.main([step, "--config", "a.yaml", "--generator.k=3", "--data", "d", "--output=o", "--data_path=x"])
+    run = (Path("a.yaml"), ["--generator.k=3", "--data_path=x"], Path("d"), None, Path("o"))
+    assert (code, pipeline.calls) == (0, [(step, run)])
+
+
+def test_defaults(pipeline):
+    assert cli.main(["demo"]) == 0
+    assert pipeline.calls == [("demo", (None, [], None, None, Path("output")))]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("the ratings file a.csv has no column `userId`"), "the ratings file a.csv has no column `userId`"),
+        (KeyError("the catalogue has no item '7'"), "the catalogue has no item '7'"),
+        (FileNotFoundError(2, "No such file or directory", "x.csv"), "No such file or directory: x.csv"),
+        (PermissionError("cannot write to /o; name another folder"), "cannot write to /o; name another folder"),
+        (ConfigError(["one", "two"]), "2 problems in the config:\n  one\n  two"),
+        (ImportError("install the extra `gpu`"), "install the extra `gpu`"),
+    ],
+)
+def test_an_exception_becomes_its_sentence_on_stderr(pipeline, capsys, error, words):
+    pipeline.error = error
+    assert cli.main(["evaluate"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"ragar-rec: {words}\n"
+    assert captured.out == ""
+
+
+def test_debug_adds_the_traceback(pipeline, capsys):
+    pipeline.error = ValueError("no column")
+    assert cli.main(["evaluate", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_is_not_dressed_up_as_one_of_the_users(pipeline):
+    pipeline.error = AttributeError("bug")
+    with pytest.raises(AttributeError):
+        cli.main(["evaluate"])
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(pipeline, capsys):
+    pipeline.error = KeyboardInterrupt()
+    assert cli.main(["train-ranker", "--output", "runs/a"]) == 130
+    error = capsys.readouterr().err
+    assert "stopped; finished stages are kept in runs/a, run the same command to continue" in error
+
+
+@pytest.mark.parametrize("arguments", [["evaluate", "--epochs", "50"], ["evaluate", "more"], ["evalute"], []])
+def test_what_is_no_setting_is_refused(pipeline, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert not pipeline.calls
+    assert "ragar-rec: error:" in capsys.readouterr().err
+
+
+def test_help_names_every_step_in_order_and_does_not_load_torch():
+    code = "import sys; from ragar_rec import cli; cli.parser().print_help(); print('torch' in sys.modules)"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert time.perf_counter() - began < 5  # 0.2 s on an idle machine
+    places = [done.stdout.index(f"\n    {step} ") for step in cli.STEPS]
+    assert places == sorted(places)
+    assert done.stdout.endswith("False\n")

@@ -1,0 +1,220 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ragar_rec.config import BackboneConfig, Config, EvaluationConfig, GeneratorConfig, sections
+from ragar_rec.errors import ConfigError
+from ragar_rec.schema import Range, conform, expectation, kinds, nearest
+
+RECBOLE = {"model", "dataset", "epochs", "learning_rate", "eval_args", "topk", "features"}
+ROOT = Path(__file__).parents[2]
+
+
+def known(model: str) -> set[str]:
+    return RECBOLE | ({"n_layers"} if model == "LightGCN" else {"knn_k"})
+
+
+def read(folder: Path, text: str, *overrides: str) -> Config:
+    (folder / "run.yaml").write_text(text)
+    return Config.read(folder / "run.yaml", overrides, known_keys=known)
+
+
+def problems(folder: Path, text: str, *overrides: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, *overrides)
+    return caught.value.problems
+
+
+def test_recbole_keys_pass_through_untouched(tmp_path):
+    text = "model: MICRO\nepochs: 3\neval_args: {order: TO, split: {RS: [0.8, 0.1, 0.1]}}\ngenerator: {k: 3}\n"
+    config = read(tmp_path, text)
+    assert dict(config.recbole) == {
+        "model": "MICRO",
+        "epochs": 3,
+        "eval_args": {"order": "TO", "split": {"RS": [0.8, 0.1, 0.1]}},
+    }
+    assert config.generator.k == 3
+    assert config.generator.history_length == 20
+
+
+def test_the_command_line_wins_and_reaches_nested_keys_of_both(tmp_path):
+    config = read(
+        tmp_path,
+        "epochs: 3\neval_args: {order: TO, mode: full}\ngenerator: {k: 3}\n",
+        "--epochs=50", "--generator.reward_steps=7", "--eval_args.order=RO", "--backbone.width=[8, 16, 32]",
+    )  # fmt: skip
+    assert config.recbole["epochs"] == 50
+    assert config.recbole["eval_args"] == {"order": "RO", "mode": "full"}
+    assert (config.generator.k, config.generator.reward_steps) == (3, 7)
+    assert config.backbone.width == (8, 16, 32)
+
+
+def test_scientific_notation_is_a_number_here_and_in_recboles_keys(tmp_path):
+    config = read(tmp_path, "learning_rate: 5e-4\ngenerator: {learning_rate: 1e-5}\n", "--backbone.learning_rate=2E-3")
+    assert config.recbole["learning_rate"] == 0.0005
+    assert config.generator.learning_rate == 0.00001
+    assert config.backbone.learning_rate == 0.002
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "near"),
+    [
+        ("generator: {smaples: 3}", "generator.smaples", "generator.samples"),
+        ("epoch: 3", "epoch", "epochs"),
+        ("reward_steps: 3", "reward_steps", "generator.reward_steps"),
+        ("generator: {candidates: 3}", "generator.candidates", "evaluation.candidates"),
+        ("generator: {learning_rte: 3}", "generator.learning_rte", "generator.learning_rate"),
+        ("features: {text_dims: 3}", "features.text_dims", "features.text_dim"),
+        ("generatr: {k: 3}", "generatr", "generator.k"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_file_and_the_nearest_valid_key(tmp_path, text, typed, near):
+    (problem,) = problems(tmp_path, text)
+    assert f"`{typed}`" in problem
+    assert str(tmp_path / "run.yaml") in problem
+    assert problem.endswith(f"`{near}`")
+
+
+def test_which_keys_recbole_knows_depends_on_the_model(tmp_path):
+    assert read(tmp_path, "model: LightGCN\nn_layers: 3").recbole["n_layers"] == 3
+    assert "`n_layers`" in problems(tmp_path, "model: MICRO\nn_layers: 3")[0]
+
+
+def test_all_problems_are_shown_at_once_each_with_its_place(tmp_path):
+    text = "epoch: 3\ngenerator: {k: many, samples: 1, noise: fulll}\nfeatures: {text_dim: 0}\n"
+    found = problems(tmp_path, text, "--evaluation.users=-1", "--generator.sigma=0", "--oops")
+    assert len(found) == 8
+    joined = "\n".join(found)
+    file = tmp_path / "run.yaml"
+    assert f"`generator.k` in {file}: expected an integer, at least 1, got 'many'" in joined
+    assert f"`generator.samples` in {file}: expected an integer, at least 2, got 1" in joined
+    assert "expected one of full, token_shared, low_rank, got 'fulll'" in joined
+    assert "`evaluation.users` on the command line: expected an integer, at least 0, got -1" in joined
+    assert "`generator.sigma` on the command line: expected a number, above 0, got 0" in joined
+    assert "`--oops` on the command line: expected --key=value" in joined
+
+
+def test_k_larger_than_the_history_is_refused(tmp_path):
+    (problem,) = problems(tmp_path, "generator: {k: 21}")
+    assert "k 21 needs 21 items, but history_length is 20" in problem
+    (problem,) = problems(tmp_path, "generator: {k: 11, history: next_k}")
+    assert "needs 22 items" in problem
+    assert read(tmp_path, "generator: {k: 10, history: next_k}").generator.k == 10
+
+
+def test_a_size_that_the_patch_does_not_divide_is_refused(tmp_path):
+    (problem,) = problems(tmp_path, "backbone: {image_height: 100}")
+    assert "image_height 100 is no multiple of patch 8" in problem
+
+
+def test_lists_of_the_evaluation_hold_something_and_nothing_twice(tmp_path):
+    found = problems(tmp_path, "evaluation: {protocols: [], seeds: [1, 1], controls: [random_item]}")
+    assert len(found) == 3
+    assert "controls must include original" in found[2]
+
+
+def test_a_missing_file_names_the_flag(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--config"):
+        Config.read(tmp_path / "none.yaml", known_keys=known)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: 3\nepochs: 4", "line 1.*`epochs` stands there twice"),
+        ("generator: {k: 3, k: 4}", "`k` stands there twice"),
+        ("a: [1", "is no YAML"),
+        ("just words", "holds no `key: value` lines"),
+        ("generator: 5", "`generator` in .*expected a section"),
+    ],
+)
+def test_a_file_that_is_no_config_says_what_is_wrong(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text)
+
+
+def test_a_section_on_the_command_line_needs_a_key(tmp_path):
+    assert "write --generator.<key>=<value>" in problems(tmp_path, "", "--generator=5")[0]
+
+
+def test_the_hash_moves_with_its_own_sections_and_with_no_other(tmp_path):
+    one, other = read(tmp_path, "epochs: 3"), read(tmp_path, "epochs: 4", "--generator.k=4")
+    assert one.hash("backbone", "features") == other.hash("backbone", "features")
+    assert one.hash("generator") != other.hash("generator")
+    assert one.hash("generator.sigma") == other.hash("generator.sigma")
+    assert one.hash("recbole") != other.hash("recbole")
+    assert one.hash() != other.hash()
+    assert one.part("generator.k", "recbole.epochs") == {"generator.k": 5, "recbole.epochs": 3}
+    with pytest.raises(KeyError, match=r"generator\.kk"):
+        one.part("generator.kk")
+
+
+def test_the_tree_cannot_be_changed(tmp_path):
+    config = read(tmp_path, "epochs: 3")
+    with pytest.raises(AttributeError):
+        config.generator.k = 4  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(TypeError):
+        config.recbole["epochs"] = 4  # pyright: ignore[reportIndexIssue]
+    config.part("recbole")["recbole"]["epochs"] = 5
+    assert config.recbole["epochs"] == 3
+
+
+def test_what_was_written_reads_back_equal(tmp_path):
+    config = read(tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.width=[8]", "--generator.strength=1")
+    config.write(tmp_path / "all.yaml")
+    assert Config.read(tmp_path / "all.yaml", known_keys=known) == config
+
+
+@pytest.mark.parametrize("section", list(sections()))
+def test_every_default_is_allowed_and_every_field_has_a_docstring(section):
+    kind = sections()[section]
+    source = (ROOT / "ragar_rec" / "config.py").read_text().splitlines()
+    for name, annotation in kinds(kind).items():
+        value = getattr(kind(), name)
+        assert conform(value, annotation) == value
+        line = next(at for at, text in enumerate(source) if text.startswith(f"    {name}: ") and " = " in text)
+        assert source[line + 1].startswith('    """')
+    assert not list(getattr(kind(), "conflicts", list)())
+
+
+def test_the_embedded_default_uses_our_keys_rightly_and_is_the_experiments_config():
+    preset = ROOT / "ragar_rec" / "presets" / "ml-100k.yaml"
+    tree = yaml.safe_load(preset.read_text())
+    config = Config.read(preset, known_keys=lambda model: set(tree) - set(sections()))
+    assert (config.evaluation.users, config.evaluation.candidates, config.generator.sampling_steps) == (150, 10, 6)
+    assert (ROOT / "experiments" / "configs" / "ml-100k.yaml").read_text() == preset.read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(True, int), (1, bool), (1.5, int), (True, float), (float("nan"), float), (float("inf"), float), (3, str)],
+)
+def test_types_are_not_mixed_up(value, kind):
+    with pytest.raises(ValueError, match="expected"):
+        conform(value, kind)
+
+
+def test_a_range_says_itself():
+    assert str(Range(0, 1, above=True)) == "above 0 and at most 1"
+    assert 0 not in Range(0, 1, above=True)
+    assert 1 in Range(0, 1)
+    assert expectation(kinds(GeneratorConfig)["samples"]) == "an integer, at least 2"
+    assert expectation(kinds(BackboneConfig)["width"]) == "a list, each an integer, at least 1"
+    assert expectation(kinds(EvaluationConfig)["confidence"]) == "a number, at least 0.5 and at most 0.999"
+    assert conform(None, int | None) is None
+    with pytest.raises(ValueError, match="an integer or nothing"):
+        conform("x", int | None)
+
+
+def test_the_nearest_key_of_a_bare_name_may_stand_in_a_section():
+    assert nearest("marginn", {"generator.margin", "model", "epochs"}) == "generator.margin"
+
+
+def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):
+    def none(model: str) -> set[str]:
+        raise ValueError(f"there is no ranker {model!r}")
+
+    (tmp_path / "run.yaml").write_text("model: MICROO")
+    with pytest.raises(ConfigError, match=r"`model` in .*run\.yaml: there is no ranker 'MICROO'"):
+        Config.read(tmp_path / "run.yaml", known_keys=none)

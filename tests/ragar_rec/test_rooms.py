@@ -1,0 +1,44 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ragar_rec
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]  # which puts the working folder in front of PYTHONPATH
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_a_users_own_folder_in_front_of_ours_is_named(tmp_path, init):
+    (tmp_path / "generation").mkdir()
+    if init:
+        (tmp_path / "generation" / "__init__.py").write_text("")
+    done = python("import ragar_rec", tmp_path)
+    if init:
+        assert done.returncode != 0
+        assert "ShadowedPackageError" in done.stderr
+        assert f"found it in {tmp_path / 'generation'}" in done.stderr
+        assert "rename that folder" in done.stderr
+    else:  # Python itself prefers our package to a folder without __init__.py
+        assert done.returncode == 0
+
+
+def test_a_missing_room_is_named(tmp_path):
+    with pytest.raises(ragar_rec.ShadowedPackageError, match=r"no_such_room.*found none"):
+        ragar_rec._check_rooms(("no_such_room",), tmp_path)
+
+
+def test_public_names_are_lazy_and_real():
+    names = "print(ragar_rec.Config.__name__, ragar_rec.ImageShards.__name__)"
+    done = python(f"import sys, ragar_rec; assert 'torch' not in sys.modules; {names}", ROOT)
+    assert done.stdout.split() == ["Config", "ImageShards"], done.stderr
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = ragar_rec.nonsense

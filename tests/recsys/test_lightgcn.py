@@ -1,0 +1,34 @@
+import torch
+from worlds import Checkerboard
+
+from recsys.recbole import Dataset, full_scores
+
+
+def test_scores_equal_the_dense_formula(world: Checkerboard) -> None:
+    """E* = (E + A E + A^2 E) / 3 with the dense A = D^-1/2 [[0, R], [R^T, 0]] D^-1/2, in float64."""
+    dataset = Dataset.load({**world.config, "model": "LightGCN", "n_layers": 2})
+    ranker = dataset.new_ranker().eval()
+    users, items = dataset.interactions.train
+    n_users, size = dataset.n_users, dataset.n_users + dataset.n_items
+    dense = torch.zeros(size, size, dtype=torch.float64)
+    dense[torch.from_numpy(users), n_users + torch.from_numpy(items)] = 1
+    dense += dense.T.clone()
+    scale = dense.sum(1).clamp(min=1).rsqrt()
+    dense = scale[:, None] * dense * scale
+    start = torch.cat([ranker.user_embedding.weight, ranker.item_embedding.weight]).double()
+    final = (start + dense @ start + dense @ dense @ start) / 3
+    everybody = torch.arange(n_users)
+    expected = (final[:n_users] @ final[n_users:].T).float()
+    torch.testing.assert_close(full_scores(ranker, everybody)[:, 1:], expected[:, 1:], atol=1e-6, rtol=1e-5)
+
+
+def test_loss_regularises_the_initial_embeddings(world: Checkerboard) -> None:
+    """One triple: softplus(s_neg - s_pos), and reg_weight * (|u|^2 + |p|^2 + |n|^2) / 2."""
+    dataset = Dataset.load({**world.config, "model": "LightGCN", "reg_weight": 0.5})
+    ranker = dataset.new_ranker()
+    batch = {"user_id": torch.tensor([2]), "item_id": torch.tensor([3]), "neg_item_id": torch.tensor([9])}
+    loss, norm = ranker.calculate_loss(batch)
+    scores = full_scores(ranker.eval(), torch.tensor([2]))[0]
+    torch.testing.assert_close(loss, torch.log(1 + torch.exp(scores[9] - scores[3])))
+    initial = ranker.user_embedding.weight[2].square().sum() + ranker.item_embedding.weight[[3, 9]].square().sum()
+    torch.testing.assert_close(norm, 0.5 * initial / 2)
