@@ -1,7 +1,7 @@
 """Captions: what an item's picture shows, in words (``cap_i`` of eq. 2)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,6 +21,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 """Named sRGB colours; every pixel is called by its nearest in CIELAB."""
 
 
+@runtime_checkable
 class Captioner(Protocol):
     """Items and their pictures in, one caption each out. BLIP-2 is one, :class:`PaletteCaptioner` is another."""
 

@@ -1,5 +1,6 @@
 """The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ class LinearCodec(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self, patch: int = 8, latent_channels: int = 32, scaling_factor: float = 1.0,
-        block_out_channels: tuple[int, ...] = (1, 1, 1, 1), force_upcast: bool = False,
+        block_out_channels: Sequence[int] = (1, 1, 1, 1), force_upcast: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_buffer("basis", torch.zeros(latent_channels - 3, 3 * patch * patch))
@@ -64,7 +65,10 @@ class LinearCodec(ModelMixin, ConfigMixin):
         return base, F.pixel_unshuffle(images - self._enlarge(base), self.config.patch)
 
     def _enlarge(self, base: Tensor) -> Tensor:
-        return F.interpolate(base, scale_factor=self.config.patch, mode="bicubic", align_corners=False)
+        """Bicubic, and every patch keeps its mean colour: the residual has none, so that coding twice changes nothing."""
+        large = F.interpolate(base, scale_factor=self.config.patch, mode="bicubic", align_corners=False)
+        missing = base - F.avg_pool2d(large, self.config.patch)
+        return large + F.interpolate(missing, scale_factor=self.config.patch, mode="nearest")
 
     def encode(self, x: Float[Tensor, "n 3 height width"], return_dict: bool = True) -> Any:
         """Latents of shape ``(n, latent_channels, height / patch, width / patch)``."""
@@ -146,8 +150,10 @@ class Backbone:
             FileNotFoundError: a path was given and nothing is there.
         """
         folder = Path(source)
-        if not folder.is_dir() and str(source).count("/") != 1:
-            raise FileNotFoundError(f"no Stable Diffusion pipeline at {source}: give its folder, or a hub name org/repo")
+        if not folder.is_dir() and (isinstance(source, Path) or source.count("/") != 1):
+            raise FileNotFoundError(
+                f"no Stable Diffusion pipeline at {source}: give its folder, or a hub name org/repo"
+            )
         parts: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
         if (folder / "vae" / "config.json").is_file() and "LinearCodec" in (folder / "vae" / "config.json").read_text():
             parts["vae"] = LinearCodec.from_pretrained(folder / "vae")
@@ -215,6 +221,5 @@ class Backbone:
         if references is None:
             height, width = self.size
             return self.text_to_image(num_inference_steps=steps, height=height, width=width, **common).images
-        return self.pipeline(
-            image=references, strength=strength, num_inference_steps=max(steps, round(steps / strength)), **common
-        ).images
+        planned = math.ceil(steps / strength)  # diffusers runs int(planned * strength) of them
+        return self.pipeline(image=references, strength=strength, num_inference_steps=planned, **common).images

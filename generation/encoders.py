@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import open_clip
 import timm
@@ -20,6 +20,7 @@ from generation.tokens import train_bpe
 BLOCK = 256
 
 
+@runtime_checkable
 class ImageEncoder(Protocol):
     """Pictures in [0, 1] to feature vectors; gradients flow from features to pictures."""
 
@@ -35,6 +36,7 @@ def encode_in_blocks(encoder: ImageEncoder, images: Tensor, block: int = BLOCK) 
         parts = [
             encoder.encode_images(part.float() / 255 if part.dtype == torch.uint8 else part)
             for part in images.split(block)
+            if len(part)
         ]
     return torch.cat(parts) if parts else torch.empty(0, encoder.dim)
 
@@ -133,10 +135,12 @@ class OpenClipEncoder(nn.Module):
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
         """L2-normalised text features in the images' space."""
+        if not texts:
+            return torch.empty(0, self.dim)
         tokens = self.tokenizer(list(texts)).to(self.mean.device)
         with torch.no_grad():
             parts = [F.normalize(self.model.encode_text(part), dim=-1) for part in tokens.split(BLOCK)]
-        return torch.cat(parts) if parts else torch.empty(0, self.dim)
+        return torch.cat(parts)
 
     @property
     def text_projection(self) -> Float[Tensor, "width dim"]:

@@ -42,8 +42,11 @@ class Gallery:
 
     @property
     def mean_visual(self) -> Float[Tensor, " dim"]:
-        """Mean feature of the pictures: cosines of raw features mislead, those of centred ones tell pictures apart."""
-        return self.visual[self.pictured].mean(0)
+        """Mean feature of the pictures: cosines of raw features mislead, those of centred ones tell pictures apart.
+
+        Zeros if there is no picture.
+        """
+        return self.visual[self.pictured].sum(0) / max(1, int(self.pictured.sum()))
 
 
 def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:

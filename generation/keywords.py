@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from generation.request import Item
 
 
+@runtime_checkable
 class KeywordExtractor(Protocol):
     """``phi_k`` of eq. 6: an instruction LLM behind the prompt ``p_k``, or :class:`TfidfKeywords`."""
 

@@ -50,6 +50,7 @@ Sink = Callable[[Sequence[Request], UInt8[Tensor, "n 3 height width"]], None]
 """Takes finished pictures; generation itself writes nothing."""
 
 
+@runtime_checkable
 class Generator(Protocol):
     """Anything that answers requests with pictures: RAGAR, a baseline, a service."""
 

@@ -54,7 +54,7 @@ def retrieval_weights(
     if normalization == "zscore":
         mean = known.sum(1, keepdim=True) / count
         variance = ((scores - mean).masked_fill(~exists, 0) ** 2).sum(1, keepdim=True) / count
-        scores = (scores - mean) / variance.sqrt().clamp_min(1e-6)
+        scores = (scores - mean) / variance.clamp_min(1e-12).sqrt()  # (a root has no gradient at 0)
     elif normalization == "minmax":
         low = scores.masked_fill(~exists, torch.inf).amin(1, keepdim=True)
         high = scores.masked_fill(~exists, -torch.inf).amax(1, keepdim=True)

@@ -13,22 +13,21 @@ def train_bpe(
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges of a byte-level BPE; the special tokens take the first ids, in their order.
 
-    Any text can be encoded: the vocabulary begins with all 256 bytes. Deterministic in ``texts``.
+    Any text can be encoded: behind them stand all 256 bytes, with ``word_end`` also as the ends of words.
+    Deterministic in ``texts``.
     """
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=word_end or None, continuing_subword_prefix=""))
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=word_end, continuing_subword_prefix=""))
     steps = [normalizers.NFC()] + ([normalizers.Lowercase()] if lowercase else [])
     tokenizer.normalizer = normalizers.Sequence(steps)
     split = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not word_end)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level]) if word_end else byte_level
+    # Named here, and not left to the trainer, which would number those it meets in the order of a hash.
+    ends = [byte + word_end for byte in sorted(pre_tokenizers.ByteLevel.alphabet())] if word_end else []
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=list(special), end_of_word_suffix=word_end or None,
+        vocab_size=vocab_size, special_tokens=[*special, *ends], end_of_word_suffix=word_end,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     state = json.loads(tokenizer.to_str())["model"]
-    vocab = {token: index for token, index in state["vocab"].items()}
-    if word_end:  # every byte must also be able to end a word
-        for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-            vocab.setdefault(byte + word_end, len(vocab))
-    return vocab, [tuple(pair) for pair in state["merges"]]
+    return dict(state["vocab"]), [tuple(pair) for pair in state["merges"]]

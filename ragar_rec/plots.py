@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -50,7 +51,8 @@ def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step
     for curve in curves:
         if len(curve.steps) != len(curve.values):
             raise ValueError(f"curve {curve.name!r} has {len(curve.steps)} steps and {len(curve.values)} values")
-    with rc_context(_STYLE | {"svg.hashsalt": repr((label, [curve.name for curve in curves]))}):
+    style: dict[Any, Any] = _STYLE | {"svg.hashsalt": repr((label, [curve.name for curve in curves]))}
+    with rc_context(style):
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
         axes = figure.add_subplot()
         for index, curve in enumerate(curves):
@@ -71,7 +73,7 @@ def _draw(axes: Axes, curve: Curve, colour: str) -> None:
         return
     smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
     axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
-    axes.plot(steps[window - 1 :], smooth, color=colour, linewidth=1.8, label=curve.name)
+    axes.plot(steps[window // 2 :][: len(smooth)], smooth, color=colour, linewidth=1.8, label=curve.name)
 
 
 def _svg(figure: Figure) -> str:

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from ragar_rec.plots import Curve, curves_svg
-from ragar_rec.tables import Table, metric_name
+from ragar_rec.tables import Estimate, Line, Table, metric_name
 
 Picture = Any
 """A path, a PIL picture, or an array or tensor of shape (3, height, width) with values in [0, 1]."""
@@ -111,7 +111,7 @@ class Report:
             "metric": metric_name,
             "duration": duration,
         }
-        return environment.get_template("report.html.jinja").render(report=self, interval_bar=_interval_bar)
+        return environment.get_template("report.html.jinja").render(report=self, differences=_differences)
 
     def write(self, path: Path) -> None:
         """Write the page; under its name it is always whole."""
@@ -169,20 +169,32 @@ def _code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _interval_bar(table: Table, metric: str, other: str) -> dict[str, Markup]:
-    """By line: the difference's interval as a whisker around 0, on one scale for the column."""
-    found = {line.label: line.differences.get((metric, other)) for line in table.lines}
-    ends = [abs(end) for d in found.values() if d for end in (d.low, d.high, d.value) if end is not None]
+def _differences(table: Table, metric: str) -> list[tuple[str, str, bool, Estimate, Markup]]:
+    """The paired differences of a metric: whose, to what, whether it is the system's own, the number, a whisker.
+
+    The system's own come first; of two that are each other's negative one is kept. All whiskers of a metric have
+    one scale, with 0 in the middle.
+    """
+    found: dict[tuple[str, str], tuple[bool, Estimate]] = {}
+    others = table.compared_with
+
+    def place(line: Line) -> int:  # what others are compared with comes last, the first of them at the end
+        return 0 if line.own else 1 + len(others) - others.index(line.label) if line.label in others else 1
+
+    for line in sorted(table.lines, key=place):
+        for other in table.compared_with:
+            estimate = line.differences.get((metric, other))
+            if estimate is not None and (other, line.label) not in found:
+                found[line.label, other] = (line.own, estimate)
+    ends = [abs(end) for _, it in found.values() for end in (it.low, it.high, it.value) if end is not None]
     reach = max(ends, default=0) or 1
-    bars = {}
-    for label, d in found.items():
-        if d is None:
-            continue
-        low, high = d.low if d.low is not None else d.value, d.high if d.high is not None else d.value
-        x, left, right = (50 + 46 * end / reach for end in (d.value, low, high))
-        bars[label] = Markup(
-            f'<svg class="bar" viewBox="0 0 100 14" aria-hidden="true">'
-            f'<line class="zero" x1="50" x2="50" y1="1" y2="13"/>'
-            f'<line x1="{left:.1f}" x2="{right:.1f}" y1="7" y2="7"/><circle cx="{x:.1f}" cy="7" r="3"/></svg>'
-        )
-    return bars
+    return [(label, other, own, it, _whisker(it, reach)) for (label, other), (own, it) in found.items()]
+
+
+def _whisker(it: Estimate, reach: float) -> Markup:
+    low, high = it.low if it.low is not None else it.value, it.high if it.high is not None else it.value
+    x, left, right = (80 + 76 * end / reach for end in (it.value, low, high))
+    return Markup(
+        f'<svg class="bar" viewBox="0 0 160 14" aria-hidden="true"><line class="zero" x1="80" x2="80" y1="0" y2="14"/>'
+        f'<line x1="{left:.1f}" x2="{right:.1f}" y1="7" y2="7"/><circle cx="{x:.1f}" cy="7" r="3.2"/></svg>'
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+
+from recsys.statistics import Interval, interval, paired_difference, per_person
 
 COLUMNS = ("user", "system", "protocol", "control", "judge", "seed", "metric", "value")
 """Of the per-user frame: one value per person, seed and cell of the table."""
@@ -17,6 +21,9 @@ OWN = "own"
 """The control that is none: the picture made for this very user. Its line in a table carries the system's name."""
 
 COMPARED_WITH = ("original", "shuffled_user")
+EVERYTHING = ("generator", "diversity")
+"""Protocols in which the own picture is compared with every other line."""
+
 MEDIANS = {"delta_r": "delta_r_median"}
 """Metrics whose mean a few people dominate; their median is given under a name of its own."""
 
@@ -84,8 +91,8 @@ def write_per_user(frame: pd.DataFrame, path: Path) -> None:
     """
     _check(frame)
     temporary = path.with_name(path.name + ".tmp")
-    keys = list(COLUMNS[:-1])
-    frame[list(COLUMNS)].sort_values(keys, kind="stable").to_parquet(temporary, index=False)
+    keys: list[str] = list(COLUMNS[:-1])
+    frame.sort_values(keys, kind="stable").reindex(columns=list(COLUMNS)).to_parquet(temporary, index=False)
     temporary.replace(path)
 
 
@@ -100,3 +107,65 @@ def read_per_user(path: Path) -> pd.DataFrame:
     frame = pd.read_parquet(path)
     _check(frame)
     return frame
+
+
+def rows_from_per_user(
+    frame: pd.DataFrame, dataset: str, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> tuple[Row, ...]:
+    """Every row of the table from the per-user frame: values, then paired differences, with bootstrap intervals.
+
+    Seeds are averaged per person first. The median of ``delta_r`` is that of people's means. Rows come in the order in
+    which systems, protocols, judges, metrics and controls first stand in the frame.
+    """
+    _check(frame)
+    how: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    rows: list[Row] = []
+    for key, cell in frame.groupby(["system", "protocol", "judge"], sort=False):
+        system, protocol, judge = cast("tuple[str, str, str]", key)
+        for metric, values in cell.groupby("metric", sort=False):
+            people = {
+                control: per_person(group["value"].to_numpy(), group["user"].to_numpy())
+                for control, group in values.groupby("control", sort=False)
+            }
+            seeds = int(values["seed"].nunique())
+            for name, statistic in ((metric, np.mean), (MEDIANS.get(str(metric)), np.median)):
+                if name is None:
+                    continue
+                for control, mine in people.items():
+                    found: dict[str | None, Interval] = {None: interval(mine.to_numpy(), statistic=statistic, **how)}
+                    for other in _compared(str(protocol), str(control), people):
+                        found[other] = paired_difference(mine, people[other], statistic=statistic, **how)
+                    rows += [
+                        Row(dataset, str(system), str(protocol), str(control), str(judge), str(name), it.value, it.low,
+                            it.high, other, it.n, seeds)
+                        for other, it in found.items()
+                    ]  # fmt: skip
+    return tuple(rows)
+
+
+def _compared(protocol: str, control: str, people: Mapping[Any, pd.Series]) -> list[str]:
+    """What a control's values are compared with: under ``generator`` and ``diversity``, own with everything else."""
+    if protocol in EVERYTHING:
+        return [str(other) for other in people if control == OWN and other != OWN]
+    return [other for other in COMPARED_WITH if other in people and other != control]
+
+
+def _check(frame: pd.DataFrame) -> None:
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing:
+        raise ValueError(f"the per-user frame lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    twice = frame.duplicated(list(COLUMNS[:-1]))
+    if twice.any():
+        cell = frame.loc[twice, list(COLUMNS[:-1])].iloc[0].to_dict()
+        raise ValueError(f"the per-user frame holds two values for {cell}")
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with null where a number is not finite: JSON has no word for it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

@@ -27,6 +27,7 @@ from generation.pretrain import Curves, train_dual_encoder, train_unet
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
 from ragar_rec.config import Config
+from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.reward import RankerReward
 from ragar_rec.store import Store, content, hash_files
@@ -65,7 +66,8 @@ class Run:
         """From what the command line gave; without a config file, the embedded default."""
         return cls(Config.read(config or EMBEDDED, overrides), output, data=data, weights=weights)
 
-    def _stage(self, name: str, keys: Sequence[str], before: Mapping[str, str], build: Any, **how: Any) -> Path:
+    def stage(self, name: str, keys: Sequence[str], before: Mapping[str, str], build: Any, **how: Any) -> Path:
+        """The finished folder of a stage that reads these keys of the config and the contents of these stages."""
         return self.store.run(name, {"config": self.config.part(*keys), "before": dict(before)}, build, **how)
 
     # ---------------------------------------------------------------- data
@@ -75,7 +77,7 @@ class Run:
         """Atomic files, catalogue and, for the embedded default, rendered covers."""
         preparer = {"ml-100k": ml_100k, "ml-latest": ml_latest}[self.config.catalog.preparer]
         source = {"source": preparer.fingerprint(self.data)}
-        return self._stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to))
+        return self.stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to))
 
     @cached_property
     def pictures_folder(self) -> Path:
@@ -91,7 +93,7 @@ class Run:
             (to / "undecodable.json").write_text(json.dumps(broken))
 
         keys = ["backbone.image_height", "backbone.image_width"]
-        return self._stage("pictures", keys, {"catalog": content(self.data_folder), "files": hash_files(files)}, build)
+        return self.stage("pictures", keys, {"catalog": content(self.data_folder), "files": hash_files(files)}, build)
 
     @property
     def _catalog_file(self) -> Path:
@@ -136,7 +138,7 @@ class Run:
             encoder.save_pretrained(to)
             write_curves(curves, to)
 
-        return self._stage("encoder", ["backbone"], {"pictures": content(self.pictures_folder), **self._words}, build)
+        return self.stage("encoder", ["backbone"], {"pictures": content(self.pictures_folder), **self._words}, build)
 
     @property
     def _have(self) -> list[int]:
@@ -164,7 +166,7 @@ class Run:
             write_curves(curves, to)
 
         before = {"encoder": content(self.encoder_folder), "pictures": content(self.pictures_folder)}
-        return self._stage("backbone", ["backbone"], before, build)
+        return self.stage("backbone", ["backbone"], before, build)
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -183,7 +185,7 @@ class Run:
             tokenizer.save_pretrained(to)
             write_curves(curves, to)
 
-        return self._stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._words}, build)
+        return self.stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._words}, build)
 
     # ---------------------------------------------------------------- the ranker
 
@@ -213,7 +215,7 @@ class Run:
         before = {"pictures": content(self.pictures_folder), **self._words}
         if self.config.features.image_encoder == "dual":
             before["encoder"] = content(self.encoder_folder)
-        return self._stage("features", ["features"], before, build)
+        return self.stage("features", ["features"], before, build)
 
     def _encode_catalogue(self, have: list[int]) -> Tensor:
         from tqdm.auto import tqdm
@@ -237,7 +239,7 @@ class Run:
     def ranker_folder(self) -> Path:
         """The trained ranker."""
         before = {"data": content(self.data_folder), "features": content(self.features_folder)}
-        return self._stage(
+        return self.stage(
             "ranker", ["recbole"], before, lambda to: train_ranker(self.recbole, to, progress=self.progress) and None,
             resumable=True,
         )  # fmt: skip
@@ -261,6 +263,25 @@ class Run:
     @cached_property
     def reward(self) -> RankerReward:
         return RankerReward(self.view, self.dataset, self.image_encoder, self.mean_feature)
+
+    @property
+    def judge(self) -> str:
+        """The ranker and the encoder that judge, by name."""
+        return f"{self.config.recbole['model']} on {self.image_encoder.name}"
+
+    @property
+    def name(self) -> str:
+        """The data set as shown, with the notice where its pictures are rendered."""
+        dataset = str(self.config.recbole["dataset"])
+        return f"{dataset} (rendered covers)" if self.config.catalog.preparer == "ml-100k" else dataset
+
+    @cached_property
+    def original_features(self) -> Table:
+        """Image features of every item by internal id."""
+        values, there = FeatureTable.read(self.features_folder / "image.safetensors").align(
+            [str(token) for token in self.dataset.item_tokens]
+        )
+        return Table(torch.from_numpy(values), torch.from_numpy(there))
 
     # ---------------------------------------------------------------- the generator
 
@@ -294,7 +315,7 @@ class Run:
             write_curves(log.curves, to)
 
         keys = ["generator", *(f"reflection.{k}" for k in ("warm_start_steps", "warm_start_learning_rate", "seed"))]
-        return self._stage("warm-start", keys, self._frozen, build)
+        return self.stage("warm-start", keys, self._frozen, build)
 
     @property
     def _frozen(self) -> dict[str, str]:
@@ -314,7 +335,7 @@ class Run:
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
         before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder)}
-        return self._stage("generator", ["generator", "reflection"], before, build)
+        return self.stage("generator", ["generator", "reflection"], before, build)
 
     def load_generator(self, folder: Path, **changes: Any) -> Ragar:
         """A saved generator, optionally with other sampling settings."""

@@ -19,11 +19,22 @@ PROTOCOLS: Mapping[str, str] = {
         "Every item of a person's original top C gets a new picture and those C are ranked again; nobody knows the "
         "target. Recall@C cannot change."
     ),
+    "generator": (
+        "Did the generator learn? People kept from its training; the last training item of each is rendered again, and "
+        "the ranker that gave the reward scores it, in standard deviations of the person's scores."
+    ),
+    "diversity": (
+        "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside that "
+        "between eight seeds for one person. A line counts items, not people."
+    ),
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
 PRIVILEGED = ("reference",)
 
-METRICS: Mapping[str, str] = {"delta_r": "ΔR, mean", "delta_r_median": "ΔR, median", "rank": "mean rank"}
+METRICS: Mapping[str, str] = {
+    "delta_r": "ΔR, mean", "delta_r_median": "ΔR, median", "rank": "mean rank",
+    "score": "score in σ", "feature_distance": "distance of features", "thumbnail_distance": "distance of thumbnails",
+}  # fmt: skip
 
 
 def metric_name(metric: str) -> str:

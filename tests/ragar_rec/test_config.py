@@ -1,9 +1,12 @@
+import inspect
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ragar_rec.config import BackboneConfig, Config, EvaluationConfig, GeneratorConfig, sections
+from generation.pretrain import PretrainConfig
+from generation.ragar import RagarConfig
+from ragar_rec.config import Config, EvaluationConfig, sections
 from ragar_rec.errors import ConfigError
 from ragar_rec.schema import Range, conform, expectation, kinds, nearest
 
@@ -42,29 +45,29 @@ def test_the_command_line_wins_and_reaches_nested_keys_of_both(tmp_path):
     config = read(
         tmp_path,
         "epochs: 3\neval_args: {order: TO, mode: full}\ngenerator: {k: 3}\n",
-        "--epochs=50", "--generator.reward_steps=7", "--eval_args.order=RO", "--backbone.width=[8, 16, 32]",
+        "--epochs=50", "--reflection.reward_steps=7", "--eval_args.order=RO", "--backbone.unet_widths=[8, 16, 32]",
     )  # fmt: skip
     assert config.recbole["epochs"] == 50
     assert config.recbole["eval_args"] == {"order": "RO", "mode": "full"}
-    assert (config.generator.k, config.generator.reward_steps) == (3, 7)
-    assert config.backbone.width == (8, 16, 32)
+    assert (config.generator.k, config.reflection.reward_steps) == (3, 7)
+    assert config.backbone.unet_widths == (8, 16, 32)
 
 
 def test_scientific_notation_is_a_number_here_and_in_recboles_keys(tmp_path):
-    config = read(tmp_path, "learning_rate: 5e-4\ngenerator: {learning_rate: 1e-5}\n", "--backbone.learning_rate=2E-3")
+    config = read(tmp_path, "learning_rate: 5e-4\nreflection: {learning_rate: 1e-5}\n", "--backbone.learning_rate=2E-3")
     assert config.recbole["learning_rate"] == 0.0005
-    assert config.generator.learning_rate == 0.00001
+    assert config.reflection.learning_rate == 0.00001
     assert config.backbone.learning_rate == 0.002
 
 
 @pytest.mark.parametrize(
     ("text", "typed", "near"),
     [
-        ("generator: {smaples: 3}", "generator.smaples", "generator.samples"),
+        ("reflection: {smaples: 3}", "reflection.smaples", "reflection.samples"),
         ("epoch: 3", "epoch", "epochs"),
-        ("reward_steps: 3", "reward_steps", "generator.reward_steps"),
+        ("reward_steps: 3", "reward_steps", "reflection.reward_steps"),
         ("generator: {candidates: 3}", "generator.candidates", "evaluation.candidates"),
-        ("generator: {learning_rte: 3}", "generator.learning_rte", "generator.learning_rate"),
+        ("reflection: {learning_rte: 3}", "reflection.learning_rte", "reflection.learning_rate"),
         ("features: {text_dims: 3}", "features.text_dims", "features.text_dim"),
         ("generatr: {k: 3}", "generatr", "generator.k"),
     ],
@@ -82,30 +85,32 @@ def test_which_keys_recbole_knows_depends_on_the_model(tmp_path):
 
 
 def test_all_problems_are_shown_at_once_each_with_its_place(tmp_path):
-    text = "epoch: 3\ngenerator: {k: many, samples: 1, noise: fulll}\nfeatures: {text_dim: 0}\n"
-    found = problems(tmp_path, text, "--evaluation.users=-1", "--generator.sigma=0", "--oops")
+    text = "epoch: 3\ngenerator: {k: many}\nreflection: {samples: 1, noise: fulll}\nfeatures: {text_dim: 0}\n"
+    found = problems(tmp_path, text, "--evaluation.users=-1", "--reflection.sigma=0", "--oops")
     assert len(found) == 8
     joined = "\n".join(found)
     file = tmp_path / "run.yaml"
-    assert f"`generator.k` in {file}: expected an integer, at least 1, got 'many'" in joined
-    assert f"`generator.samples` in {file}: expected an integer, at least 2, got 1" in joined
+    assert f"unknown key `epoch` in {file}: the nearest valid key is `epochs`" in joined
+    assert f"`generator.k` in {file}: expected an integer, got 'many'" in joined
+    assert "samples 1: the leave-one-out baseline needs at least 2" in joined
+    assert f"`features.text_dim` in {file}: expected an integer, at least 1, got 0" in joined
     assert "expected one of full, token_shared, low_rank, got 'fulll'" in joined
     assert "`evaluation.users` on the command line: expected an integer, at least 0, got -1" in joined
-    assert "`generator.sigma` on the command line: expected a number, above 0, got 0" in joined
+    assert "sigma 0.0 must be positive" in joined
     assert "`--oops` on the command line: expected --key=value" in joined
 
 
 def test_k_larger_than_the_history_is_refused(tmp_path):
     (problem,) = problems(tmp_path, "generator: {k: 21}")
-    assert "k 21 needs 21 items, but history_length is 20" in problem
+    assert "k 21 with history top_k needs 21 items, but history_length is 20" in problem
     (problem,) = problems(tmp_path, "generator: {k: 11, history: next_k}")
     assert "needs 22 items" in problem
     assert read(tmp_path, "generator: {k: 10, history: next_k}").generator.k == 10
 
 
-def test_a_size_that_the_patch_does_not_divide_is_refused(tmp_path):
+def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
     (problem,) = problems(tmp_path, "backbone: {image_height: 100}")
-    assert "image_height 100 is no multiple of patch 8" in problem
+    assert "image_height 100 is no multiple of 8" in problem
 
 
 def test_lists_of_the_evaluation_hold_something_and_nothing_twice(tmp_path):
@@ -142,7 +147,7 @@ def test_the_hash_moves_with_its_own_sections_and_with_no_other(tmp_path):
     one, other = read(tmp_path, "epochs: 3"), read(tmp_path, "epochs: 4", "--generator.k=4")
     assert one.hash("backbone", "features") == other.hash("backbone", "features")
     assert one.hash("generator") != other.hash("generator")
-    assert one.hash("generator.sigma") == other.hash("generator.sigma")
+    assert one.hash("generator.steps") == other.hash("generator.steps")
     assert one.hash("recbole") != other.hash("recbole")
     assert one.hash() != other.hash()
     assert one.part("generator.k", "recbole.epochs") == {"generator.k": 5, "recbole.epochs": 3}
@@ -161,7 +166,9 @@ def test_the_tree_cannot_be_changed(tmp_path):
 
 
 def test_what_was_written_reads_back_equal(tmp_path):
-    config = read(tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.width=[8]", "--generator.strength=1")
+    config = read(
+        tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.unet_widths=[8]", "--generator.strength=1"
+    )
     config.write(tmp_path / "all.yaml")
     assert Config.read(tmp_path / "all.yaml", known_keys=known) == config
 
@@ -169,7 +176,8 @@ def test_what_was_written_reads_back_equal(tmp_path):
 @pytest.mark.parametrize("section", list(sections()))
 def test_every_default_is_allowed_and_every_field_has_a_docstring(section):
     kind = sections()[section]
-    source = (ROOT / "ragar_rec" / "config.py").read_text().splitlines()
+    text = inspect.getsource(inspect.getmodule(kind)).splitlines()  # pyright: ignore[reportArgumentType]
+    source = text[next(at for at, line in enumerate(text) if line.startswith(f"class {kind.__name__}")) :]
     for name, annotation in kinds(kind).items():
         value = getattr(kind(), name)
         assert conform(value, annotation) == value
@@ -182,7 +190,7 @@ def test_the_embedded_default_uses_our_keys_rightly_and_is_the_experiments_confi
     preset = ROOT / "ragar_rec" / "presets" / "ml-100k.yaml"
     tree = yaml.safe_load(preset.read_text())
     config = Config.read(preset, known_keys=lambda model: set(tree) - set(sections()))
-    assert (config.evaluation.users, config.evaluation.candidates, config.generator.sampling_steps) == (150, 10, 6)
+    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 6)
     assert (ROOT / "experiments" / "configs" / "ml-100k.yaml").read_text() == preset.read_text()
 
 
@@ -199,8 +207,9 @@ def test_a_range_says_itself():
     assert str(Range(0, 1, above=True)) == "above 0 and at most 1"
     assert 0 not in Range(0, 1, above=True)
     assert 1 in Range(0, 1)
-    assert expectation(kinds(GeneratorConfig)["samples"]) == "an integer, at least 2"
-    assert expectation(kinds(BackboneConfig)["width"]) == "a list, each an integer, at least 1"
+    assert expectation(kinds(RagarConfig)["history"]) == "one of top_k, next_k, random"
+    assert expectation(kinds(PretrainConfig)["unet_widths"]) == "a list, each an integer"
+    assert expectation(kinds(EvaluationConfig)["k"]) == "an integer, at least 1"
     assert expectation(kinds(EvaluationConfig)["confidence"]) == "a number, at least 0.5 and at most 0.999"
     assert conform(None, int | None) is None
     with pytest.raises(ValueError, match="an integer or nothing"):
@@ -208,7 +217,7 @@ def test_a_range_says_itself():
 
 
 def test_the_nearest_key_of_a_bare_name_may_stand_in_a_section():
-    assert nearest("marginn", {"generator.margin", "model", "epochs"}) == "generator.margin"
+    assert nearest("marginn", {"reflection.margin", "model", "epochs"}) == "reflection.margin"
 
 
 def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):

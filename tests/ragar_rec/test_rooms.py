@@ -37,8 +37,8 @@ def test_a_missing_room_is_named(tmp_path):
 
 
 def test_public_names_are_lazy_and_real():
-    names = "print(ragar_rec.Config.__name__, ragar_rec.ImageShards.__name__)"
+    names = "print(ragar_rec.Store.__name__, ragar_rec.Row.__name__)"
     done = python(f"import sys, ragar_rec; assert 'torch' not in sys.modules; {names}", ROOT)
-    assert done.stdout.split() == ["Config", "ImageShards"], done.stderr
+    assert done.stdout.split() == ["Store", "Row"], done.stderr
     with pytest.raises(AttributeError, match="nonsense"):
         _ = ragar_rec.nonsense

@@ -1,0 +1,241 @@
+"""The pipeline: train the ranker, train the generator, augment, evaluate. The API and the command line call these.
+
+Each function asks a :class:`Run` for a stage; what the stage needs is built on the way, what is finished is reused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from generation.pictures import to_float
+from ragar_rec import page
+from ragar_rec.augment import Requests, augment as make_pictures, encode, wanted_pairs
+from ragar_rec.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
+from ragar_rec.people import sample, training_requests
+from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, tasks
+from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
+from ragar_rec.run import Run
+from ragar_rec.shards import ImageShards
+from ragar_rec.store import content
+from ragar_rec.tables import format_table, tables
+from recsys.recbole import Dataset
+
+__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "report", "train_generator", "train_ranker"]
+
+LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "open_clip_torch", "timm",
+             "faiss-cpu", "numpy", "pandas", "scipy")  # fmt: skip
+
+
+def prepare(run: Run) -> Path:
+    """Raw files -> atomic files and catalogue; prints what was found."""
+    folder = run.data_folder
+    summary = json.loads(next(folder.glob("*/summary.json")).read_text())
+    broken = json.loads((run.pictures_folder / "undecodable.json").read_text())
+    print(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in summary.items()))
+    if broken:
+        named = ", ".join(broken[:10])
+        print(f"{len(broken)} pictures do not decode and are treated as missing: items {named}")
+    return folder
+
+
+def train_ranker(run: Run) -> Path:
+    """The ranker, by RecBole; prints its test metrics by RecBole's evaluator."""
+    metrics = run.ranker.metrics("test")
+    print(f"{run.config.recbole['model']}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return run.ranker_folder
+
+
+def train_generator(run: Run) -> Path:
+    """Backbone, warm start and reflection with the ranker as reward."""
+    return run.generator_folder
+
+
+def augment(run: Run) -> Path:
+    """The pictures that the protocols ask for, made once and kept."""
+    settings = run.config.evaluation
+
+    def build(to: Path) -> None:
+        for seed in settings.seeds:
+            setting = Setting(run, seed)
+            shards = ImageShards(to / str(seed), {"seed": seed})
+            requests = [setting.requests(pair) for pair in setting.pairs]
+            make_pictures(run.generator, requests, shards, progress=run.progress)
+
+    keys = ["evaluation.users", "evaluation.candidates", "evaluation.targets", "evaluation.protocols", "evaluation.seeds"]
+    before = {"generator": content(run.generator_folder), "ranker": content(run.ranker_folder)}
+    return run.stage("images", keys, before, build, resumable=True)
+
+
+class Setting:
+    """One seed of the evaluation: its people, what may be recommended to them, and who stands in for whom."""
+
+    def __init__(self, run: Run, seed: int) -> None:
+        settings = run.config.evaluation
+        dataset: Dataset = run.dataset
+        self.seed = seed
+        self.people = sample(dataset, settings.users, settings.seeds[0])
+        self.tasks: list[Task] = tasks(dataset, run.view, self.people)
+        known: dict[str, Reranking] = {
+            "reference": Reference(settings.targets), "candidates": Candidates(settings.candidates),
+        }  # fmt: skip
+        self.protocols = [known[name] for name in settings.protocols]
+        self.requests = Requests(dataset, seed)
+        self.strangers = Strangers(dataset, seed, self.people)
+        pictured = {dataset.item_id(item) for item in run.pictured}
+        self.pairs = wanted_pairs(self.tasks, self.protocols, self.strangers, pictured)
+
+
+def evaluate(run: Run) -> Path:
+    """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
+
+    def build(to: Path) -> None:
+        frame = pd.concat([*_recommendation(run), *_generation(run)], ignore_index=True)
+        write_per_user(frame, to / "per_user.parquet")
+
+    keys = ["evaluation", "reflection.held_out", "reflection.seed"]
+    before = {"images": content(augment(run)), "features": content(run.features_folder)}
+    frame = read_per_user(run.stage("results", keys, before, build) / "per_user.parquet")
+    settings = run.config.evaluation
+    rows = rows_from_per_user(
+        in_order(frame), run.name, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seeds[0]
+    )
+    run.output.mkdir(parents=True, exist_ok=True)
+    results = Results(rows, run=provenance(run))
+    results.write(run.output / "results.json")
+    write_per_user(frame, run.output / "per_user.parquet")
+    for table in tables(rows):
+        print("\n" + format_table(table))
+    return run.output / "results.json"
+
+
+ORDER = (OWN, "original", "reconstruction", "shuffled_user", "random_item", "reference_image", "global", "untrained",
+         "seeds")  # fmt: skip
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the tables: the recommendation protocols first, the own pictures before their controls."""
+    first = {name: at for at, name in enumerate(("candidates", "reference", "generator", "diversity"))}
+    keys = frame["protocol"].map(first).fillna(9) * 100 + frame["control"].map({c: i for i, c in enumerate(ORDER)})
+    return frame.assign(_key=keys).sort_values("_key", kind="stable").drop(columns="_key")
+
+
+def _recommendation(run: Run) -> list[pd.DataFrame]:
+    settings, frames = run.config.evaluation, []
+    folder = augment(run)
+    for seed in settings.seeds:
+        setting = Setting(run, seed)
+        shards = ImageShards(folder / str(seed), {"seed": seed})
+        images = shards.read([setting.requests(pair) for pair in setting.pairs])
+        features = encode(run.reward, images, progress=run.progress, description="features of generated pictures")
+        pictures = dict(zip(setting.pairs, features, strict=True))
+        sources = _sources(run, setting, pictures)
+        frames.append(
+            protocol_frame(
+                setting.tasks, setting.protocols, sources, run.view, run.dataset,
+                k=settings.k, judge=run.judge, seed=seed, progress=run.progress,
+            )  # fmt: skip
+        )
+    return frames
+
+
+def _sources(run: Run, setting: Setting, pictures: dict[tuple[int, int], torch.Tensor]) -> dict[str, Source | None]:
+    dim = run.reward.encoder.dim
+    make: dict[str, Callable[[], Source | None]] = {
+        "original": lambda: None,
+        "reconstruction": lambda: _reconstruction(run, setting),
+        "shuffled_user": lambda: Personal(pictures, dim, owner=setting.strangers),
+        "random_item": lambda: RandomItem(run.original_features, setting.seed),
+    }
+    own: dict[str, Source | None] = {OWN: Personal(pictures, dim)}
+    return own | {name: make[name]() for name in run.config.evaluation.controls}
+
+
+def _reconstruction(run: Run, setting: Setting) -> Table:
+    """Each item that some protocol touches, through the codec and back."""
+    original = run.original_features
+    items = sorted({item for _, item in setting.pairs})
+    rows = run.gallery.rows([str(run.dataset.item_tokens[item]) for item in items])
+    images = torch.cat([run.backbone.reconstruct(to_float(run.images[part])) for part in rows.split(64)])
+    table, there = torch.zeros_like(original.table), torch.zeros_like(original.there)
+    table[items] = encode(run.reward, images, progress=run.progress, description="features of reconstructions")
+    there[items] = True
+    return Table(table, there)
+
+
+def _generation(run: Run) -> list[pd.DataFrame]:
+    seed = run.config.evaluation.seeds[0]
+    requests = training_requests(run.dataset, run.people.test, run.pictured, seed)
+    strangers = Strangers(run.dataset, seed, run.people.test)
+    others = stranger_requests(requests, run.dataset, strangers, seed)
+    untrained = run.load_generator(run.warm_folder)
+    how: dict[str, Any] = {"judge": run.judge, "seed": seed, "progress": run.progress}
+    return [
+        generator_frame(run.generator, untrained, requests, others, run.reward, **how),
+        diversity_frame(run.generator, requests, run.reward, **how),
+    ]
+
+
+def report(run: Run) -> Path:
+    """One self-contained HTML page."""
+    results = Results.read(evaluate(run))
+
+    def build(to: Path) -> None:
+        page.build(run, results).write(to / "report.html")
+
+    folder = run.stage("report", [], {"results": content_of(run.output / "per_user.parquet")}, build)
+    shutil.copyfile(folder / "report.html", run.output / "report.html")
+    print(f"\nThe report: {run.output / 'report.html'}")
+    return run.output / "report.html"
+
+
+def content_of(file: Path) -> str:
+    """Hash of a file."""
+    from ragar_rec.store import hash_file
+
+    return hash_file(file)
+
+
+def demo(run: Run) -> Path:
+    """Everything, with a word on what it is."""
+    print(
+        f"{run.name}: {run.config.evaluation.users} people, C = {run.config.evaluation.candidates}, "
+        f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
+    )
+    prepare(run)
+    train_ranker(run)
+    train_generator(run)
+    return report(run)
+
+
+def provenance(run: Run) -> dict[str, Any]:
+    """How the numbers came about: command, config, seeds, versions, machine, seconds of each stage."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "dataset": run.name,
+        "config": run.config.part(),
+        "system": SYSTEM,
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"),
+        "seconds": run.store.seconds(),
+        "test_read": "once, after all training",
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,94 @@
+"""Encoders: one tower in two classes, a folder that gives the same vectors back, and who gets a gradient."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, clip_text_model, encode_in_blocks
+from generation.pictures import to_float
+from generation_world import TINY, World
+from safetensors.torch import save_file
+
+TEXTS = ["", "red", "circle, red, 1950s in white, red", "a caption that is longer than sixteen tokens by far " * 4]
+
+
+def test_the_text_tower_of_the_pipeline_is_the_dual_encoders(world: World) -> None:
+    model = clip_text_model(world.encoder)
+    ids = world.encoder.tokenizer(TEXTS)
+    assert ids.shape == (4, TINY.context)
+    with torch.no_grad():
+        mine = model(ids).pooler_output @ world.encoder.text_projection
+        theirs = world.encoder.model.encode_text(ids)
+    assert theirs.std(0).mean() > 0.1  # the four texts differ, so equality says something
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+
+
+def test_a_saved_encoder_gives_the_same_vectors(world: World, tmp_path: Path) -> None:
+    world.encoder.save_pretrained(tmp_path / "dual")
+    loaded = OpenClipEncoder.from_pretrained(tmp_path / "dual")
+    pictures = to_float(world.gallery.images[:3])
+    assert (loaded.name, loaded.dim, loaded.size) == ("dual", 16, (48, 32))
+    assert torch.equal(loaded.encode_texts(TEXTS), world.encoder.encode_texts(TEXTS))
+    assert torch.equal(loaded.encode_images(pictures), world.encoder.encode_images(pictures))
+    assert torch.equal(loaded.text_projection, world.encoder.text_projection)
+
+
+@pytest.mark.parametrize("part", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_an_incomplete_folder_names_the_part(world: World, tmp_path: Path, part: str) -> None:
+    world.encoder.save_pretrained(tmp_path)
+    (tmp_path / part).unlink()
+    with pytest.raises(FileNotFoundError, match=f"has no {part}"):
+        OpenClipEncoder.from_pretrained(tmp_path)
+
+
+def test_a_missing_folder_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no dual encoder at .*nowhere: give a folder with open_clip_config"):
+        OpenClipEncoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_features_are_unit_vectors_and_other_sizes_are_resized(world: World) -> None:
+    pictures = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+    features = world.encoder.encode_images(pictures)
+    assert features.shape == (2, 16)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(world.encoder.encode_texts(TEXTS).norm(dim=1), torch.ones(4))
+
+
+def test_blocks_and_bytes_change_nothing(world: World) -> None:
+    pictures = world.gallery.images[:7]
+    whole = world.encoder.encode_images(to_float(pictures))
+    for given in (pictures, to_float(pictures)):
+        torch.testing.assert_close(encode_in_blocks(world.encoder, given, block=3), whole, atol=1e-6, rtol=0)
+
+
+def test_nothing_has_features_too(world: World) -> None:
+    assert encode_in_blocks(world.encoder, world.gallery.images[:0]).shape == (0, 16)
+    assert world.encoder.encode_texts([]).shape == (0, 16)
+
+
+def test_gradients_reach_the_picture_and_not_the_weights(world: World) -> None:
+    world.encoder.zero_grad()  # what its training left
+    picture = to_float(world.gallery.images[:1]).requires_grad_()
+    world.encoder.encode_images(picture)[0, 0].backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in world.encoder.parameters())
+
+
+def test_timm_features_are_the_pooled_ones(tmp_path: Path) -> None:
+    model = timm.create_model("resnet10t").eval()
+    (tmp_path / "resnet10t").mkdir()
+    save_file(model.state_dict(), tmp_path / "resnet10t" / "model.safetensors")
+    encoder = TimmEncoder.from_pretrained("resnet10t", tmp_path, size=(32, 32))
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.forward_features((picture - 0.5) / 0.5).mean((2, 3))  # its head pools by the mean
+        torch.testing.assert_close(encoder.encode_images(picture), expected)
+    assert encoder.dim == 512
+    assert isinstance(encoder, ImageEncoder)
+
+
+def test_missing_timm_weights_are_named_where_they_were_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights of resnet10t at .*resnet10t/model\.safetensors"):
+        TimmEncoder.from_pretrained("resnet10t", tmp_path, size=(32, 32))

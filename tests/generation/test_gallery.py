@@ -1,0 +1,57 @@
+"""The gallery: every table in the catalogue's order, and a hole where there is no picture."""
+
+import pytest
+import torch
+from generation.captions import PaletteCaptioner
+from generation.gallery import build_gallery, caption, read_pictures
+from generation.keywords import TfidfKeywords
+from generation.pictures import to_float
+from generation_world import COLOURS, Shape, World
+
+
+def test_tables_follow_the_catalogue(world: World) -> None:
+    gallery = world.gallery
+    assert gallery.ids == tuple(item.id for item in world.items)
+    assert gallery.images.shape == (25, 3, 48, 32)
+    row = int(gallery.rows(["blue-bar"])[0])
+    assert gallery.images[row, :, 24, 16].tolist() == list(COLOURS["blue"])
+    torch.testing.assert_close(
+        gallery.visual[row], world.encoder.encode_images(to_float(gallery.images[row : row + 1]))[0], atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(gallery.semantic[row], world.encoder.encode_texts([gallery.captions[row]])[0])
+
+
+def test_an_item_without_a_picture_is_described_by_its_words_and_has_no_visual_feature(world: World) -> None:
+    gallery = world.gallery
+    assert gallery.pictured.tolist() == [True] * 24 + [False]
+    assert gallery.images[24].sum() == 0
+    assert gallery.visual[24].abs().sum() == 0
+    assert gallery.captions[24] == "circle, lost, 1990s"
+    assert gallery.semantic[24].norm().item() == pytest.approx(1)
+
+
+def test_the_mean_is_that_of_the_pictures(world: World) -> None:
+    torch.testing.assert_close(world.gallery.mean_visual, world.gallery.visual[:24].mean(0))
+
+
+def test_keywords_are_the_rarest_words(world: World) -> None:
+    # a decade and a colour occur 3 times (the colour twice in each caption: tag and palette), a shape 8 times
+    assert world.gallery.keywords[0] == ("red", "1950s", "circle")
+
+
+def test_rows_keep_the_order_and_name_a_stranger(world: World) -> None:
+    assert world.gallery.rows(["hole", "red-circle", "hole"]).tolist() == [24, 0, 24]
+    assert world.gallery.rows([]).tolist() == []
+    with pytest.raises(KeyError, match="item 'nobody' is not in the gallery of 25 items"):
+        world.gallery.rows(["red-circle", "nobody"])
+
+
+def test_a_catalogue_without_any_picture(world: World) -> None:
+    items = [Shape("a", tags=("war",)), Shape("b", tags=("love",))]
+    images = read_pictures(items, (48, 32))
+    captions = caption(items, images, PaletteCaptioner())
+    gallery = build_gallery(items, images, captions, TfidfKeywords(), world.encoder)
+    assert captions == ("war", "love")
+    assert not gallery.pictured.any()
+    assert gallery.visual.shape == (2, 16)
+    assert gallery.mean_visual.tolist() == [0] * 16

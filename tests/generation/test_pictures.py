@@ -1,0 +1,85 @@
+"""Pictures: what a file becomes as numbers, and what happens to one that is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from generation.pictures import load_image, load_images, to_bytes, to_float, to_pil
+from PIL import Image
+
+
+def save(picture: Image.Image, path: Path) -> Path:
+    picture.save(path)
+    return path
+
+
+def test_channels_and_axes_are_kept(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (3, 2), (10, 20, 30))
+    picture.putpixel((2, 0), (200, 0, 0))  # x = 2, y = 0
+    loaded = load_images([save(picture, tmp_path / "a.png")], (2, 3))
+    assert loaded.shape == (1, 3, 2, 3)
+    assert loaded[0, :, 1, 0].tolist() == [10, 20, 30]
+    assert loaded[0, :, 0, 2].tolist() == [200, 0, 0]
+
+
+def test_transparency_is_composited_on_white(tmp_path: Path) -> None:
+    clear = save(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), tmp_path / "clear.png")
+    half = save(Image.new("RGBA", (4, 4), (255, 0, 0, 128)), tmp_path / "half.png")
+    assert load_image(clear, (4, 4))[0, 0].tolist() == [255, 255, 255]
+    # 255 * (1 - 128/255) = 127 of the white shines through the red
+    assert load_image(half, (4, 4))[0, 0].tolist() == [255, 127, 127]
+
+
+def test_a_transparent_palette_colour_becomes_white(tmp_path: Path) -> None:
+    picture = Image.new("P", (2, 1), 0)
+    picture.putpalette([0, 0, 0, 0, 0, 255])
+    picture.putpixel((1, 0), 1)
+    path = tmp_path / "p.png"
+    picture.save(path, transparency=0)
+    assert load_image(path, (1, 2)).tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+def test_a_wide_picture_is_cropped_around_its_centre(tmp_path: Path) -> None:
+    # thirds red | green | blue; a square frame as high as the picture holds exactly the green third
+    pixels = np.zeros((4, 12, 3), np.uint8)
+    for third in range(3):
+        pixels[:, 4 * third : 4 * third + 4, third] = 255
+    path = save(Image.fromarray(pixels), tmp_path / "wide.png")
+    assert (load_image(path, (4, 4)) == [0, 255, 0]).all()
+
+
+def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"this is text")
+    with pytest.raises(ValueError, match=r"broken\.png does not decode as a picture"):
+        load_images([broken], (4, 4))
+
+
+def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
+    path = save(Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)), tmp_path / "cut.png")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"cut\.png does not decode"):
+        load_image(path, (8, 8))
+
+
+def test_no_pictures_have_a_shape() -> None:
+    assert load_images([], (48, 32)).shape == (0, 3, 48, 32)
+
+
+def test_bytes_and_floats() -> None:
+    values = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert to_float(values).flatten().tolist() == pytest.approx([0, 0.2, 1])
+    # -0.1 and 1.5 are clipped, 0.5 * 255 = 127.5 rounds to even
+    floats = torch.tensor([-0.1, 0.5, 1.5]).view(1, 3, 1, 1)
+    assert to_bytes(floats).flatten().tolist() == [0, 128, 255]
+    every = torch.arange(256).to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 1, 1)
+    assert torch.equal(to_bytes(to_float(every)), every)
+
+
+def test_to_pil_keeps_width_height_and_channels() -> None:
+    image = torch.zeros(3, 2, 5, dtype=torch.uint8)
+    image[0, 1, 4] = 9
+    picture = to_pil(image)
+    assert picture.size == (5, 2)
+    assert picture.getpixel((4, 1)) == (9, 0, 0)

@@ -1,0 +1,348 @@
+"""Reflection: each loss by hand, what it reaches, and a reward that goes up while everything frozen stays as it was."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from generation.policy import GaussianPolicy, leave_one_out, rank_loss
+from generation.ragar import Preference, Ragar
+from generation.reflection import (
+    ReflectionConfig,
+    ReflectionLog,
+    build_policy,
+    calibrator_loss,
+    gradient_norms,
+    principal_directions,
+    reflect,
+    rival_scores,
+    score_samples,
+    semantic_loss,
+    warm_start,
+)
+from generation.request import Request
+from generation_world import COLOURS, SHAPES, SMALL, World, request
+from torch import Tensor
+
+IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
+REQUESTS = [request(IDS[i], *(IDS[(5 * i + j * j + 1) % 24] for j in range(4)), seed=i) for i in range(12)]
+FAST = ReflectionConfig(
+    warm_start_steps=3, reward_steps=2, batch_size=4, samples=2, rank=4, margin=100.0, alpha=1.0, beta=0.0, gamma=0.0,
+    learning_rate=1e-2,
+)  # fmt: skip
+"""The margin is never reached, so that the reward is linear in the score."""
+
+
+def redness(requests: Sequence[Request], images: Tensor) -> Tensor:
+    """How much redder than its other channels a picture is, in percent."""
+    return 100 * (images[:, 0] - images[:, 1:].mean(1)).mean((1, 2))
+
+
+def frozen(world: World, ragar: Ragar) -> dict[str, Tensor]:
+    """Everything that training may not touch."""
+    pipeline = world.backbone.pipeline
+    parts = {"unet": pipeline.unet, "vae": pipeline.vae, "text": pipeline.text_encoder, "lm": ragar.language.model}
+    tensors = {f"{part}.{name}": value for part, m in parts.items() for name, value in m.state_dict().items()}
+    gallery = {name: getattr(world.gallery, name) for name in ("images", "semantic", "visual")}
+    return {**tensors, **gallery, "projection": ragar.text_projection}
+
+
+def copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+def same(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
+    return tensors.keys() == others.keys() and all(torch.equal(tensors[name], others[name]) for name in tensors)
+
+
+def preference(detail: Tensor, retrieved: Tensor, **parts: Tensor) -> Preference:
+    """One whose other parts do not matter here."""
+    nothing = torch.zeros(len(detail), 1, detail.shape[2])
+    named = {"mapped": nothing, "text": nothing, "overall": nothing, **parts}
+    return Preference(detail=detail, retrieved=retrieved, explanations=(), **named)  # type: ignore[arg-type]
+
+
+# --- the losses -----------------------------------------------------------------------------------------------------
+
+
+def test_the_calibrators_loss_by_hand(world: World) -> None:
+    ragar = world.ragar()
+    ragar.text_projection = torch.eye(32)[:, :16]  # the first 16 of 32 numbers
+    detail = torch.zeros(1, 2, 32)
+    detail[0, 0, 0], detail[0, 1, 0], detail[0, 1, 1] = 1.0, 5.0, 8.0  # mean (3, 4), direction (.6, .8)
+    retrieved = torch.zeros(1, 16, requires_grad=True)
+    with torch.no_grad():
+        retrieved[0, 0] = 7.0
+    # the squared distance of (.6, .8) and (1, 0) is .16 + .64, mean over 16 dimensions
+    detail.requires_grad_()
+    loss = calibrator_loss(ragar, preference(detail, retrieved))
+    assert loss.item() == pytest.approx(0.8 / 16)
+    loss.backward()
+    assert retrieved.grad is None
+    assert detail.grad is not None
+
+
+def test_the_semantic_loss_by_hand() -> None:
+    mapped = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    text = torch.tensor([[[3.0, 0.0], [1.0, 4.0], [2.0, 2.0]]])  # mean (2, 2)
+    states = torch.tensor([[[1.0, 2.0], [1.0, 0.0]]])  # mean (1, 1)
+    given = preference(torch.zeros(1, 2, 2), torch.zeros(1, 2), mapped=mapped, text=text)
+    # row by row: (0 + 4 + 1 + 0) / 4; the means: (1 + 1) / 2
+    assert semantic_loss(given, states).item() == pytest.approx(1.25 + 1.0)
+
+
+def test_what_each_loss_reaches(world: World) -> None:
+    ragar = world.ragar()
+    with torch.no_grad():
+        ragar.calibrator.attention.out_proj.weight.add_(0.1)  # at 0 no gradient could pass it
+    parts = ragar.trained_parts()
+    made = ragar.encode_preference(REQUESTS[:2])
+
+    def reached(loss: Tensor) -> set[str]:
+        gradients = torch.autograd.grad(loss, list(parts.values()), allow_unused=True, retain_graph=True)
+        return {
+            name.split(".")[0] for name, g in zip(parts, gradients, strict=True) if g is not None and g.abs().max() > 0
+        }
+
+    everything = {"language", "project_text", "mapper", "calibrator"}
+    assert reached(calibrator_loss(ragar, made)) == everything
+    assert reached(semantic_loss(made, ragar.reference_states(REQUESTS[:2]))) == everything - {"calibrator"}
+    policy = build_policy(ragar, REQUESTS, FAST)
+    x = policy.sample(made.detail, 2, torch.Generator().manual_seed(0))
+    assert reached(rank_loss(policy, made.detail, x, torch.tensor([[1.0, -1.0]] * 2))) == everything
+
+
+def test_gradient_norms_by_hand() -> None:
+    a, b = torch.zeros(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+    losses = {"one": (torch.tensor([3.0, 0.0]) * a).sum() + 4 * b.sum(), "two": 2 * a[0]}
+    assert gradient_norms(losses, [a, b]) == pytest.approx({"one": 5.0, "two": 2.0})
+
+
+# --- warm start -----------------------------------------------------------------------------------------------------
+
+
+def test_warm_start_teaches_words_and_touches_neither_frozen_parts_nor_calibrator(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    before = copy(frozen(world, ragar))
+    calibrator = copy(dict(ragar.calibrator.state_dict()))
+    warm_start(ragar, replace(FAST, warm_start_steps=161), log, progress=False)
+    ((name, curve),) = log.curves.values.items()
+    assert name == "warm start: distance to the caption's states"
+    losses = [value for _, value in curve]
+    assert len(losses) == 17
+    assert losses[-1] < 0.3 * losses[0]
+    # and it is not the mean caption that was learned: each picture's rows lie closer to its own words than to others'
+    alone = [request(one, one) for one in IDS]
+    with torch.no_grad():
+        mapped, states = ragar.encode_preference(alone).mapped, ragar.reference_states(alone)
+    assert F.mse_loss(mapped, states) < 0.75 * F.mse_loss(mapped, states.roll(7, 0))
+    assert same(frozen(world, ragar), before)
+    assert same(dict(ragar.calibrator.state_dict()), calibrator)
+    norms = ragar.language.image_rows.norm(dim=1)
+    torch.testing.assert_close(norms, torch.full_like(norms, ragar.language.norm))
+
+
+# --- noise ----------------------------------------------------------------------------------------------------------
+
+
+def test_principal_directions_are_those_of_the_covariance(world: World) -> None:
+    ragar = world.ragar()
+    basis, deviation = principal_directions(ragar, REQUESTS, 3)
+    assert basis.shape == (3, 20 * 32)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(3), atol=1e-5, rtol=0)
+    with torch.no_grad():
+        rows = ragar.encode_preference(REQUESTS).detail.flatten(1).double().numpy()
+    values = np.linalg.eigvalsh(np.cov(rows.T, bias=True))[::-1][:3]
+    assert deviation == pytest.approx(np.sqrt(values.mean()), rel=1e-3)
+    along = (rows - rows.mean(0)) @ basis.double().numpy().T
+    assert (along**2).mean(0) == pytest.approx(values, rel=1e-3)
+
+
+def test_no_more_directions_than_requests_can_span(world: World) -> None:
+    assert principal_directions(world.ragar(), REQUESTS[:3], 16)[0].shape[0] == 2
+
+
+@pytest.mark.parametrize(("noise", "dims"), [("full", 640), ("token_shared", 32), ("low_rank", 4)])
+def test_the_policy_covers_the_detail_rows(world: World, noise: str, dims: int) -> None:
+    ragar = world.ragar()
+    deviation = principal_directions(ragar, REQUESTS, 4)[1]
+    policy = build_policy(ragar, REQUESTS, replace(FAST, noise=noise, sigma=0.5))  # type: ignore[arg-type]
+    assert (policy.rows, policy.width, policy.dims) == (20, 32, dims)
+    assert policy.sigma == pytest.approx(0.5 * deviation)
+
+
+# --- scores ---------------------------------------------------------------------------------------------------------
+
+
+def test_rivals_are_the_reference_and_the_global_picture(world: World) -> None:
+    ragar = world.ragar()
+    scores = rival_scores(ragar, REQUESTS, redness, progress=False)
+    rows = world.gallery.rows([one.reference for one in REQUESTS])
+    torch.testing.assert_close(scores[:, 0], redness(REQUESTS, world.gallery.images[rows] / 255))
+    torch.testing.assert_close(scores[:, 1], redness(REQUESTS, ragar.generate_global(REQUESTS)), atol=1e-4, rtol=0)
+    # a red shape is redder than a blue one
+    assert scores[IDS.index("red-bar"), 0] > scores[IDS.index("yellow-bar"), 0]
+
+
+def test_samples_of_a_request_share_its_noise_and_meet_their_own_request(world: World) -> None:
+    ragar = world.ragar()
+    made = ragar.encode_preference(REQUESTS[:3])
+    seen: list[tuple[list[int], Tensor]] = []
+
+    def reward(requests: Sequence[Request], images: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        seen.append(([one.seed for one in requests], images))
+        return torch.tensor([float(one.seed) for one in requests]) + 10 * (len(seen) - 1)
+
+    x = made.detail.detach()[:, None].expand(-1, 2, -1, -1)
+    scores = score_samples(ragar, made, x, REQUESTS[:3], reward)
+    assert scores.tolist() == [[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]
+    assert [seeds for seeds, _ in seen] == [[0, 1, 2]] * 2
+    # equal preferences, so equal pictures, and those of v_gen: the initial latent is the request's
+    assert torch.equal(seen[0][1], seen[1][1])
+    torch.testing.assert_close(seen[0][1], ragar.generate(REQUESTS[:3]), atol=1e-5, rtol=0)
+
+
+# --- reward phase ---------------------------------------------------------------------------------------------------
+
+
+def test_one_update_moves_the_mean_towards_the_better_samples(world: World) -> None:
+    ragar = world.ragar()
+    policy = build_policy(ragar, REQUESTS, replace(FAST, sigma=3.0))
+    made = ragar.encode_preference(REQUESTS[:4])
+    x = policy.sample(made.detail, 4, torch.Generator().manual_seed(0))
+    scores = score_samples(ragar, made, x, REQUESTS[:4], redness)
+    assert scores.std(1).min() > 0.01  # the samples differ in redness
+    advantage = leave_one_out(scores)
+    parts = list(ragar.trained_parts().values())
+    loss = rank_loss(policy, made.detail, x, advantage)
+    gradients = torch.autograd.grad(loss, parts)
+    length = torch.stack([g.norm() for g in gradients]).norm()
+    with torch.no_grad():
+        for part, gradient in zip(parts, gradients, strict=True):
+            part.sub_(1e-3 * gradient / length)
+        after = ragar.encode_preference(REQUESTS[:4]).detail
+        moved = policy.project(after - made.detail)  # (4, k)
+        wanted = (advantage[..., None] * policy.project(x - made.detail[:, None])).sum(1)
+    assert (moved * wanted).sum() > 0
+    assert rank_loss(policy, after, x, advantage) < loss
+
+
+def test_the_reward_goes_up_and_what_is_frozen_stays(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    before = copy(frozen(world, ragar))
+    state = torch.random.get_rng_state()
+    start = redness(REQUESTS, ragar.generate(REQUESTS))
+    config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0)
+    reflect(ragar, REQUESTS, redness, config, log, progress=False)
+    gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
+    assert same(frozen(world, ragar), before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert gain.mean() > 2  # 5.6 +- .6 with this and other seeds
+    assert gain.min() > 0
+    assert (log.groups, log.silent_groups) == (12 * 12, 0)
+    assert [len(log.curves.values[f"gradient norm: {name}"]) for name in ("rank", "cal", "sem")] == [2, 2, 2]
+    assert len(log.curves.values["reward: score of v_gen"]) == 12
+
+
+def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
+    # so that it was the reward, and not the training, that made pictures redder
+    ragar = world.ragar()
+    start = redness(REQUESTS, ragar.generate(REQUESTS))
+    config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0)
+    reflect(ragar, REQUESTS, lambda asked, images: -redness(asked, images), config, ReflectionLog(), progress=False)
+    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() < -0.2  # -.6 with this and other seeds
+
+
+def advantages(
+    world: World, monkeypatch: pytest.MonkeyPatch, objective: str, scores: Sequence[float]
+) -> list[list[list[float]]]:
+    """What the estimator was given, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
+    answers = iter([1.0, 1.0, *scores])
+    given: list[list[list[float]]] = []
+
+    def listens(policy: GaussianPolicy, mu: Tensor, x: Tensor, advantage: Tensor) -> Tensor:
+        given.append(advantage.tolist())
+        return rank_loss(policy, mu, x, advantage)
+
+    monkeypatch.setattr("generation.reflection.rank_loss", listens)
+    config = replace(FAST, reward_steps=len(scores) // 2, batch_size=1, margin=0.5, noise="full", objective=objective)
+    reflect(
+        world.ragar(), REQUESTS[:3], lambda asked, _: torch.full((len(asked),), next(answers)), config,
+        ReflectionLog(), progress=False,
+    )  # fmt: skip
+    return given
+
+
+def test_advantages_by_hand_in_units_of_the_batches_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = advantages(world, monkeypatch, "reinforce", [1.0, -1.0, 3.0, 0.5, 1.0, 0.0])
+    # two rivals at 1 and a margin of .5: f(1) = -2 * .5, f(-1) = -2 * 2.5; against the other one +4 and -4
+    assert first == [[4.0, -4.0]]
+    # f(3) = 0, f(.5) = -2: +2 and -2, in units of the first batch's 4
+    assert second == [[0.5, -0.5]]
+    # f(1) = -1, f(0) = -3: +2 and -2 in units of sqrt((16 + 16 + 4 + 4) / 4)
+    assert third[0] == pytest.approx([2 / 10**0.5, -2 / 10**0.5])
+
+
+def test_the_papers_objective_rewards_the_penalty(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = advantages(world, monkeypatch, "paper_literal", [2.0, -1.0])
+    # R = sum of max(0, 1 - score) + delta as printed: .5 for the better sample, 2 * 2 + .5 for the worse
+    assert first == [[0.5, 4.5]]
+
+
+def test_training_is_deterministic_and_the_seed_matters(world: World) -> None:
+    def trained(seed: int) -> dict[str, Tensor]:
+        ragar = world.ragar()
+        config = replace(FAST, seed=seed)
+        warm_start(ragar, config, ReflectionLog(), progress=False)
+        reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
+        return copy(dict(ragar.trained_parts()))
+
+    first = trained(0)
+    assert same(first, trained(0))
+    assert not same(first, trained(1))
+
+
+def test_a_reward_that_says_nothing_moves_nothing_and_is_counted(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    before = copy(dict(ragar.trained_parts()))
+    reflect(ragar, REQUESTS, lambda requests, images: torch.ones(len(requests)), FAST, log, progress=False)
+    assert (log.groups, log.silent_groups) == (8, 8)
+    for name, value in ragar.trained_parts().items():
+        torch.testing.assert_close(value.detach(), before[name], atol=1e-6, rtol=0)
+
+
+def test_the_weights_of_the_terms_are_obeyed(world: World) -> None:
+    def norms(**weights: float) -> dict[str, float]:
+        ragar, log = world.ragar(), ReflectionLog()
+        reflect(ragar, REQUESTS, redness, replace(FAST, reward_steps=1, **weights), log, progress=False)
+        return {name: log.curves.values[f"gradient norm: {name}"][0][1] for name in ("rank", "cal", "sem")}
+
+    one = norms(alpha=1.0, beta=1.0, gamma=1.0)
+    other = norms(alpha=0.5, beta=2.0, gamma=0.0)
+    assert other == pytest.approx({"rank": 0.5 * one["rank"], "cal": 2 * one["cal"], "sem": 0.0}, rel=1e-4)
+
+
+def test_a_reward_that_is_not_a_number_stops_the_training(world: World) -> None:
+    def broken(requests: Sequence[Request], images: Tensor) -> Tensor:
+        scores = redness(requests, images)
+        return scores.index_fill(0, torch.tensor([0]), torch.nan)
+
+    ragar = world.ragar()
+    before = copy(dict(ragar.trained_parts()))
+    with pytest.raises(ValueError, match="not finite numbers"):
+        reflect(ragar, REQUESTS, broken, FAST, ReflectionLog(), progress=False)
+    assert same(dict(ragar.trained_parts()), before)
+
+
+def test_settings_that_cannot_be_run_are_all_named() -> None:
+    assert list(ReflectionConfig().conflicts()) == []
+    found = "\n".join(ReflectionConfig(samples=1, held_out=0.6, sigma=0.0, reward_steps=0).conflicts())
+    for part in ("samples 1", "held_out 0.6", "sigma 0.0 must be positive", "reward_steps must be at least 1"):
+        assert part in found
+
+
+def test_the_smallest_world_is_what_the_tests_say(world: World) -> None:
+    assert world.backbone.context + SMALL.text_rows == 20

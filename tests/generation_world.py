@@ -1,0 +1,113 @@
+"""A catalogue of coloured shapes, and a generator made from it that is as small as its classes allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from generation.captions import PaletteCaptioner
+from generation.diffusion import Backbone
+from generation.encoders import OpenClipEncoder
+from generation.gallery import Gallery, build_gallery, caption, read_pictures
+from generation.keywords import TfidfKeywords
+from generation.language import LanguageConfig, LanguageModel, train_language_model
+from generation.pretrain import Curves, PretrainConfig, train_dual_encoder, train_unet
+from generation.ragar import Ragar, RagarConfig
+from generation.request import Request
+from PIL import Image, ImageDraw
+from torch import Generator
+
+COLOURS = {
+    "red": (206, 34, 38), "orange": (236, 130, 34), "yellow": (246, 218, 64), "green": (52, 138, 66),
+    "teal": (24, 124, 124), "blue": (44, 94, 196), "purple": (92, 30, 100), "pink": (240, 160, 184),
+}  # fmt: skip
+SHAPES = ("circle", "square", "bar")
+
+TINY = PretrainConfig(
+    image_height=48, image_width=32, latent_channels=8, unet_widths=(32, 32), encoder_width=32, encoder_layers=1,
+    embed_dim=16, vocab_size=600, context=16, encoder_steps=3, unet_steps=3, batch_size=8,
+)  # fmt: skip
+SMALL = RagarConfig(
+    k=2, history_length=4, n_keywords=3, image_tokens=2, text_rows=4, mapper_width=32, mapper_layers=1, steps=2,
+    strength=0.6,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A row of a catalogue, written down without importing one."""
+
+    id: str
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    image: Path | None = None
+
+    @property
+    def text(self) -> str:
+        return ". ".join(part for part in (self.title, ", ".join(self.tags), self.description) if part)
+
+
+def draw(shape: str, colour: tuple[int, int, int], path: Path) -> Path:
+    """The shape on white, 32 pixels wide and 48 high; PNG, so that it comes back exactly."""
+    picture = Image.new("RGB", (32, 48), "white")
+    brush = ImageDraw.Draw(picture)
+    if shape == "circle":
+        brush.ellipse((2, 10, 29, 37), fill=colour)
+    else:
+        brush.rectangle((4, 12, 27, 35) if shape == "square" else (10, 2, 21, 45), fill=colour)
+    picture.save(path)
+    return path
+
+
+def catalogue(folder: Path) -> list[Shape]:
+    """24 pictures, three shapes of each of eight colours (``"red-circle"``), and ``"hole"``, which has none."""
+    items = [
+        Shape(f"{colour}-{shape}", f"{colour} {shape} ({1950 + 10 * i})", (shape, colour), image=draw(
+            shape, rgb, folder / f"{colour}-{shape}.png"
+        ))
+        for i, (colour, rgb) in enumerate(COLOURS.items())
+        for shape in SHAPES
+    ]  # fmt: skip
+    return [*items, Shape("hole", "No picture (1999)", ("circle", "lost"))]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that is trained once for all tests; a test that trains makes its own :meth:`ragar` from it."""
+
+    items: list[Shape]
+    encoder: OpenClipEncoder
+    backbone: Backbone
+    gallery: Gallery
+    curves: Curves
+
+    def language(self, *, image_tokens: int = SMALL.image_tokens, text_rows: int = SMALL.text_rows) -> LanguageModel:
+        """A new one: its [IMG] rows may be trained."""
+        model, tokenizer = train_language_model(
+            self.gallery.captions, LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=2),
+            curves=Curves(), progress=False,
+        )  # fmt: skip
+        generator = Generator().manual_seed(0)
+        return LanguageModel(model, tokenizer, image_tokens=image_tokens, text_rows=text_rows, generator=generator)
+
+    def ragar(self, config: RagarConfig = SMALL) -> Ragar:
+        """A new generator on the shared frozen parts."""
+        language = self.language(image_tokens=config.image_tokens, text_rows=config.text_rows)
+        return Ragar(self.backbone, language, self.gallery, config, text_projection=self.encoder.text_projection)
+
+
+def build_world(folder: Path) -> World:
+    """Draw the catalogue, then train three steps of everything: enough for weights that are nobody's default."""
+    items = catalogue(folder)
+    images = read_pictures(items, (TINY.image_height, TINY.image_width))
+    captions = caption(items, images, PaletteCaptioner())
+    curves = Curves()
+    encoder = train_dual_encoder(captions[:24], images[:24], TINY, curves=curves, progress=False)
+    backbone = train_unet(captions[:24], images[:24], encoder, TINY, curves=curves, progress=False)
+    return World(items, encoder, backbone, build_gallery(items, images, captions, TfidfKeywords(3), encoder), curves)
+
+
+def request(reference: str, *history: str, seed: int = 0, user: str = "u") -> Request:
+    """A request in one line."""
+    return Request(user=user, reference=reference, history=history, seed=seed)
