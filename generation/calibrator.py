@@ -25,7 +25,8 @@ class BalanceCalibrator(nn.Module):
     attention. This is how a keyword's retrieval weight enters; weight 0 hides a (padding) row.
 
     Shapes:
-        ``(batch, m, width)``, ``(batch, n, width)``, ``(batch, n)`` -> ``(batch, m + n, width)``; ``m`` for ``residual``
+        ``(batch, m, width)``, ``(batch, n, width)``, ``(batch, n)`` -> ``(batch, m + n, width)``; ``residual``
+        gives ``m`` rows
     """
 
     def __init__(self, width: int, *, heads: int = 4, mode: Mode = "residual_concat") -> None:
@@ -43,6 +44,7 @@ class BalanceCalibrator(nn.Module):
         overall: Float[Tensor, "batch n width"],
         weights: Float[Tensor, "batch n"],
     ) -> Float[Tensor, "batch rows width"]:
+        """``P_gen`` of ``E_d``, ``E_g`` and the weights of the rows of ``E_g``."""
         bias = weights.clamp_min(1e-9).log()[:, None]  # (B, 1, n)
         if self.mode == "literal":
             attention = (detail @ overall.mT / self.width**0.5 + bias).softmax(-1)

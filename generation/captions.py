@@ -25,7 +25,9 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 class Captioner(Protocol):
     """Items and their pictures in, one caption each out. BLIP-2 is one, :class:`PaletteCaptioner` is another."""
 
-    def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]: ...
+    def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
+        """One caption an item, in order."""
+        ...
 
 
 def srgb_to_lab(rgb: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
@@ -58,6 +60,7 @@ class PaletteCaptioner:
     """
 
     def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
+        """One caption an item, in order."""
         pixels = images.permute(0, 2, 3, 1).numpy()
         return [describe(item, palette(picture)) for item, picture in zip(items, pixels, strict=True)]
 

@@ -8,22 +8,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.utils import logging as diffusers_logging
 from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 diffusers_logging.set_verbosity_error()
 
@@ -36,18 +35,23 @@ class LinearCodec(ModelMixin, ConfigMixin):
     Pictures here are in [-1, 1], as in every diffusers autoencoder.
     """
 
+    basis: Tensor
+    shift: Tensor
+    spread: Tensor
+
     @register_to_config
     def __init__(
         self, patch: int = 8, latent_channels: int = 32, scaling_factor: float = 1.0,
         block_out_channels: Sequence[int] = (1, 1, 1, 1), force_upcast: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.patch = patch
         self.register_buffer("basis", torch.zeros(latent_channels - 3, 3 * patch * patch))
         self.register_buffer("shift", torch.zeros(latent_channels))
         self.register_buffer("spread", torch.ones(latent_channels))
 
     def fit(self, images: Float[Tensor, "n 3 height width"]) -> "LinearCodec":
-        """Learn the components and the channels' scales from pictures in [-1, 1] (tens are enough; thousands better)."""
+        """Learn the components and the channels' scales from pictures in [-1, 1]; tens are enough, more is better."""
         base, residual = self._split(images)
         rows = residual.movedim(1, -1).flatten(0, 2)  # (n h w, 3 p p)
         _, vectors = torch.linalg.eigh(rows.T @ rows)
@@ -55,20 +59,23 @@ class LinearCodec(ModelMixin, ConfigMixin):
         raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
         self.shift.copy_(raw.mean((0, 2, 3)))
         std = raw.std((0, 2, 3)).clamp_min(1e-4)
-        # std^0.5 keeps strong channels stronger than weak ones without letting them drown those; then one global std.
-        globally = (((raw - self.shift[:, None, None]) / std.sqrt()[:, None, None]) ** 2).mean().sqrt()
-        self.spread.copy_(std.sqrt() * globally)
+        # std^0.5 keeps strong components stronger than weak ones without letting them drown those. The base keeps its
+        # full scale: image-to-image adds the same noise to every channel, and the palette must outlast it.
+        scale = torch.cat([torch.ones(3), std[3:].sqrt()])
+        globally = (((raw - self.shift[:, None, None]) / scale[:, None, None]) ** 2).mean().sqrt()
+        self.spread.copy_(scale * globally)
         return self
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        base = F.avg_pool2d(images, self.config.patch)
-        return base, F.pixel_unshuffle(images - self._enlarge(base), self.config.patch)
+        base = F.avg_pool2d(images, self.patch)
+        # The constant patch of value b has the orthonormal coefficient patch * b: base and rest on one scale.
+        return base * self.patch, F.pixel_unshuffle(images - self._enlarge(base), self.patch)
 
     def _enlarge(self, base: Tensor) -> Tensor:
-        """Bicubic, and every patch keeps its mean colour: the residual has none, so that coding twice changes nothing."""
-        large = F.interpolate(base, scale_factor=self.config.patch, mode="bicubic", align_corners=False)
-        missing = base - F.avg_pool2d(large, self.config.patch)
-        return large + F.interpolate(missing, scale_factor=self.config.patch, mode="nearest")
+        """Bicubic, but every patch keeps its mean: the residual has none, so that coding twice changes nothing."""
+        large = F.interpolate(base, scale_factor=self.patch, mode="bicubic", align_corners=False)
+        missing = base - F.avg_pool2d(large, self.patch)
+        return large + F.interpolate(missing, scale_factor=self.patch, mode="nearest")
 
     def encode(self, x: Float[Tensor, "n 3 height width"], return_dict: bool = True) -> Any:
         """Latents of shape ``(n, latent_channels, height / patch, width / patch)``."""
@@ -81,7 +88,7 @@ class LinearCodec(ModelMixin, ConfigMixin):
         """Pictures in [-1, 1] (values slightly outside are left to the caller's clamp)."""
         raw = z * self.spread[:, None, None] + self.shift[:, None, None]
         residual = torch.einsum("kc,nkhw->nchw", self.basis, raw[:, 3:])
-        sample = self._enlarge(raw[:, :3]) + F.pixel_shuffle(residual, self.config.patch)
+        sample = self._enlarge(raw[:, :3] / self.patch) + F.pixel_shuffle(residual, self.patch)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
 
@@ -114,6 +121,20 @@ def v_scheduler() -> DDIMScheduler:
     )  # fmt: skip
 
 
+def without_bars() -> None:
+    """Silence, process-wide, the bars that diffusers and transformers show while they read a file: for applications."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+
+
+def scheduled(steps: int, strength: float) -> int:
+    """The ``num_inference_steps`` of which diffusers' image-to-image really runs ``steps`` at this strength."""
+    count = steps
+    while int(count * strength) < steps:
+        count += 1
+    return count
+
+
 class Backbone:
     """A Stable Diffusion pipeline and the picture size it works at; the generator conditions it and never changes it.
 
@@ -136,11 +157,11 @@ class Backbone:
         unet: UNet2DConditionModel, scheduler: DDIMScheduler, size: tuple[int, int],
     ) -> "Backbone":  # fmt: skip
         """From parts that were just trained."""
-        pipeline = StableDiffusionImg2ImgPipeline(
-            vae=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-        )  # fmt: skip
-        return cls(pipeline, size)
+        parts: dict[str, Any] = {
+            "vae": codec, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet, "scheduler": scheduler,
+            "safety_checker": None, "feature_extractor": None,
+        }  # fmt: skip
+        return cls(StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False), size)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, size: tuple[int, int]) -> "Backbone":
@@ -210,8 +231,13 @@ class Backbone:
         """Pictures in [0, 1]; each depends on its own seed alone, not on its neighbours in the batch.
 
         Args:
+            prompt_embeds: the condition, ``P_gen``.
+            negative_prompt_embeds: what guidance leads away from, of the same shape.
             references: image-to-image from these at ``strength``; ``None`` is text-to-image from noise.
+            seeds: one a picture, of its initial noise.
             steps: denoising steps that are really run (diffusers counts the skipped ones too; here they don't count).
+            strength: share of the diffusion that a reference goes through, in (0, 1].
+            guidance_scale: of classifier-free guidance; 1 is none.
         """
         common: dict[str, Any] = {
             "prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds,
@@ -220,6 +246,8 @@ class Backbone:
         }  # fmt: skip
         if references is None:
             height, width = self.size
-            return self.text_to_image(num_inference_steps=steps, height=height, width=width, **common).images
-        planned = math.ceil(steps / strength)  # diffusers runs int(planned * strength) of them
-        return self.pipeline(image=references, strength=strength, num_inference_steps=planned, **common).images
+            made: Any = self.text_to_image(num_inference_steps=steps, height=height, width=width, **common)
+        else:
+            planned = math.ceil(steps / strength)  # diffusers runs int(planned * strength) of them
+            made = self.pipeline(image=references, strength=strength, num_inference_steps=planned, **common)
+        return made.images

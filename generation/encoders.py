@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import open_clip
 import timm
@@ -27,7 +27,9 @@ class ImageEncoder(Protocol):
     name: str
     dim: int
 
-    def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]: ...
+    def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
+        """One row of features a picture."""
+        ...
 
 
 def encode_in_blocks(encoder: ImageEncoder, images: Tensor, block: int = BLOCK) -> Float[Tensor, "n dim"]:
@@ -49,6 +51,10 @@ class OpenClipEncoder(nn.Module):
         tokenizer: texts to token ids, shape ``(n, context_length)``.
         config: ``model_cfg`` and ``preprocess_cfg`` as open_clip writes them in ``open_clip_config.json``.
     """
+
+    model: Any
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, model: nn.Module, tokenizer: Any, config: dict[str, Any], *, name: str = "open_clip") -> None:
         super().__init__()
@@ -86,8 +92,8 @@ class OpenClipEncoder(nn.Module):
         return cls(model, BatchTokenizer(tokenizer), config, name="dual")
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "OpenClipEncoder":
-        """From a folder written by :meth:`save_pretrained` (or by open_clip), or a hub name such as ``hf-hub:org/repo``.
+    def from_pretrained(cls, source: str | Path, *, name: str | None = None) -> "OpenClipEncoder":
+        """From a folder of :meth:`save_pretrained` (or of open_clip), or a hub name such as ``hf-hub:org/repo``.
 
         Raises:
             FileNotFoundError: the folder lacks its configuration or its weights.
@@ -103,20 +109,20 @@ class OpenClipEncoder(nn.Module):
                 tokenizer: Any = BatchTokenizer(CLIPTokenizer.from_pretrained(folder))
             else:
                 tokenizer = open_clip.SimpleTokenizer(config["model_cfg"]["text_cfg"].get("context_length", 77))
-            return cls(model, tokenizer, config, name=folder.name)
+            return cls(model, tokenizer, config, name=name or folder.name)
         if not str(source).startswith("hf-hub:"):
             raise FileNotFoundError(
                 f"no dual encoder at {source}: give a folder with open_clip_config.json and "
                 "open_clip_model.safetensors, or a hub name such as hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
             )
-        model, preprocess = open_clip.create_model_from_pretrained(str(source))
+        model, preprocess = cast(Any, open_clip.create_model_from_pretrained(str(source)))
         normalise = preprocess.transforms[-1]
         visual = model.visual
         config = {
             "model_cfg": {"embed_dim": visual.output_dim, "vision_cfg": {"image_size": visual.image_size}},
             "preprocess_cfg": {"mean": list(normalise.mean), "std": list(normalise.std)},
         }
-        return cls(model, open_clip.get_tokenizer(str(source)), config, name=str(source))
+        return cls(model, open_clip.get_tokenizer(str(source)), config, name=name or str(source))
 
     def save_pretrained(self, folder: Path) -> None:
         """``open_clip_config.json`` and safetensors weights: ``open_clip.create_model("local-dir:…")`` reads it too."""
@@ -154,17 +160,23 @@ class TimmEncoder(nn.Module):
     The catalogue's mean is *not* removed here: the ranker's door does that where it wants it.
     """
 
-    def __init__(self, model: nn.Module, *, name: str, size: tuple[int, int], mean: float = 0.5, std: float = 0.5) -> None:
+    model: Any
+
+    def __init__(
+        self, model: nn.Module, *, name: str, size: tuple[int, int], mean: float = 0.5, std: float = 0.5
+    ) -> None:
         super().__init__()
         self.model, self.name, self.size, self.shift, self.scale = model, name, size, mean, std
-        self.dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
+        self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
         self.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(cls, name: str, weights: Path | None, *, size: tuple[int, int]) -> "TimmEncoder":
-        """``timm``'s model ``name``; its weights are ``weights/<name>/model.safetensors``, or the hub's for ``None``.
+        """A model of timm with its weights.
 
         Args:
+            name: timm's name of the model.
+            weights: the folder that holds ``<name>/model.safetensors``; ``None`` takes the hub's.
             size: (height, width) in pixels at which it sees every picture.
 
         Raises:
@@ -175,7 +187,7 @@ class TimmEncoder(nn.Module):
         file = Path(weights) / name / "model.safetensors"
         if not file.is_file():
             raise FileNotFoundError(f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights")
-        extra = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
+        extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
         return cls(timm.create_model(name, checkpoint_path=str(file), **extra), name=name, size=size)
 
     def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
@@ -193,6 +205,7 @@ class BatchTokenizer:
         self.tokenizer = tokenizer
 
     def __call__(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
+        """Ids, cut off or padded to the context."""
         return self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
@@ -201,7 +214,7 @@ def train_clip_tokenizer(texts: Iterable[str], *, vocab_size: int, max_length: i
     vocab, merges = train_bpe(
         texts, vocab_size=vocab_size, special=["<|startoftext|>", "<|endoftext|>"], word_end="</w>", lowercase=True
     )
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)  # type: ignore[arg-type]
 
 
 def clip_text_model(encoder: OpenClipEncoder) -> CLIPTextModel:

@@ -57,9 +57,7 @@ def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor,
     return images
 
 
-def caption(
-    items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captioner: Captioner
-) -> tuple[str, ...]:
+def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captioner: Captioner) -> tuple[str, ...]:
     """Captions of all items (``cap_i``); one without a picture is described by its words alone."""
     have = [row for row, item in enumerate(items) if item.image is not None]
     said = dict(zip(have, captioner([items[row] for row in have], images[have]), strict=True))

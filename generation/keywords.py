@@ -14,7 +14,9 @@ from generation.request import Item
 class KeywordExtractor(Protocol):
     """``phi_k`` of eq. 6: an instruction LLM behind the prompt ``p_k``, or :class:`TfidfKeywords`."""
 
-    def __call__(self, items: Sequence[Item], captions: Sequence[str]) -> list[tuple[str, ...]]: ...
+    def __call__(self, items: Sequence[Item], captions: Sequence[str]) -> list[tuple[str, ...]]:
+        """Keywords of each item, the most telling first."""
+        ...
 
 
 def parts(caption: str) -> list[str]:
@@ -29,9 +31,10 @@ class TfidfKeywords:
         self.per_item = per_item
 
     def __call__(self, items: Sequence[Item], captions: Sequence[str]) -> list[tuple[str, ...]]:
+        """Keywords of each item, the most telling first; equal ones by alphabet."""
         if not any(parts(caption) for caption in captions):
             return [() for _ in captions]
-        vectorizer = TfidfVectorizer(analyzer=parts, norm=None)
+        vectorizer = TfidfVectorizer(analyzer=parts, norm=None)  # type: ignore[arg-type]
         table = vectorizer.fit_transform(captions).tocsr()
         words = vectorizer.get_feature_names_out()
         found = []

@@ -1,6 +1,6 @@
 """The language side: a causal LM reads the preference prompt and L [IMG] tokens (eq. 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from generation.pretrain import Curves, batches, one_cycle
 from generation.tokens import train_bpe
 
-PROMPT = "A person looks for pictures with: {keywords}. Show the following in a way that this person prefers: {caption}."
+PROMPT = (
+    "A person looks for pictures with: {keywords}. Show the following in a way that this person prefers: {caption}."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class LanguageConfig:
     """Training steps on the catalogue's text, 32 texts each."""
     seed: int = 0
     """Of weights and batches."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that cannot be built, each as a sentence."""
+        if self.hidden_size < 8 or self.hidden_size % 8:
+            yield f"hidden_size {self.hidden_size} is no multiple of 8: four heads of even width"
+        if self.vocab_size < 257:
+            yield f"vocab_size {self.vocab_size}: one special token and the 256 bytes are taken before the first merge"
+        for name in ("layers", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
 
 
 class LanguageModel(nn.Module):
@@ -54,7 +66,7 @@ class LanguageModel(nn.Module):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer, self.text_rows = tokenizer, text_rows
         self.width = int(model.config.hidden_size)
-        words = model.get_input_embeddings().weight
+        words = model.get_input_embeddings().get_parameter("weight")
         self.norm = float(words.norm(dim=1).mean())
         self.image_rows = nn.Parameter(torch.randn(image_tokens, self.width, generator=generator).to(words.dtype))
         self.renormalise()
@@ -77,8 +89,8 @@ class LanguageModel(nn.Module):
         if int(lengths.min()) < self.text_rows:
             shortest = int(lengths.argmin())
             raise ValueError(
-                f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the {self.text_rows} "
-                "text rows that are read: lengthen the prompt's template or lower text_rows"
+                f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the "
+                f"{self.text_rows} text rows that are read: lengthen the prompt's template or lower text_rows"
             )
         words = self.model.get_input_embeddings()(encoded.input_ids)
         images = self.image_rows.expand(len(prompts), -1, -1)
@@ -97,7 +109,7 @@ def train_language_model(
 ) -> tuple[Qwen2ForCausalLM, Tokenizer]:
     """Qwen2's classes at a small size, tokenizer and next-token model learned from ``texts``."""
     vocab, merges = train_bpe(texts, vocab_size=config.vocab_size, special=["<|endoftext|>"])
-    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -111,9 +123,11 @@ def train_language_model(
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = one_cycle(optimizer, config.steps)
     steps = batches(len(texts), 32, config.steps, generator)
-    for step, rows in enumerate(tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)):
+    shown = tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)
+    for step, rows in enumerate(shown):
+        picked: list[int] = rows.tolist()
         encoded = tokenizer(
-            [texts[i] for i in rows.tolist()], return_tensors="pt", padding=True, truncation=True, max_length=96
+            [texts[i] for i in picked], return_tensors="pt", padding=True, truncation=True, max_length=96
         )
         labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
         loss = model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels).loss

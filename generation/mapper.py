@@ -42,6 +42,7 @@ class ModalMapper(nn.Module):
     def forward(
         self, image_states: Float[Tensor, "batch tokens in_width"], visual: Float[Tensor, "batch visual_width"]
     ) -> Float[Tensor, "batch queries out_width"]:
+        """As many rows as queries, from the [IMG] features and ``P_ret``."""
         memory = torch.cat([self.enter(image_states), self.enter_visual(visual)[:, None]], dim=1)
         queries = self.queries.expand(len(memory), -1, -1)
         return self.leave(self.transformer(memory, queries))

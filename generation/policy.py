@@ -63,7 +63,7 @@ class GaussianPolicy:
     def log_prob(
         self, x: Float[Tensor, "batch samples rows width"], mu: Float[Tensor, "batch rows width"]
     ) -> Float[Tensor, "batch samples"]:
-        """log N(x; mu, sigma) over the coefficients, up to a constant that no gradient sees."""
+        """Log of N(x; mu, sigma) over the coefficients, up to a constant that no gradient sees."""
         return -(self.project(x - mu[:, None]) ** 2).sum(-1) / (2 * self.sigma**2)
 
 

@@ -19,6 +19,9 @@ from generation.pictures import to_float
 
 Curve = list[tuple[int, float]]
 
+LEAST_VOCABULARY = 514
+"""Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -56,12 +59,18 @@ class PretrainConfig:
     def conflicts(self) -> Iterator[str]:
         """Sizes that do not fit together, each as a sentence."""
         for name in ("image_height", "image_width"):
-            if getattr(self, name) < 8 or getattr(self, name) % 8:
-                yield f"{name} {getattr(self, name)} is no multiple of 8"
+            if getattr(self, name) < 16 or getattr(self, name) % 8:
+                yield f"{name} {getattr(self, name)} is no multiple of 8 from 16 on"
         if not 3 < self.latent_channels <= 195:
             yield f"latent_channels {self.latent_channels} must lie between 4 and 195: 3 are the base of each 8x8 patch"
-        if self.encoder_width % 32:
+        if not self.unet_widths or any(width < 16 or width % 16 for width in self.unet_widths):
+            yield f"unet_widths {list(self.unet_widths)} must be one multiple of 16 or more: a width for each level"
+        if self.encoder_width < 32 or self.encoder_width % 32:
             yield f"encoder_width {self.encoder_width} is no multiple of 32"
+        if self.vocab_size < LEAST_VOCABULARY:
+            yield f"vocab_size {self.vocab_size}: {LEAST_VOCABULARY} tokens are taken before the first merge"
+        if self.learning_rate <= 0:
+            yield f"learning_rate {self.learning_rate} must be positive"
         for name in ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
@@ -74,6 +83,7 @@ class Curves:
     values: dict[str, Curve] = field(default_factory=dict)
 
     def add(self, name: str, step: int, value: float) -> None:
+        """Append one point."""
         self.values.setdefault(name, []).append((step, value))
 
 
@@ -124,7 +134,8 @@ def train_dual_encoder(
     for step, rows in enumerate(
         tqdm(steps, total=config.encoder_steps, desc="dual encoder", unit="step", disable=not progress)
     ):
-        texts = [shuffle_words(captions[i], generator) for i in rows.tolist()]
+        picked: list[int] = rows.tolist()
+        texts = [shuffle_words(captions[i], generator) for i in picked]
         pictures = augment(to_float(images[rows]), generator)
         image_features = encoder.encode_images(pictures)
         text_features = F.normalize(encoder.model.encode_text(encoder.tokenizer(texts)), dim=-1)
@@ -212,7 +223,8 @@ def train_unet(
     for step, rows in enumerate(tqdm(steps, total=config.unet_steps, desc="UNet", unit="step", disable=not progress)):
         clean = to_float(images[rows]) * 2 - 1
         others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
-        states = condition([captions[i] for i in rows.tolist()], text_encoder, tokenizer, generator)
+        picked: list[int] = rows.tolist()
+        states = condition([captions[i] for i in picked], text_encoder, tokenizer, generator)
         latents, wrong = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
         loss = denoising_loss(unet, scheduler, latents, wrong, states, generator)
         optimizer.zero_grad()
@@ -234,13 +246,14 @@ def train_unet(
 def condition(
     captions: Sequence[str], text_encoder: nn.Module, tokenizer: Callable, generator: torch.Generator
 ) -> Float[Tensor, "n rows width"]:
-    """Text states of paraphrased captions; 10 % are empty (for guidance); half of the batches say it twice,
-    because a personalised preference is longer than a caption."""
+    """Text states of paraphrased captions; 10 % are empty (for guidance).
+
+    Half of the batches say it twice, because a personalised preference is longer than a caption.
+    """
 
     def states() -> Tensor:
         texts = [
-            "" if drop else shuffle_words(caption, generator)
-            for caption, drop in zip(captions, empty, strict=True)
+            "" if drop else shuffle_words(caption, generator) for caption, drop in zip(captions, empty, strict=True)
         ]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         with torch.no_grad():

@@ -52,9 +52,9 @@ class RagarConfig:
     """Form of eq. 9."""
     steps: int = 6
     """Denoising steps that are run."""
-    strength: float = 0.6
+    strength: float = 0.35
     """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
-    guidance_scale: float = 2.0
+    guidance_scale: float = 3.0
     """Classifier-free guidance."""
     text_to_image: bool = False
     """Begin from noise instead of the reference's latent."""
@@ -65,13 +65,16 @@ class RagarConfig:
         """Settings that cannot be run, each as a sentence."""
         needed = 2 * self.k if self.history == "next_k" else self.k
         if needed > self.history_length:
-            yield f"k {self.k} with history {self.history} needs {needed} items, but history_length is {self.history_length}"
+            asked = f"k {self.k} with history {self.history} needs {needed} items"
+            yield f"{asked}, but history_length is {self.history_length}"
         if not 0 < self.strength <= 1:
             yield f"strength {self.strength} must be above 0 and at most 1"
         if self.guidance_scale < 1:
             yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
         if self.temperature <= 0:
             yield f"temperature {self.temperature} must be positive"
+        if self.mapper_width < 4 or self.mapper_width % 4:
+            yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
         for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
@@ -142,7 +145,9 @@ class Ragar(nn.Module):
         histories = [request.history[-config.history_length :] for request in requests]
         if not all(histories):
             user = next(request.user for request, past in zip(requests, histories, strict=True) if not past)
-            raise ValueError(f"user {user} has an empty history: a preference needs at least one item before the reference")
+            raise ValueError(
+                f"user {user} has an empty history: a preference needs at least one item before the reference"
+            )
         longest = max(map(len, histories))
         rows = torch.zeros(len(requests), longest, dtype=torch.long)
         present = torch.zeros(len(requests), longest, dtype=torch.bool)
@@ -233,14 +238,14 @@ class Ragar(nn.Module):
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
     def render(
-        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request]
+        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
         """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers)."""
         config = self.config
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
         return self.backbone.sample(
             embeds, self.negative(embeds), None if config.text_to_image else references,
-            [request.seed for request in requests], steps=config.steps, strength=config.strength,
+            [request.seed for request in requests], steps=steps or config.steps, strength=config.strength,
             guidance_scale=config.guidance_scale,
         )  # fmt: skip
 
@@ -250,9 +255,11 @@ class Ragar(nn.Module):
         return self.render(self.encode_preference(requests).embeds(), requests)
 
     @torch.no_grad()
-    def generate_global(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
+    def generate_global(
+        self, requests: Sequence[Request], *, steps: int | None = None
+    ) -> Float[Tensor, "n 3 height width"]:
         """v_glob: the same reference text and the same initial latent, from E_g alone."""
-        return self.render(self.encode_preference(requests).overall, requests)
+        return self.render(self.encode_preference(requests).overall, requests, steps=steps)
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""
@@ -260,7 +267,7 @@ class Ragar(nn.Module):
         return {name: value for name, value in self.named_parameters() if id(value) not in frozen}
 
     def save_pretrained(self, folder: Path) -> None:
-        """``config.json`` and ``model.safetensors`` of the trained parts (the frozen ones are saved where they came from)."""
+        """``config.json`` and ``model.safetensors`` of the trained parts; the frozen ones stay where they came from."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         save_file({k: v.detach().clone() for k, v in self.trained_parts().items()}, folder / "model.safetensors")
@@ -292,7 +299,9 @@ class Ragar(nn.Module):
         mine = self.trained_parts()
         differing = sorted(mine.keys() ^ state.keys()) or [n for n in mine if mine[n].shape != state[n].shape]
         if differing:
-            raise ValueError(f"the saved generator was made with another configuration: {', '.join(differing[:3])} differ")
+            raise ValueError(
+                f"the saved generator was made with another configuration: {', '.join(differing[:3])} differ"
+            )
         with torch.no_grad():
             for name, value in state.items():
                 mine[name].copy_(value)

@@ -38,11 +38,13 @@ class ReflectionConfig:
     """Steps of the reward phase."""
     batch_size: int = 16
     """Requests a step."""
+    steps: int = 3
+    """Denoising steps of the pictures that are scored: fewer than at the end, so that the budget buys more of them."""
     samples: int = 4
     """r, the noisy preferences a request (the paper: 3, its ablation: 5)."""
     noise: NoiseMode = "low_rank"
     """Where the noise lives."""
-    rank: int = 16
+    rank: int = 8
     """Directions of ``low_rank``: principal components of the warm-start preference over users."""
     sigma: float = 1.0
     """Standard deviation of the noise, in units of the warm-start preference's own deviation along the directions."""
@@ -72,7 +74,10 @@ class ReflectionConfig:
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("warm_start_steps", "reward_steps", "batch_size", "rank"):
+        for name in ("alpha", "beta", "gamma", "margin", "seed"):
+            if getattr(self, name) < 0:
+                yield f"{name} {getattr(self, name)} must not be negative"
+        for name in ("warm_start_steps", "reward_steps", "steps", "batch_size", "rank"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
@@ -89,17 +94,15 @@ class ReflectionLog:
 def calibrator_loss(ragar: Ragar, preference: Preference) -> Float[Tensor, ""]:
     """L_cal (eq. 13): P_gen against P_ret, compared in the dual encoder's joint space.
 
-    The paper subtracts a pooled vector from a sequence. Here the non-frozen rows are mean-pooled and go through the dual
-    encoder's own text projection (a trained one could cheat, a random one means nothing); both sides are normalised;
-    no gradient into P_ret. Mean over dimensions.
+    The paper subtracts a pooled vector from a sequence. Here the non-frozen rows are mean-pooled and go through the
+    dual encoder's own text projection (a trained one could cheat, a random one means nothing); both sides are
+    normalised; no gradient into P_ret. Mean over dimensions.
     """
     pooled = preference.detail.mean(1) @ ragar.text_projection
     return F.mse_loss(F.normalize(pooled, dim=-1), F.normalize(preference.retrieved, dim=-1).detach())
 
 
-def semantic_loss(
-    preference: Preference, states: Float[Tensor, "batch context width"]
-) -> Float[Tensor, ""]:
+def semantic_loss(preference: Preference, states: Float[Tensor, "batch context width"]) -> Float[Tensor, ""]:
     """L_sem (eq. 14): E_d against the text encoder's states of the reference's caption.
 
     The mapper's rows are as many as the states and are compared row by row, the projected prompt rows as a mean.
@@ -180,7 +183,7 @@ def reflect(
     """
     generator = torch.Generator().manual_seed(config.seed + 1)
     policy = build_policy(ragar, requests, config)
-    rivals = rival_scores(ragar, requests, reward, progress=progress)  # (requests, 2)
+    rivals = rival_scores(ragar, requests, reward, steps=config.steps, progress=progress)  # (requests, 2)
     parts = ragar.trained_parts()
     optimizer = torch.optim.Adam(parts.values(), lr=config.learning_rate)
     schedule = one_cycle(optimizer, config.reward_steps)
@@ -192,9 +195,7 @@ def reflect(
         chosen = [requests[i] for i in picked.tolist()]
         preference = ragar.encode_preference(chosen)
         x = policy.sample(preference.detail, config.samples, generator)
-        scores = score_samples(ragar, preference, x, chosen, reward)
-        if not torch.isfinite(scores).all():
-            raise ValueError(f"the reward gave {int((~torch.isfinite(scores)).sum())} values that are not finite numbers")
+        scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
         if config.objective == "paper_literal":
             advantage = (rivals[picked][:, None] - scores[..., None]).clamp_min(0).sum(-1) + config.margin
         else:
@@ -223,29 +224,41 @@ def reflect(
 
 @torch.no_grad()
 def rival_scores(
-    ragar: Ragar, requests: Sequence[Request], reward: Reward, *, progress: bool = True
+    ragar: Ragar, requests: Sequence[Request], reward: Reward, *, steps: int, progress: bool = True
 ) -> Float[Tensor, "requests 2"]:
     """Scores of v_ref and v_glob, which do not change while training: once."""
     parts = []
     for i in tqdm(range(0, len(requests), 64), desc="v_ref and v_glob", unit="batch", disable=not progress):
         chosen = requests[i : i + 64]
         references = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in chosen])])
-        parts.append(torch.stack([reward(chosen, references), reward(chosen, ragar.generate_global(chosen))], dim=1))
+        rivals = (references, ragar.generate_global(chosen, steps=steps))
+        parts.append(torch.stack([finite(reward(chosen, images)) for images in rivals], dim=1))
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def score_samples(
     ragar: Ragar, preference: Preference, x: Float[Tensor, "batch samples rows width"], requests: Sequence[Request],
-    reward: Reward,
+    reward: Reward, *, steps: int,
 ) -> Float[Tensor, "batch samples"]:  # fmt: skip
-    """rho of each noisy preference's picture, under the request's own initial latent."""
+    """Scores of each noisy preference's picture, under the request's own initial latent."""
     samples = x.shape[1]
     scores = []
     for sample in range(samples):
-        images = ragar.render(preference.embeds(x[:, sample]), requests)
-        scores.append(reward(requests, images))
+        images = ragar.render(preference.embeds(x[:, sample]), requests, steps=steps)
+        scores.append(finite(reward(requests, images)))
     return torch.stack(scores, dim=1)
+
+
+def finite(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The reward's answer as it is.
+
+    Raises:
+        ValueError: it holds infinities or NaN, which would spoil every weight.
+    """
+    if bad := int((~torch.isfinite(scores)).sum()):
+        raise ValueError(f"the reward gave {bad} values that are not finite numbers")
+    return scores
 
 
 def gradient_norms(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:

@@ -13,6 +13,6 @@ from generation.request import Request
 class Reward(Protocol):
     """Scores pictures (eq. 10). Comparable within a user only; one unit is one standard deviation of her scores."""
 
-    def __call__(
-        self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
-    ) -> Float[Tensor, " n"]: ...
+    def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
+        """One score a picture, each for the request in the same place."""
+        ...

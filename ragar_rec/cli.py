@@ -93,8 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from ragar_rec import pipeline  # torch and the rest: seconds, and only for a command that works
+    from generation.diffusion import without_bars  # torch and the rest: seconds, for a command that works
+    from ragar_rec import pipeline
 
+    without_bars()
     run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
     getattr(pipeline, options.command.replace("-", "_"))(run)
 

@@ -36,7 +36,7 @@ class CatalogConfig:
     """Where interactions, texts and pictures come from."""
 
     preparer: Literal["ml-100k", "ml-latest", "own"] = "ml-100k"
-    """Which raw files ``prepare`` reads; ``own``: RecBole atomic files and a catalog.csv that are already there."""
+    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv."""
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,12 @@ def diversity_frame(
 ) -> pd.DataFrame:  # fmt: skip
     """Mean pairwise distance of one item's pictures between ``people`` users, and between as many seeds for one of them.
 
-    Distances: 1 - cosine of the ranker's centred features; root mean square of 4 x 6 thumbnails.
+    Distances: 1 - cosine of the ranker's centred features; root mean square of 4 x 6 thumbnails. Fewer requests than
+    ``people`` make smaller groups; a single one makes no pair and an empty frame.
     """
+    people = min(people, len(requests))
+    if people < 2:
+        return pd.DataFrame(columns=pd.Index(COLUMNS))
     rng = np.random.default_rng(seed)
     chosen = [requests[i] for i in rng.permutation(len(requests))[:items]]
     others = [[requests[i] for i in rng.permutation(len(requests))[:people]] for _ in chosen]

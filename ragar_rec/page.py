@@ -20,7 +20,7 @@ from ragar_rec.run import Run, read_curves
 from ragar_rec.tables import tables
 
 RENDERED = (
-    "Interactions, titles and genres are real (MovieLens-100k). The covers are *rendered* by this library from genres, "
+    "Interactions, titles and genres are real (MovieLens-100k). The covers are rendered by this library from genres, "
     "decade and title; they are no film posters."
 )
 

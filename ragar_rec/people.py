@@ -67,8 +67,14 @@ def known_history(dataset: Dataset, user: int) -> tuple[str, ...]:
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> list[int]:
-    """``count`` people who have test interactions (0: all of them), in ascending order."""
+    """``count`` people who have test interactions (0: all of them), in ascending order.
+
+    Raises:
+        ValueError: nobody has any.
+    """
     able = np.unique(dataset.interactions.test[0])
+    if len(able) == 0:
+        raise ValueError("nobody has an interaction in the test part of the split: give eval_args.split a test share")
     if count and count < len(able):
         able = np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
     return able.tolist()

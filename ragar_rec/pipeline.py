@@ -28,7 +28,7 @@ from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, 
 from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
 from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
-from ragar_rec.store import content
+from ragar_rec.store import content, hash_file
 from ragar_rec.tables import format_table, tables
 from recsys.recbole import Dataset
 
@@ -74,7 +74,7 @@ def augment(run: Run) -> Path:
             make_pictures(run.generator, requests, shards, progress=run.progress)
 
     keys = ["evaluation.users", "evaluation.candidates", "evaluation.targets", "evaluation.protocols", "evaluation.seeds"]
-    before = {"generator": content(run.generator_folder), "ranker": content(run.ranker_folder)}
+    before = {"generator": content(run.generator_folder), "ranker": content(run.ranker_folder), **run.frozen}
     return run.stage("images", keys, before, build, resumable=True)
 
 
@@ -97,6 +97,13 @@ class Setting:
         self.pairs = wanted_pairs(self.tasks, self.protocols, self.strangers, pictured)
 
 
+MEASURED = [
+    *(f"evaluation.{key}" for key in ("users", "candidates", "targets", "protocols", "controls", "k", "seeds")),
+    "reflection.held_out", "reflection.seed",
+]  # fmt: skip
+"""The keys that a person's numbers depend on; how they are summed up and shown is not among them."""
+
+
 def evaluate(run: Run) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
 
@@ -104,9 +111,8 @@ def evaluate(run: Run) -> Path:
         frame = pd.concat([*_recommendation(run), *_generation(run)], ignore_index=True)
         write_per_user(frame, to / "per_user.parquet")
 
-    keys = ["evaluation", "reflection.held_out", "reflection.seed"]
-    before = {"images": content(augment(run)), "features": content(run.features_folder)}
-    frame = read_per_user(run.stage("results", keys, before, build) / "per_user.parquet")
+    before = {"images": content(augment(run)), **_trained(run)}
+    frame = read_per_user(run.stage("results", MEASURED, before, build) / "per_user.parquet")
     settings = run.config.evaluation
     rows = rows_from_per_user(
         in_order(frame), run.name, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seeds[0]
@@ -120,15 +126,20 @@ def evaluate(run: Run) -> Path:
     return run.output / "results.json"
 
 
-ORDER = (OWN, "original", "reconstruction", "shuffled_user", "random_item", "reference_image", "global", "untrained",
-         "seeds")  # fmt: skip
+PROTOCOLS = ("candidates", "reference", "generator", "diversity")
+CONTROLS = (OWN, "original", "reconstruction", "shuffled_user", "random_item", "reference_image", "global", "untrained",
+            "seeds")  # fmt: skip
+METRICS = ("recall", "ndcg", "delta_r", "score", "feature_distance", "thumbnail_distance")
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of the tables: the recommendation protocols first, the own pictures before their controls."""
-    first = {name: at for at, name in enumerate(("candidates", "reference", "generator", "diversity"))}
-    keys = frame["protocol"].map(first).fillna(9) * 100 + frame["control"].map({c: i for i, c in enumerate(ORDER)})
-    return frame.assign(_key=keys).sort_values("_key", kind="stable").drop(columns="_key")
+    """Rows in the order of the tables: protocols, metrics, and the own pictures before their controls."""
+    places = (("protocol", PROTOCOLS), ("metric", METRICS), ("control", CONTROLS))
+    keys = {
+        f"_{column}": frame[column].str.partition("@")[0].map({name: at for at, name in enumerate(names)})
+        for column, names in places
+    }
+    return frame.assign(**keys).sort_values(list(keys), kind="stable").drop(columns=list(keys))
 
 
 def _recommendation(run: Run) -> list[pd.DataFrame]:
@@ -194,17 +205,17 @@ def report(run: Run) -> Path:
     def build(to: Path) -> None:
         page.build(run, results).write(to / "report.html")
 
-    folder = run.stage("report", [], {"results": content_of(run.output / "per_user.parquet")}, build)
+    before = {"results": hash_file(run.output / "per_user.parquet"), **_trained(run)}
+    folder = run.stage("report", ["catalog", "recbole", "generator", "evaluation"], before, build)
     shutil.copyfile(folder / "report.html", run.output / "report.html")
     print(f"\nThe report: {run.output / 'report.html'}")
     return run.output / "report.html"
 
 
-def content_of(file: Path) -> str:
-    """Hash of a file."""
-    from ragar_rec.store import hash_file
-
-    return hash_file(file)
+def _trained(run: Run) -> dict[str, str]:
+    """Contents of everything that a person's numbers and the report are made from."""
+    trained = {"features": run.features_folder, "ranker": run.ranker_folder, "generator": run.generator_folder}
+    return {name: content(folder) for name, folder in trained.items()} | run.frozen
 
 
 def demo(run: Run) -> Path:

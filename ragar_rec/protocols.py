@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Task:
         return (above - own_before.long() + 1).numpy()
 
 
+@runtime_checkable
 class Source(Protocol):
     """Requests -> features: a generator and an encoder, or plain substitution. ``None`` rows of it keep the original."""
 
@@ -44,6 +45,7 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class Reranking(Protocol):
     """A protocol: the items of a task that get new features, and the held-out items' ranks afterwards."""
 

@@ -30,15 +30,18 @@ from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.reward import RankerReward
-from ragar_rec.store import Store, content, hash_files
+from ragar_rec.store import Store, content, hash_file, hash_files
 from recsys.catalog import Catalog, Item, undecodable
 from recsys.counterfactual import Counterfactual
-from recsys.datasets import ml_100k, ml_latest
+from recsys.datasets import ml_100k, ml_latest, own
 from recsys.features import FeatureTable, text_features
 from recsys.recbole import Dataset
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
+
+
+PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own}
 
 
 class Run:
@@ -72,18 +75,25 @@ class Run:
 
     # ---------------------------------------------------------------- data
 
+    @property
+    def dataset_name(self) -> str:
+        """RecBole's key ``dataset``: the name under which the prepared files stand."""
+        if "dataset" not in self.config.recbole:
+            raise ValueError("the config names no `dataset`: add a line such as `dataset: my-shop`")
+        return str(self.config.recbole["dataset"])
+
     @cached_property
     def data_folder(self) -> Path:
         """Atomic files, catalogue and, for the embedded default, rendered covers."""
-        preparer = {"ml-100k": ml_100k, "ml-latest": ml_latest}[self.config.catalog.preparer]
+        preparer = PREPARERS[self.config.catalog.preparer]
+        name = self.dataset_name
         source = {"source": preparer.fingerprint(self.data)}
-        return self.stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to))
+        return self.stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to, name))
 
     @cached_property
     def pictures_folder(self) -> Path:
         """Every picture decoded at the generator's size; which ones did not decode."""
         catalog = Catalog.read(self._catalog_file)
-        files = [item.image for item in catalog if item.image is not None]
         size = (self.config.backbone.image_height, self.config.backbone.image_width)
 
         def build(to: Path) -> None:
@@ -93,11 +103,16 @@ class Run:
             (to / "undecodable.json").write_text(json.dumps(broken))
 
         keys = ["backbone.image_height", "backbone.image_width"]
-        return self.stage("pictures", keys, {"catalog": content(self.data_folder), "files": hash_files(files)}, build)
+        return self.stage("pictures", keys, {"catalog": content(self.data_folder), "files": self._files_hash}, build)
+
+    @cached_property
+    def _files_hash(self) -> str:
+        """Of all pictures as they lie on disk, those that do not decode among them."""
+        return hash_files([item.image for item in Catalog.read(self._catalog_file) if item.image is not None])
 
     @property
     def _catalog_file(self) -> Path:
-        return self.data_folder / str(self.config.recbole["dataset"]) / "catalog.csv"
+        return self.data_folder / self.dataset_name / "catalog.csv"
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -150,7 +165,7 @@ class Run:
 
     @cached_property
     def encoder(self) -> OpenClipEncoder:
-        return OpenClipEncoder.from_pretrained(self.encoder_folder)
+        return OpenClipEncoder.from_pretrained(self.encoder_folder, name="dual")
 
     @cached_property
     def backbone_folder(self) -> Path:
@@ -196,9 +211,17 @@ class Run:
         if features.image_encoder == "dual":
             return self.encoder
         size = (features.image_height, features.image_width)
+        return TimmEncoder.from_pretrained(features.image_encoder, self._weights_file.parent.parent, size=size)
+
+    @property
+    def _weights_file(self) -> Path:
+        name = self.config.features.image_encoder
         if self.weights is None:
-            raise FileNotFoundError(f"{features.image_encoder} needs pretrained weights: name their folder by --weights")
-        return TimmEncoder.from_pretrained(features.image_encoder, self.weights, size=size)
+            raise FileNotFoundError(f"{name} needs pretrained weights: name their folder by --weights")
+        file = self.weights / name / "model.safetensors"
+        if not file.is_file():
+            raise FileNotFoundError(f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights")
+        return file
 
     @cached_property
     def features_folder(self) -> Path:
@@ -215,6 +238,8 @@ class Run:
         before = {"pictures": content(self.pictures_folder), **self._words}
         if self.config.features.image_encoder == "dual":
             before["encoder"] = content(self.encoder_folder)
+        else:  # it reads the files themselves, in which a pixel may differ that is lost in the small pictures
+            before |= {"files": self._files_hash, "weights": hash_file(self._weights_file)}
         return self.stage("features", ["features"], before, build)
 
     def _encode_catalogue(self, have: list[int]) -> Tensor:
@@ -272,7 +297,7 @@ class Run:
     @property
     def name(self) -> str:
         """The data set as shown, with the notice where its pictures are rendered."""
-        dataset = str(self.config.recbole["dataset"])
+        dataset = self.dataset_name
         return f"{dataset} (rendered covers)" if self.config.catalog.preparer == "ml-100k" else dataset
 
     @cached_property
@@ -315,11 +340,16 @@ class Run:
             write_curves(log.curves, to)
 
         keys = ["generator", *(f"reflection.{k}" for k in ("warm_start_steps", "warm_start_learning_rate", "seed"))]
-        return self.stage("warm-start", keys, self._frozen, build)
+        return self.stage("warm-start", keys, self.frozen, build)
 
     @property
-    def _frozen(self) -> dict[str, str]:
-        return {"backbone": content(self.backbone_folder), "language": content(self.language_folder)}
+    def frozen(self) -> dict[str, str]:
+        """Contents of everything but the trained weights that a generated picture depends on."""
+        stages = {
+            "pictures": self.pictures_folder, "encoder": self.encoder_folder, "backbone": self.backbone_folder,
+            "language": self.language_folder,
+        }  # fmt: skip
+        return {name: content(folder) for name, folder in stages.items()} | self._words
 
     @cached_property
     def generator_folder(self) -> Path:
@@ -334,7 +364,7 @@ class Run:
             write_curves(log.curves, to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
-        before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder)}
+        before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder), **self.frozen}
         return self.stage("generator", ["generator", "reflection"], before, build)
 
     def load_generator(self, folder: Path, **changes: Any) -> Ragar:
@@ -357,4 +387,5 @@ def write_curves(curves: Curves, folder: Path) -> None:
 def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """What :func:`write_curves` wrote; nothing where nothing was trained."""
     file = folder / "curves.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+    curves = json.loads(file.read_text()) if file.is_file() else {}
+    return {name: [(step, value) for step, value in points] for name, points in curves.items()}

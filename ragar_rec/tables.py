@@ -107,8 +107,9 @@ def _table(dataset: str, protocol: str, judge: str, rows: Sequence[Row]) -> Tabl
         lines.setdefault((row.system, row.control), []).append(row)
     people = sorted({row.users for row in rows})
     people_text = f"{people[0]}" if len(people) == 1 else f"{people[0]}–{people[-1]}"
+    unit = "items" if protocol == "diversity" else "people"
     return Table(
-        title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {people_text} people",
+        title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {people_text} {unit}",
         protocol=protocol,
         explanation=PROTOCOLS.get(protocol, ""),
         metrics=tuple(dict.fromkeys(row.metric for row in rows)),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image, ImageDraw
+from torch import Generator
+
 from generation.captions import PaletteCaptioner
 from generation.diffusion import Backbone
 from generation.encoders import OpenClipEncoder
@@ -14,8 +17,6 @@ from generation.language import LanguageConfig, LanguageModel, train_language_mo
 from generation.pretrain import Curves, PretrainConfig, train_dual_encoder, train_unet
 from generation.ragar import Ragar, RagarConfig
 from generation.request import Request
-from PIL import Image, ImageDraw
-from torch import Generator
 
 COLOURS = {
     "red": (206, 34, 38), "orange": (236, 130, 34), "yellow": (246, 218, 64), "green": (52, 138, 66),

@@ -29,6 +29,25 @@ class Summary:
     items_without_text: int
 
 
+def data_folder(data: Path | None, files: Sequence[str]) -> Path:
+    """The folder that the user named, checked.
+
+    Raises:
+        FileNotFoundError: none was named, it is missing or empty, or it lacks one of the files.
+    """
+    needed = " and ".join(files)
+    if data is None:
+        raise FileNotFoundError(f"this data set is not embedded: name the folder with {needed} by --data")
+    if not data.is_dir():
+        raise FileNotFoundError(f"no data folder at {data}; name the folder with {needed} by --data")
+    if not any(data.iterdir()):
+        raise FileNotFoundError(f"the data folder {data} is empty; it must hold {needed}")
+    missing = [name for name in files if not (data / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"no {' and no '.join(missing)} in {data}; the folder must hold {needed}")
+    return data
+
+
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Some columns of a CSV file, as text.
 

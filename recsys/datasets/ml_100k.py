@@ -43,10 +43,10 @@ def fingerprint(data: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def prepare(data: Path | None, folder: Path) -> Summary:
-    """Write atomic files, catalogue and 1,682 covers to ``<folder>/ml-100k``. Every rating is an interaction."""
+def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+    """Write atomic files, catalogue and 1,682 covers to ``<folder>/<name>``. Every rating is an interaction."""
     raw = source(data)
-    pictures = folder / NAME / "images"
+    pictures = folder / name / "images"
     pictures.mkdir(parents=True, exist_ok=True)
     items = []
     for row in _table(raw / f"{NAME}.item").itertuples(index=False):
@@ -56,7 +56,7 @@ def prepare(data: Path | None, folder: Path) -> Summary:
         picture = pictures / f"{item_id}.png"
         covers.cover(item_id, title, tags, released).save(picture)
         items.append(Item(item_id, f"{title} ({released})" if released else title, tags, "", picture))
-    return write_dataset(_table(raw / f"{NAME}.inter"), Catalog(items), folder, NAME)
+    return write_dataset(_table(raw / f"{NAME}.inter"), Catalog(items), folder, name)
 
 
 def _table(path: Path) -> pd.DataFrame:

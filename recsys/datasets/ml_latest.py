@@ -6,9 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from recsys.catalog import Catalog, Item
-from recsys.datasets.atomic import Summary, read_csv, write_dataset
+from recsys.datasets.atomic import Summary, data_folder, read_csv, write_dataset
 
 NAME = "ml-latest"
+TABLES = ("ratings.csv", "movies.csv")
 
 
 def fingerprint(data: Path | None) -> str:
@@ -17,21 +18,19 @@ def fingerprint(data: Path | None) -> str:
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
     """
-    folder = _folder(data)
+    folder = data_folder(data, TABLES)
     digest = sha256(str(folder.absolute()).encode())
-    for name in ("ratings.csv", "movies.csv", "overviews.csv"):
+    for name in (*TABLES, "overviews.csv"):
         file = folder / name
-        if not file.is_file() and name != "overviews.csv":
-            raise FileNotFoundError(f"no {name} in {folder}; the folder must hold MovieLens' ratings.csv and movies.csv")
         digest.update(file.read_bytes() if file.is_file() else b"")
     for poster in sorted(path.name for path in (folder / "posters").glob("*.jpg")):
         digest.update(poster.encode())
     return digest.hexdigest()
 
 
-def prepare(data: Path | None, folder: Path) -> Summary:
-    """Write atomic files and catalogue to ``<folder>/ml-latest``; posters stay where they are. Every rating counts."""
-    raw = _folder(data)
+def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+    """Write atomic files and catalogue to ``<folder>/<name>``; posters stay where they are. Every rating counts."""
+    raw = data_folder(data, TABLES)
     ratings = read_csv(raw / "ratings.csv", ["userId", "movieId", "rating", "timestamp"])
     movies = read_csv(raw / "movies.csv", ["movieId", "title", "genres"])
     plots: dict[str, str] = {}
@@ -44,14 +43,4 @@ def prepare(data: Path | None, folder: Path) -> Summary:
         tags = tuple(tag for tag in genres.split("|") if tag and not tag.startswith("("))
         items.append(Item(movie, title, tags, plots.get(movie, ""), poster if poster.is_file() else None))
     interactions = ratings.rename(columns={"userId": "user_id", "movieId": "item_id"})
-    return write_dataset(interactions, Catalog(items), folder, NAME)
-
-
-def _folder(data: Path | None) -> Path:
-    if data is None:
-        raise FileNotFoundError("this data set is not embedded: name the folder with ratings.csv and movies.csv by --data")
-    if not data.is_dir():
-        raise FileNotFoundError(f"no data folder at {data}; name the folder with ratings.csv and movies.csv by --data")
-    if not any(data.iterdir()):
-        raise FileNotFoundError(f"the data folder {data} is empty; it must hold ratings.csv and movies.csv")
-    return data
+    return write_dataset(interactions, Catalog(items), folder, name)

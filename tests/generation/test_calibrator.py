@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from generation.calibrator import BalanceCalibrator
 from torch import Tensor
+
+from generation.calibrator import BalanceCalibrator
 
 
 def trained(width: int = 8, heads: int = 2, mode: str = "residual_concat") -> BalanceCalibrator:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from generation.captions import COLOURS, PaletteCaptioner, describe, era, palette, srgb_to_lab
 from generation_world import Shape, World
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from generation.diffusion import Backbone, LinearCodec, small_unet, v_scheduler
 from generation.pictures import to_float
 from generation_world import World
-from torch import Tensor
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,7 @@ def test_enough_components_lose_nothing(rng: torch.Generator) -> None:
     torch.testing.assert_close(codec.decode(codec.encode(pictures).latents).sample, pictures, atol=1e-4, rtol=0)
 
 
-def test_latents_are_centred_and_of_unit_size_with_strong_channels_stronger(
-    codec: LinearCodec, world: World
-) -> None:
+def test_latents_are_centred_and_of_unit_size_with_strong_channels_stronger(codec: LinearCodec, world: World) -> None:
     latents = codec.encode(to_float(world.gallery.images[:24]) * 2 - 1).latents
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(8), atol=1e-4, rtol=0)
     assert (latents**2).mean().sqrt().item() == pytest.approx(1, abs=1e-3)
@@ -155,6 +154,8 @@ def test_as_many_steps_are_run_as_are_asked_for(world: World, steps: int, streng
 def test_states_are_what_the_pipeline_makes_of_a_prompt(world: World) -> None:
     pipeline = world.backbone.pipeline
     theirs, negative = pipeline.encode_prompt("red circle", "cpu", 1, True)
+    assert theirs is not None
+    assert negative is not None
     assert torch.equal(world.backbone.states(["red circle"]), theirs)
     assert torch.equal(world.backbone.states([""]), negative)
 

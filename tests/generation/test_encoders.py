@@ -1,14 +1,16 @@
 """Encoders: one tower in two classes, a folder that gives the same vectors back, and who gets a gradient."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+
 from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, clip_text_model, encode_in_blocks
 from generation.pictures import to_float
 from generation_world import TINY, World
-from safetensors.torch import save_file
 
 TEXTS = ["", "red", "circle, red, 1950s in white, red", "a caption that is longer than sixteen tokens by far " * 4]
 
@@ -55,6 +57,13 @@ def test_features_are_unit_vectors_and_other_sizes_are_resized(world: World) -> 
     torch.testing.assert_close(world.encoder.encode_texts(TEXTS).norm(dim=1), torch.ones(4))
 
 
+def test_the_model_sees_pictures_in_its_own_units(world: World) -> None:
+    # mean .5 and deviation .5 in the configuration: [0, 1] becomes [-1, 1]
+    pictures = to_float(world.gallery.images[:2])
+    expected = torch.nn.functional.normalize(world.encoder.model.encode_image(pictures * 2 - 1), dim=-1)
+    torch.testing.assert_close(world.encoder.encode_images(pictures), expected, atol=1e-6, rtol=0)
+
+
 def test_blocks_and_bytes_change_nothing(world: World) -> None:
     pictures = world.gallery.images[:7]
     whole = world.encoder.encode_images(to_float(pictures))
@@ -77,7 +86,7 @@ def test_gradients_reach_the_picture_and_not_the_weights(world: World) -> None:
 
 
 def test_timm_features_are_the_pooled_ones(tmp_path: Path) -> None:
-    model = timm.create_model("resnet10t").eval()
+    model: Any = timm.create_model("resnet10t").eval()
     (tmp_path / "resnet10t").mkdir()
     save_file(model.state_dict(), tmp_path / "resnet10t" / "model.safetensors")
     encoder = TimmEncoder.from_pretrained("resnet10t", tmp_path, size=(32, 32))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from generation.captions import PaletteCaptioner
 from generation.gallery import build_gallery, caption, read_pictures
 from generation.keywords import TfidfKeywords

@@ -1,6 +1,7 @@
 """Keywords: rare words first, and frequencies that count retrieval weights."""
 
 import pytest
+
 from generation.keywords import TfidfKeywords, frequent, parts
 from generation_world import Shape
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
 from generation.language import (
     PROMPT,
     LanguageConfig,
@@ -41,6 +43,17 @@ def test_a_prompt_alone_and_beside_a_longer_one_gives_the_same_states(language: 
         torch.testing.assert_close(alone[0], together[1], atol=1e-5, rtol=0)
 
 
+def test_a_model_with_absolute_positions_does_not_mind_the_padding_either(world: World) -> None:
+    tokenizer = world.language().tokenizer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = GPT2Config(vocab_size=len(tokenizer), n_positions=200, n_embd=32, n_layer=1, n_head=4)
+        model = GPT2LMHeadModel(config)
+    language = LanguageModel(model, tokenizer, image_tokens=2, text_rows=4, generator=torch.Generator().manual_seed(0))
+    for alone, together in zip(language([SHORT]), language([LONG, SHORT]), strict=True):
+        torch.testing.assert_close(alone[0], together[1], atol=1e-5, rtol=0)
+
+
 def test_image_features_have_read_the_prompt_but_text_states_not_the_image_rows(world: World) -> None:
     language = world.language()
     text, images = language([SHORT])
@@ -53,7 +66,7 @@ def test_image_features_have_read_the_prompt_but_text_states_not_the_image_rows(
 
 def test_new_rows_have_the_mean_norm_of_the_frozen_ones(world: World) -> None:
     language = world.language(image_tokens=5)
-    mean = language.model.get_input_embeddings().weight.norm(dim=1).mean()
+    mean = language.model.get_input_embeddings().get_parameter("weight").norm(dim=1).mean()
     torch.testing.assert_close(language.image_rows.norm(dim=1), mean.expand(5))
     direction = language.image_rows[0] / language.image_rows[0].norm()
     with torch.no_grad():

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from generation.pictures import load_image, load_images, to_bytes, to_float, to_pil
 from PIL import Image
+
+from generation.pictures import load_image, load_images, to_bytes, to_float, to_pil
 
 
 def save(picture: Image.Image, path: Path) -> Path:
@@ -57,7 +58,8 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
 
 
 def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
-    path = save(Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)), tmp_path / "cut.png")
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "cut.png")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cut\.png does not decode"):
         load_image(path, (8, 8))

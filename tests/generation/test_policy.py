@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from generation.policy import (
     GaussianPolicy,
     RunningScale,
@@ -12,7 +14,6 @@ from generation.policy import (
     rewards,
     silent,
 )
-from torch import Tensor
 
 ROWS, WIDTH = 3, 2
 MODES = ("full", "token_shared", "low_rank")
@@ -46,9 +47,7 @@ def test_the_basis_is_orthonormal_and_projection_is_its_transpose(mode: str, rng
 
 def test_token_shared_noise_is_the_same_in_every_row() -> None:
     # (1, 0) in every row, divided by sqrt 3 to have norm 1
-    torch.testing.assert_close(
-        matrix(policy("token_shared"))[0], torch.tensor([1.0, 0.0] * 3) / math.sqrt(3)
-    )
+    torch.testing.assert_close(matrix(policy("token_shared"))[0], torch.tensor([1.0, 0.0] * 3) / math.sqrt(3))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -66,9 +65,7 @@ def test_samples_have_the_stated_deviation_inside_the_basis_and_none_outside(mod
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_log_prob_is_the_normal_density_of_the_coefficients_up_to_a_constant(
-    mode: str, rng: torch.Generator
-) -> None:
+def test_log_prob_is_the_normal_density_of_the_coefficients_up_to_a_constant(mode: str, rng: torch.Generator) -> None:
     made = policy(mode, sigma=0.7)
     mu = torch.randn(2, ROWS, WIDTH, generator=rng)
     x = made.sample(mu, 4, rng)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from generation.diffusion import Backbone
 from generation.ragar import Ragar, RagarConfig
 from generation.request import Generator
 from generation_world import SMALL, World, request
-from torch import Tensor
 
 ASKED = request("red-circle", "orange-circle", "blue-bar", "red-bar", "teal-square", seed=3)
 OTHER = request("pink-bar", "green-bar", seed=4, user="v")
@@ -114,7 +115,8 @@ def test_the_explanation_is_what_was_used(ragar: Ragar, world: World) -> None:
 
 def test_keywords_of_the_whole_history_count_equally(world: World) -> None:
     ragar = world.ragar(replace(SMALL, keywords_from="history", n_keywords=1))
-    (why,) = ragar.encode_preference([request("red-circle", "red-bar", "teal-bar", "blue-circle", "pink-bar")]).explanations
+    asked = request("red-circle", "red-bar", "teal-bar", "blue-circle", "pink-bar")
+    (why,) = ragar.encode_preference([asked]).explanations
     assert why.keywords == ("bar",)  # three of four items
 
 
@@ -178,7 +180,8 @@ def test_a_keywords_weight_reaches_the_calibrator(world: World) -> None:
 
 def test_every_token_of_the_global_text_has_a_weight_and_padding_has_none(ragar: Ragar) -> None:
     tokenizer = ragar.backbone.pipeline.tokenizer
-    captions, keywords = ["bar, red", "", "circle " * 30], [(("blue", "1950s"), (0.75, 0.25)), (("red",), (1.0,)), ((), ())]
+    captions = ["bar, red", "", "circle " * 30]
+    keywords = [(("blue", "1950s"), (0.75, 0.25)), (("red",), (1.0,)), ((), ())]
     texts = [", ".join((caption, *words)) for caption, (words, _) in zip(captions, keywords, strict=True)]
     weights = ragar._row_weights(captions, keywords, texts)
     for row, text in zip(weights, texts, strict=True):
@@ -316,5 +319,11 @@ def test_settings_that_cannot_be_run_are_all_named() -> None:
     assert list(SMALL.conflicts()) == []
     config = RagarConfig(k=11, history="next_k", strength=0.0, guidance_scale=0.5, temperature=0.0, steps=0)
     found = "\n".join(config.conflicts())
-    for part in ("needs 22 items", "strength 0.0", "guidance_scale 0.5", "temperature 0.0", "steps must be at least 1"):
+    for part in (
+        "k 11 with history next_k needs 22 items, but history_length is 20",
+        "strength 0.0",
+        "guidance_scale 0.5",
+        "temperature 0.0",
+        "steps must be at least 1",
+    ):
         assert part in found

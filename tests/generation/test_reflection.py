@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from generation.policy import GaussianPolicy, leave_one_out, rank_loss
 from generation.ragar import Preference, Ragar
 from generation.reflection import (
@@ -24,13 +26,12 @@ from generation.reflection import (
 )
 from generation.request import Request
 from generation_world import COLOURS, SHAPES, SMALL, World, request
-from torch import Tensor
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
 REQUESTS = [request(IDS[i], *(IDS[(5 * i + j * j + 1) % 24] for j in range(4)), seed=i) for i in range(12)]
 FAST = ReflectionConfig(
-    warm_start_steps=3, reward_steps=2, batch_size=4, samples=2, rank=4, margin=100.0, alpha=1.0, beta=0.0, gamma=0.0,
-    learning_rate=1e-2,
+    warm_start_steps=3, reward_steps=2, batch_size=4, samples=2, steps=2, rank=4, margin=100.0, alpha=1.0, beta=0.0,
+    gamma=0.0, learning_rate=1e-2,
 )  # fmt: skip
 """The margin is never reached, so that the reward is linear in the score."""
 
@@ -178,7 +179,7 @@ def test_the_policy_covers_the_detail_rows(world: World, noise: str, dims: int) 
 
 def test_rivals_are_the_reference_and_the_global_picture(world: World) -> None:
     ragar = world.ragar()
-    scores = rival_scores(ragar, REQUESTS, redness, progress=False)
+    scores = rival_scores(ragar, REQUESTS, redness, steps=2, progress=False)
     rows = world.gallery.rows([one.reference for one in REQUESTS])
     torch.testing.assert_close(scores[:, 0], redness(REQUESTS, world.gallery.images[rows] / 255))
     torch.testing.assert_close(scores[:, 1], redness(REQUESTS, ragar.generate_global(REQUESTS)), atol=1e-4, rtol=0)
@@ -197,12 +198,27 @@ def test_samples_of_a_request_share_its_noise_and_meet_their_own_request(world: 
         return torch.tensor([float(one.seed) for one in requests]) + 10 * (len(seen) - 1)
 
     x = made.detail.detach()[:, None].expand(-1, 2, -1, -1)
-    scores = score_samples(ragar, made, x, REQUESTS[:3], reward)
+    scores = score_samples(ragar, made, x, REQUESTS[:3], reward, steps=2)
     assert scores.tolist() == [[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]
     assert [seeds for seeds, _ in seen] == [[0, 1, 2]] * 2
     # equal preferences, so equal pictures, and those of v_gen: the initial latent is the request's
     assert torch.equal(seen[0][1], seen[1][1])
     torch.testing.assert_close(seen[0][1], ragar.generate(REQUESTS[:3]), atol=1e-5, rtol=0)
+
+
+def test_scores_may_cost_fewer_steps_than_pictures(world: World) -> None:
+    ragar = world.ragar()
+    made = ragar.encode_preference(REQUESTS[:1])
+    calls: list[int] = []
+    hook = world.backbone.pipeline.unet.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        score_samples(ragar, made, made.detail.detach()[:, None], REQUESTS[:1], redness, steps=1)
+        rival_scores(ragar, REQUESTS[:1], redness, steps=3, progress=False)
+        reflect(ragar, REQUESTS[:3], redness, replace(FAST, reward_steps=1, steps=4), ReflectionLog(), progress=False)
+    finally:
+        hook.remove()
+    # 1 for the sample, 3 for v_glob; then 4 for v_glob and 4 for each of two samples
+    assert len(calls) == 1 + 3 + 4 + 8
 
 
 # --- reward phase ---------------------------------------------------------------------------------------------------
@@ -213,7 +229,7 @@ def test_one_update_moves_the_mean_towards_the_better_samples(world: World) -> N
     policy = build_policy(ragar, REQUESTS, replace(FAST, sigma=3.0))
     made = ragar.encode_preference(REQUESTS[:4])
     x = policy.sample(made.detail, 4, torch.Generator().manual_seed(0))
-    scores = score_samples(ragar, made, x, REQUESTS[:4], redness)
+    scores = score_samples(ragar, made, x, REQUESTS[:4], redness, steps=2)
     assert scores.std(1).min() > 0.01  # the samples differ in redness
     advantage = leave_one_out(scores)
     parts = list(ragar.trained_parts().values())
@@ -252,7 +268,9 @@ def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
     ragar = world.ragar()
     start = redness(REQUESTS, ragar.generate(REQUESTS))
     config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0)
-    reflect(ragar, REQUESTS, lambda asked, images: -redness(asked, images), config, ReflectionLog(), progress=False)
+    reflect(
+        ragar, REQUESTS, lambda requests, images: -redness(requests, images), config, ReflectionLog(), progress=False
+    )
     assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() < -0.2  # -.6 with this and other seeds
 
 
@@ -270,7 +288,7 @@ def advantages(
     monkeypatch.setattr("generation.reflection.rank_loss", listens)
     config = replace(FAST, reward_steps=len(scores) // 2, batch_size=1, margin=0.5, noise="full", objective=objective)
     reflect(
-        world.ragar(), REQUESTS[:3], lambda asked, _: torch.full((len(asked),), next(answers)), config,
+        world.ragar(), REQUESTS[:3], lambda requests, images: torch.full((len(requests),), next(answers)), config,
         ReflectionLog(), progress=False,
     )  # fmt: skip
     return given
@@ -325,14 +343,18 @@ def test_the_weights_of_the_terms_are_obeyed(world: World) -> None:
     assert other == pytest.approx({"rank": 0.5 * one["rank"], "cal": 2 * one["cal"], "sem": 0.0}, rel=1e-4)
 
 
-def test_a_reward_that_is_not_a_number_stops_the_training(world: World) -> None:
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_a_reward_that_is_not_a_number_stops_the_training(world: World, call: int) -> None:
+    # the first calls score v_ref and v_glob, the third a sample
+    calls = iter(range(100))
+
     def broken(requests: Sequence[Request], images: Tensor) -> Tensor:
         scores = redness(requests, images)
-        return scores.index_fill(0, torch.tensor([0]), torch.nan)
+        return scores.index_fill(0, torch.tensor([0]), torch.nan) if next(calls) == call else scores
 
     ragar = world.ragar()
     before = copy(dict(ragar.trained_parts()))
-    with pytest.raises(ValueError, match="not finite numbers"):
+    with pytest.raises(ValueError, match="the reward gave 1 values that are not finite numbers"):
         reflect(ragar, REQUESTS, broken, FAST, ReflectionLog(), progress=False)
     assert same(dict(ragar.trained_parts()), before)
 

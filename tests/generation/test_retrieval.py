@@ -1,12 +1,14 @@
 """Retrieval: cosines, ranks, weights and the weighted mean, by hand."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
-from generation.retrieval import aggregate, retrieval_weights, select, similarities
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from generation.retrieval import aggregate, retrieval_weights, select, similarities
 
 
 def test_similarities_are_cosines_and_a_zero_vector_is_like_nothing() -> None:
@@ -118,7 +120,7 @@ def test_weights_sum_to_one_and_keep_the_order(scores: list[float], temperature:
     got = weights(scores, temperature=temperature)
     assert sum(got) == pytest.approx(1, abs=1e-5)
     order = sorted(range(len(scores)), key=lambda i: scores[i])
-    assert all(got[a] <= got[b] + 1e-6 for a, b in zip(order, order[1:], strict=False))
+    assert all(got[a] <= got[b] + 1e-6 for a, b in pairwise(order))
 
 
 def test_aggregate_hands_on_the_weight_of_items_without_a_picture() -> None:

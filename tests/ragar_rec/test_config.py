@@ -1,4 +1,5 @@
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,12 @@ def test_the_command_line_wins_and_reaches_nested_keys_of_both(tmp_path):
     config = read(
         tmp_path,
         "epochs: 3\neval_args: {order: TO, mode: full}\ngenerator: {k: 3}\n",
-        "--epochs=50", "--reflection.reward_steps=7", "--eval_args.order=RO", "--backbone.unet_widths=[8, 16, 32]",
+        "--epochs=50", "--reflection.reward_steps=7", "--eval_args.order=RO", "--backbone.unet_widths=[16, 32, 48]",
     )  # fmt: skip
     assert config.recbole["epochs"] == 50
     assert config.recbole["eval_args"] == {"order": "RO", "mode": "full"}
     assert (config.generator.k, config.reflection.reward_steps) == (3, 7)
-    assert config.backbone.unet_widths == (8, 16, 32)
+    assert config.backbone.unet_widths == (16, 32, 48)
 
 
 def test_scientific_notation_is_a_number_here_and_in_recboles_keys(tmp_path):
@@ -113,6 +114,36 @@ def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
     assert "image_height 100 is no multiple of 8" in problem
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("backbone.image_width=8", "image_width 8 is no multiple of 8 from 16 on"),
+        ("backbone.unet_widths=[]", r"unet_widths \[\] must be one multiple of 16 or more"),
+        ("backbone.unet_widths=[32, 40]", r"unet_widths \[32, 40\] must be one multiple of 16 or more"),
+        ("backbone.unet_widths=[-16]", r"unet_widths \[-16\] must be"),
+        ("backbone.encoder_width=0", "encoder_width 0 is no multiple of 32"),
+        ("backbone.vocab_size=513", "vocab_size 513: 514 tokens are taken before the first merge"),
+        ("backbone.learning_rate=0", "learning_rate 0.0 must be positive"),
+        ("language.hidden_size=36", "hidden_size 36 is no multiple of 8"),
+        ("language.hidden_size=0", "hidden_size 0 is no multiple of 8"),
+        ("language.vocab_size=256", "vocab_size 256: one special token and the 256 bytes"),
+        ("language.layers=0", "layers must be at least 1, got 0"),
+        ("language.steps=0", "steps must be at least 1, got 0"),
+        ("generator.mapper_width=30", "mapper_width 30 is no multiple of 4"),
+        ("generator.mapper_width=0", "mapper_width 0 is no multiple of 4"),
+        ("reflection.alpha=-0.1", "alpha -0.1 must not be negative"),
+        ("reflection.beta=-1", "beta -1.0 must not be negative"),
+        ("reflection.gamma=-1", "gamma -1.0 must not be negative"),
+        ("reflection.margin=-1", "margin -1.0 must not be negative"),
+        ("reflection.seed=-1", "seed -1 must not be negative"),
+        ("reflection.steps=0", "steps must be at least 1, got 0"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_before_anything_is_trained(tmp_path, setting, words):
+    (problem,) = problems(tmp_path, "", f"--{setting}")
+    assert re.search(f"`{setting.partition('.')[0]}` on the command line: {words}", problem)
+
+
 def test_lists_of_the_evaluation_hold_something_and_nothing_twice(tmp_path):
     found = problems(tmp_path, "evaluation: {protocols: [], seeds: [1, 1], controls: [random_item]}")
     assert len(found) == 3
@@ -167,7 +198,7 @@ def test_the_tree_cannot_be_changed(tmp_path):
 
 def test_what_was_written_reads_back_equal(tmp_path):
     config = read(
-        tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.unet_widths=[8]", "--generator.strength=1"
+        tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.unet_widths=[16]", "--generator.strength=1"
     )
     config.write(tmp_path / "all.yaml")
     assert Config.read(tmp_path / "all.yaml", known_keys=known) == config

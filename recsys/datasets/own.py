@@ -1,0 +1,39 @@
+"""A user's own files: ``interactions.csv`` and ``catalog.csv`` in one folder."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+
+from recsys.catalog import Catalog
+from recsys.datasets.atomic import Summary, data_folder, read_csv, write_dataset
+
+NAME = "own"
+FILES = ("interactions.csv", "catalog.csv")
+
+
+def fingerprint(data: Path | None) -> str:
+    """Hash of the two tables (pixels are hashed by whoever reads them).
+
+    Raises:
+        FileNotFoundError: no folder was given, or it lacks a table.
+    """
+    folder = data_folder(data, FILES)
+    digest = sha256(str(folder.absolute()).encode())
+    for name in FILES:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+    """Write atomic files and catalogue to ``<folder>/<name>``; pictures stay where they are.
+
+    ``interactions.csv`` has user_id, item_id and timestamp; a rating is kept if there is one, and every row counts.
+    """
+    raw = data_folder(data, FILES)
+    interactions = read_csv(raw / "interactions.csv", ["user_id", "item_id", "timestamp"])
+    columns = pd.read_csv(raw / "interactions.csv", nrows=0).columns
+    rating = read_csv(raw / "interactions.csv", ["rating"])["rating"] if "rating" in columns else 1.0
+    return write_dataset(interactions.assign(rating=rating), Catalog.read(raw / "catalog.csv"), folder, name)

@@ -1,0 +1,47 @@
+import torch
+from toy_scores import product_view, toy_task
+
+from generation.request import Request
+from ragar_rec.controls import Personal, Strangers
+from ragar_rec.evaluation import protocol_frame, stranger_requests
+from ragar_rec.protocols import Candidates, Reference
+from ragar_rec.results import COLUMNS, OWN
+from recsys.recbole import Dataset
+
+
+def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
+    """Scores of items 1-24 are 24, 23, ... for user 1 and twice that for user 2; user 2's target 24 becomes the best."""
+    numbers = [25.0 - n for n in range(25)]
+    view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
+    tasks = [
+        toy_task(numbers, targets=[3], user=1),
+        toy_task([2 * number for number in numbers], targets=[24], user=2),
+    ]
+    sources = {OWN: Personal({(2, 24): torch.tensor([30.0])}, 1), "original": None}
+    frame = protocol_frame(
+        tasks, [Reference(), Candidates(3)], sources, view, dataset, k=10, judge="toy", seed=4, progress=False
+    )
+    assert tuple(frame.columns) == COLUMNS
+    assert len(frame) == 2 * 2 * 2 * 3
+    assert set(frame["metric"]) == {"recall@10", "ndcg@10", "delta_r"}
+    assert set(frame["user"]) == {str(dataset.user_tokens[1]), str(dataset.user_tokens[2])}
+    assert set(frame["seed"]) == {4}
+    cells = frame.set_index(["user", "protocol", "control", "metric"])["value"].to_dict()
+    one, two = str(dataset.user_tokens[1]), str(dataset.user_tokens[2])
+    assert cells[two, "reference", OWN, "delta_r"] == 23 / 25  # from 24th to first
+    assert cells[two, "reference", OWN, "recall@10"] == 1
+    assert cells[two, "reference", "original", "recall@10"] == 0
+    assert cells[two, "candidates", OWN, "recall@10"] == 0  # 24 is no candidate
+    assert {cells[one, p, c, "ndcg@10"] for p in ("reference", "candidates") for c in sources} == {0.5}  # third: 1/log2(4)
+
+
+def test_strangers_get_the_same_reference_with_their_own_history(dataset: Dataset):
+    requests = [Request(str(dataset.user_tokens[user]), str(dataset.item_tokens[user]), (), seed=1) for user in (1, 2, 3)]
+    changed = stranger_requests(requests, dataset, Strangers(dataset, 0, range(1, 31)), seed=0)
+    for mine, other in zip(requests, changed, strict=True):
+        assert other.reference == mine.reference
+        assert other.user != mine.user
+        history = dataset.item_tokens[dataset.history(dataset.user_id(other.user))]
+        assert other.history == tuple(map(str, history))
+        assert other.reference not in other.history
+    assert len({request.seed for request in changed}) == 3

@@ -1,0 +1,407 @@
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import timm
+import torch
+from film_world import HOLE, config_file, film_folder, open_run
+from PIL import Image
+from safetensors.torch import save_file
+
+from generation.request import Request
+from ragar_rec import cli, pipeline
+from ragar_rec import run as run_module
+from ragar_rec.config import Config
+from ragar_rec.evaluation import diversity_frame
+from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
+from ragar_rec.run import Run
+from ragar_rec.store import content, hash_file
+
+STAGES = [
+    "data", "pictures", "encoder", "features", "ranker", "backbone", "language", "warm-start", "generator", "images",
+    "results", "report",
+]  # fmt: skip
+
+
+class World(NamedTuple):
+    """One finished run: its raw data, config and output, and what the generator was trained on."""
+
+    data: Path
+    config: Path
+    output: Path
+    run: Run
+    requests: list[Request]
+    ranker_before: str
+    ranker_after: str
+
+    def again(self, *, data: Path | None = None, output: Path | None = None) -> Run:
+        """The same run by another process, as far as it can tell."""
+        return open_run(self.config, data or self.data, output or self.output)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    home = tmp_path_factory.mktemp("world")
+    data, config, output = film_folder(home / "raw"), config_file(home), home / "output"
+    run, asked = open_run(config, data, output), []
+    seen: dict[str, str] = {}
+
+    def watched(ragar: Any, requests: list[Request], *rest: Any, **named: Any) -> None:
+        asked.extend(requests)
+        seen["before"] = weights(run)
+        reflect(ragar, requests, *rest, **named)
+        seen["after"] = weights(run)
+
+    reflect = run_module.reflect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "reflect", watched)
+        pipeline.demo(run)
+    return World(data, config, output, run, asked, seen["before"], seen["after"])
+
+
+def weights(run: Run) -> str:
+    """Hash of the ranker on disk, which must be the one in memory."""
+    on_disk = torch.cat([value.flatten() for value in run.ranker.ranker.state_dict().values()])
+    assert torch.isfinite(on_disk).all()
+    return f"{hash_file(run.ranker_folder / 'ranker.safetensors')} {on_disk.double().sum().item()!r} {hash(on_disk.numpy().tobytes())}"
+
+
+@pytest.fixture
+def copy(world: World, tmp_path: Path) -> World:
+    """A world to do damage in: raw data elsewhere, the store taken along."""
+    shutil.copytree(world.output, tmp_path / "output")
+    return world._replace(output=tmp_path / "output")
+
+
+def test_every_stage_ran_once_in_order(world: World):
+    assert sorted(world.run.store.ran) == sorted(STAGES)
+    assert len(world.run.store.seconds()) == len(STAGES)
+
+
+def test_results_can_be_recomputed_from_the_people(world: World):
+    """Every row of results.json from per_user.parquet, to the last digit."""
+    tree = json.loads((world.output / "results.json").read_text())
+    assert set(tree) == {"rows", "verdicts", "run"}
+    assert tree["verdicts"] == []
+    names = "dataset system protocol control judge metric value low high compared_with users seeds".split()
+    assert all(list(row) == names for row in tree["rows"])
+    frame = read_per_user(world.output / "per_user.parquet")
+    assert tuple(frame.columns) == COLUMNS
+    again = rows_from_per_user(pipeline.in_order(frame), "ml-latest", resamples=50)
+    assert [asdict(row) for row in again] == tree["rows"]
+    assert Results.read(world.output / "results.json").rows == again
+
+
+def test_results_hold_every_protocol_and_control_for_the_whole_sample(world: World):
+    frame = read_per_user(world.output / "per_user.parquet")
+    found = {key: set(group["control"]) for key, group in frame.groupby("protocol")}
+    controls = {OWN, "original", "reconstruction", "shuffled_user", "random_item"}
+    assert found == {
+        "candidates": controls,
+        "reference": controls,
+        "generator": {OWN, "reference_image", "global", "untrained", "shuffled_user"},
+        "diversity": {OWN, "seeds"},
+    }
+    for _, cell in frame[frame["protocol"].isin(["candidates", "reference"])].groupby(["protocol", "control", "metric"]):
+        assert len(cell) == 6
+    assert set(frame["judge"]) == {"MICRO on dual"}
+    original = frame[(frame["control"] == "original") & (frame["metric"] == "delta_r")]
+    assert set(original["value"]) == {0.0}
+
+
+def test_the_report_is_one_file(world: World):
+    page = (world.output / "report.html").read_text()
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']([^"'#][^"']*)""", page)
+    assert sum(source.startswith("data:image/") for source in sources) >= 6
+    assert not [source[:60] for source in sources if not source.startswith("data:")]
+    assert not re.findall(r"url\((?!data:|#)|@import", page)
+
+
+def test_the_generator_was_trained_on_training_interactions_of_other_people(world: World):
+    """What reflection was given: nobody kept for judging, no item of validation or test, and the hole never."""
+    run, dataset = world.run, world.run.dataset
+    assert len(world.requests) == 21
+    assert {dataset.user_id(request.user) for request in world.requests} == set(run.people.train)
+    held_out = {
+        (str(dataset.user_tokens[user]), str(dataset.item_tokens[item]))
+        for users, items in (dataset.interactions.valid, dataset.interactions.test)
+        for user, item in zip(users, items, strict=True)
+    }
+    assert len(held_out) == 60
+    asked = {(request.user, item) for request in world.requests for item in (*request.history, request.reference)}
+    assert not asked & held_out
+    assert HOLE not in {request.reference for request in world.requests}
+
+
+def test_the_ranker_is_bit_identical_after_generator_training(world: World):
+    assert world.ranker_before == world.ranker_after == weights(world.run)
+
+
+def test_a_second_run_reuses_every_stage(world: World, capsys):
+    before = (world.output / "results.json").read_text()
+    run = world.again()
+    pipeline.demo(run)
+    assert run.store.ran == []
+    assert set(run.store.reused) == set(STAGES)
+    after = (world.output / "results.json").read_text()
+    assert json.loads(before)["rows"] == json.loads(after)["rows"]
+    assert "Protocol candidates on ml-latest" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_people_to_the_last_digit(world: World, tmp_path: Path):
+    run = world.again(output=tmp_path)
+    pipeline.evaluate(run)
+    assert sorted(run.store.ran) == sorted(set(STAGES) - {"report"})
+    assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
+    assert read_per_user(tmp_path / "per_user.parquet").equals(read_per_user(world.output / "per_user.parquet"))
+
+
+def repainted(poster: Path, at: tuple[int, int]) -> bytes:
+    """The file's bytes with one pixel changed; JPEG spreads it over its block of 8 x 8."""
+    with Image.open(poster) as file:
+        picture = file.copy()
+    picture.putpixel(at, (255, 0, 255))
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pixels(copy: World):
+    """A function that changes a pixel of poster 3; afterwards it is what it was."""
+    poster = copy.data / "posters" / "3.jpg"
+    before = poster.read_bytes()
+    yield lambda at: poster.write_bytes(repainted(poster, at))
+    poster.write_bytes(before)
+
+
+def test_one_pixel_of_one_poster_runs_exactly_what_depends_on_it(copy: World, pixels: Callable[[tuple], int]):
+    """All but `data`: the tables and the list of posters are the same. With the old pixel nothing runs."""
+    before = (copy.data / "posters" / "3.jpg").read_bytes()
+    pixels((16, 20))
+    run = copy.again()
+    pipeline.report(run)
+    assert sorted(run.store.ran) == sorted(set(STAGES) - {"data"})
+    (copy.data / "posters" / "3.jpg").write_bytes(before)
+    run = copy.again()
+    pipeline.report(run)
+    assert run.store.ran == []
+
+
+def test_a_pixel_that_nobody_reads_decodes_the_pictures_again_and_no_more(copy: World, pixels: Callable[[tuple], int]):
+    """Posters are 32 x 48, the generator sees the middle 32 x 32: rows 8 to 39. The changed block is rows 0 to 7."""
+    pixels((16, 2))
+    run = copy.again()
+    pipeline.report(run)
+    assert run.store.ran == ["pictures"]
+
+
+def test_an_encoder_with_weights_of_its_own_reads_the_files(copy: World, tmp_path: Path, pixels: Callable[[tuple], int]):
+    """The same block is seen by an encoder that gets the whole poster; other weights are another encoder."""
+    name = "mobilenetv2_100"
+    (tmp_path / name).mkdir()
+    weights = tmp_path / name / "model.safetensors"
+    save_file(timm.create_model(name).state_dict(), weights)
+    config = config_file(tmp_path, features__image_encoder=name, features__image_height=48, features__image_width=32)
+
+    def ran() -> list[str]:
+        run = Run(Config.read(config), copy.output, data=copy.data, weights=tmp_path, progress=False)
+        _ = run.features_folder
+        return run.store.ran
+
+    assert ran() == ["features"]
+    assert ran() == []
+    pixels((16, 2))
+    assert ran() == ["pictures", "features"]
+    save_file(timm.create_model(name).state_dict(), weights)
+    assert ran() == ["features"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "stages"),
+    [
+        ("evaluation__report_users", {"report"}),
+        ("evaluation__resamples", {"report"}),
+        ("evaluation__users", {"images", "results", "report"}),
+        ("reflection__reward_steps", {"generator", "images", "results", "report"}),
+    ],
+)
+def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, stages):
+    """The report shows what it was asked to show, even where nobody's numbers changed."""
+    config = config_file(tmp_path, **{changed: 3})
+    run = open_run(config, copy.data, copy.output)
+    pipeline.report(run)
+    assert set(run.store.ran) == stages
+
+
+
+
+@pytest.mark.parametrize("stage", ["train_dual_encoder", "reflect"])
+def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
+    world: World, tmp_path: Path, monkeypatch, capsys, stage
+):
+    def stopped(*given: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["evaluate", f"--config={world.config}", f"--data={world.data}", f"--output={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, stage, stopped)
+        assert cli.main(arguments) == 130
+    assert "run the same command to continue" in capsys.readouterr().err
+    finished = {"train_dual_encoder": ["data", "pictures"], "reflect": STAGES[:8]}[stage]
+    there = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "store").iterdir() if path.suffix != ".partial")
+    assert [name for name in there if name and not name.startswith(".")] == sorted(finished)
+    assert not (tmp_path / "results.json").exists()
+    run = world.again(output=tmp_path)
+    pipeline.evaluate(run)
+    assert sorted(run.store.ran) == sorted(set(STAGES) - set(finished) - {"report"})
+    assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
+
+
+def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(copy: World, monkeypatch):
+    """Ctrl-C in the second batch; the pictures of the first are not made again, and the result is the same."""
+    (images,) = (copy.output / "store").glob("images-*")
+    shutil.rmtree(images)
+    made: list[int] = []
+
+    class Slow:
+        def __init__(self, generator: Any) -> None:
+            self.generator = generator
+
+        def generate(self, requests: list[Request]) -> torch.Tensor:
+            if made == [4]:
+                made.append(0)
+                raise KeyboardInterrupt
+            made.append(len(requests))
+            return self.generator.generate(requests)
+
+    monkeypatch.setattr("ragar_rec.augment.BATCH", 4)
+    monkeypatch.setattr(Run, "generator", property(lambda run: Slow(run.load_generator(run.generator_folder))))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.augment(copy.again())
+    again = copy.again()
+    pipeline.augment(again)
+    assert again.store.ran == ["images"]
+    wanted = len(pipeline.Setting(again, 0).pairs)
+    assert made[:2] == [4, 0]
+    assert sum(made) == wanted
+    assert content(pipeline.augment(again)) != ""
+
+
+def test_a_poster_that_does_not_decode_is_a_hole_and_is_named(tmp_path: Path, capsys):
+    data = film_folder(tmp_path / "raw")
+    (data / "posters" / "7.jpg").write_text("<html>404</html>")
+    config = config_file(tmp_path)
+    assert cli.main(["prepare", f"--config={config}", f"--data={data}", f"--output={tmp_path / 'output'}"]) == 0
+    out = capsys.readouterr().out
+    assert "30 users, 24 items, 360 interactions" in out
+    assert "1 pictures do not decode and are treated as missing: items 7" in out
+    run = open_run(config, data, tmp_path / "output")
+    assert run.catalog.without_image == ["7", HOLE]
+    assert run.pictured == {str(n) for n in range(1, 25)} - {"7", HOLE}
+
+
+def test_a_single_request_makes_no_pair_and_no_distance(world: World):
+    run = world.run
+    frame = diversity_frame(run.generator, world.requests[:1], run.reward, judge="toy", seed=0, progress=False)
+    assert tuple(frame.columns) == COLUMNS
+    assert frame.empty
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence on stderr, behind the bars of the stages before it."""
+    assert cli.main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.count("ragar-rec: ") == 1
+    assert "Traceback" not in error
+    line = error.splitlines()[-1]
+    assert line.startswith("ragar-rec: ")
+    return line
+
+
+class Files(NamedTuple):
+    """What a command line names."""
+
+    config: Path
+    data: Path
+    output: Path
+
+    def arguments(self, *more: str) -> list[str]:
+        return ["evaluate", f"--config={self.config}", f"--data={self.data}", f"--output={self.output}", *more]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(config_file(tmp_path), film_folder(tmp_path / "raw"), tmp_path / "output")
+
+
+def test_a_missing_data_folder(files: Files, capsys, tmp_path):
+    line = fails(capsys, *files._replace(data=tmp_path / "gone").arguments())
+    assert f"no data folder at {tmp_path / 'gone'}" in line
+    assert "--data" in line
+
+
+def test_an_empty_data_folder(files: Files, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    line = fails(capsys, *files._replace(data=tmp_path / "empty").arguments())
+    assert f"the data folder {tmp_path / 'empty'} is empty; it must hold ratings.csv and movies.csv" in line
+
+
+def test_no_data_folder_for_a_data_set_that_is_not_embedded(files: Files, capsys):
+    line = fails(capsys, "prepare", f"--config={files.config}", f"--output={files.output}")
+    assert "name the folder with ratings.csv and movies.csv by --data" in line
+
+
+def test_ratings_without_the_column(files: Files, capsys):
+    ratings = files.data / "ratings.csv"
+    ratings.write_text(ratings.read_text().replace("userId,movieId,rating,", "userId,movieId,stars,"))
+    line = fails(capsys, *files.arguments())
+    assert f"{ratings} has no column rating; its columns are userId, movieId, stars, timestamp" in line
+
+
+def test_a_typo_in_the_config(files: Files, capsys):
+    files.config.write_text(files.config.read_text().replace("reward_steps:", "reward_step:"))
+    line = fails(capsys, *files.arguments())
+    assert f"unknown key `reflection.reward_step` in {files.config}" in line
+    assert line.endswith("the nearest valid key is `reflection.reward_steps`")
+
+
+def test_k_above_the_history(files: Files, capsys):
+    line = fails(capsys, *files.arguments("--generator.k=7"))
+    assert "k 7 with history top_k needs 7" in line
+    assert "history_length is 6" in line
+
+
+def test_an_output_folder_that_is_a_file(files: Files, capsys):
+    files.output.write_text("a file")
+    line = fails(capsys, *files.arguments())
+    assert f"cannot write to {files.output}" in line
+    assert "--output" in line
+    assert files.output.read_text() == "a file"
+
+
+def test_an_encoder_without_its_weights(files: Files, capsys, tmp_path):
+    line = fails(capsys, *files.arguments("--features.image_encoder=mobilenetv2_100"))
+    assert "mobilenetv2_100 needs pretrained weights: name their folder by --weights" in line
+    more = ("--features.image_encoder=mobilenetv2_100", f"--weights={tmp_path}")
+    line = fails(capsys, *files.arguments(*more))
+    assert f"no weights of mobilenetv2_100 at {tmp_path / 'mobilenetv2_100' / 'model.safetensors'}" in line
+    assert "--weights" in line
+
+
+def test_nobody_with_a_held_out_item(files: Files, capsys):
+    line = fails(capsys, *files.arguments("--eval_args.split={RS: [0.9, 0.1, 0.0]}"))
+    assert "nobody has an interaction in the test" in line
+    assert "eval_args" in line
+
+
+def test_nobody_with_three_interactions(files: Files, capsys):
+    rows = (files.data / "ratings.csv").read_text().splitlines()
+    (files.data / "ratings.csv").write_text("\n".join(rows[:3]) + "\n")
+    assert "nobody is left: all 1 people have fewer than 3 interactions" in fails(capsys, *files.arguments())
