@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -106,7 +106,7 @@ def diversity_frame(
     generator: Ragar, requests: Sequence[Request], reward: RankerReward, *, judge: str, seed: int, items: int = 20,
     people: int = 8, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Mean pairwise distance of one item's pictures between ``people`` users, and between as many seeds for one of them.
+    """Mean pairwise distance of one item's pictures between ``people`` users, and between as many seeds of one of them.
 
     Distances: 1 - cosine of the ranker's centred features; root mean square of 4 x 6 thumbnails. Fewer requests than
     ``people`` make smaller groups; a single one makes no pair and an empty frame.
@@ -120,10 +120,8 @@ def diversity_frame(
     asked: list[Request] = []
     for request, group in zip(chosen, others, strict=True):
         asked += [Request(other.user, request.reference, other.history, request.seed) for other in group]
-        asked += [
-            Request(request.user, request.reference, request.history, request_seed(seed + n, "seeds", request.reference))
-            for n in range(people)
-        ]
+        seeds = [request_seed(seed + n, "seeds", request.reference) for n in range(people)]
+        asked += [Request(request.user, request.reference, request.history, own) for own in seeds]
     images = generate_in_batches(generator, asked, progress=progress, description="diversity")
     with torch.no_grad():
         features = torch.cat([reward.features(block) for block in images.split(BATCH)])
@@ -145,5 +143,5 @@ def diversity_frame(
     return frame.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean()
 
 
-def _mean_pairwise(distance, n: int) -> float:  # noqa: ANN001
+def _mean_pairwise(distance: Callable[[int, int], Tensor], n: int) -> float:
     return float(np.mean([float(distance(a, b)) for a, b in combinations(range(n), 2)]))

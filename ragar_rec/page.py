@@ -80,16 +80,13 @@ def _provenance(results: Results) -> dict[str, str]:
 def _curves(run: Run) -> list[CurveGroup]:
     groups = []
     history = run.ranker.history
-    losses = [Curve("BPR", [r["epoch"] for r in history], [r["loss.bpr"] for r in history])] if "loss.bpr" in history[0] else []
+    measured = [row for row in history if "loss.bpr" in row]
+    losses = [Curve("BPR", [row["epoch"] for row in measured], [row["loss.bpr"] for row in measured])]
     metric = str(run.config.recbole.get("valid_metric", "Recall@20")).lower()
     known = [row for row in history if f"valid.{metric}" in row]
-    groups.append(CurveGroup("Ranker: loss", losses, note="by epoch"))
-    groups.append(
-        CurveGroup(
-            f"Ranker: validation {metric}",
-            [Curve(metric, [r["epoch"] for r in known], [r[f"valid.{metric}"] for r in known])], note="by epoch",
-        )  # fmt: skip
-    )
+    curve = Curve(metric, [row["epoch"] for row in known], [row[f"valid.{metric}"] for row in known])
+    groups.append(CurveGroup("Ranker: loss", losses if measured else [], note="by epoch"))
+    groups.append(CurveGroup(f"Ranker: validation {metric}", [curve] if known else [], note="by epoch"))
     folders = (run.encoder_folder, run.backbone_folder, run.language_folder, run.warm_folder, run.generator_folder)
     for folder in folders:
         by_title: dict[str, list[Curve]] = {}
@@ -109,7 +106,8 @@ def _showcases(run: Run) -> list[Showcase]:
     chosen = np.random.default_rng(seed).permutation(people)[: settings.report_users].tolist()
     make, found = Requests(dataset, seed), []
     for task in tasks(dataset, run.view, chosen):
-        items = [i for i in Candidates(settings.candidates).items(task).tolist() if str(dataset.item_tokens[i]) in run.pictured]
+        listed = Candidates(settings.candidates).items(task).tolist()
+        items = [item for item in listed if str(dataset.item_tokens[item]) in run.pictured]
         if items:
             found.append((task, items[len(items) // 2]))
     if not found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,5 +144,5 @@ def _item(row: dict[str, str], folder: Path) -> Item:
 
 def _relative(picture: Path, folder: Path) -> str:
     """Below the folder: relative, so that it can be moved; elsewhere: absolute."""
-    picture, folder = Path(os.path.abspath(picture)), Path(os.path.abspath(folder))
+    picture, folder = picture.absolute(), folder.absolute()  # a link stays a link: it is not resolved
     return picture.relative_to(folder).as_posix() if picture.is_relative_to(folder) else str(picture)

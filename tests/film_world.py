@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def film_folder(folder: Path, *, seed: int = 0) -> Path:
     (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
     for n, film in enumerate(films):
         if film != HOLE:
-            poster(n).save(folder / "posters" / f"{film}.jpg", quality=95, subsampling=0)
+            save_poster(poster(n), folder / "posters" / f"{film}.jpg")
     return folder
 
 
@@ -75,6 +74,11 @@ def poster(n: int) -> Image.Image:
     brush = ImageDraw.Draw(picture)
     brush.ellipse((4, 6 + n, 12 + n % 16, 20 + n), fill=(255 - 9 * n, 10 * n, 128))
     return picture
+
+
+def save_poster(picture: Image.Image, file: Path) -> None:
+    """As JPEG whose blocks of 8 x 8 pixels do not run into each other."""
+    picture.save(file, quality=95, subsampling=0)
 
 
 def config_file(folder: Path, **changes: Any) -> Path:
@@ -94,13 +98,3 @@ def config_file(folder: Path, **changes: Any) -> Path:
 def open_run(config: Path, data: Path, output: Path) -> Run:
     """The run, without bars."""
     return Run(Config.read(config), output, data=data, progress=False)
-
-
-def interrupted(build: Callable[..., Any]) -> Callable[..., Any]:
-    """The same step, with Ctrl-C pressed at its end."""
-
-    def stopped(*given: Any, **named: Any) -> Any:
-        build(*given, **named)
-        raise KeyboardInterrupt
-
-    return stopped

@@ -1,17 +1,15 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import timm
 import torch
-from film_world import HOLE, config_file, film_folder, open_run
-from PIL import Image
+from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
 from safetensors.torch import save_file
 
 from generation.request import Request
@@ -162,26 +160,22 @@ def test_the_same_seed_gives_the_same_people_to_the_last_digit(world: World, tmp
     assert read_per_user(tmp_path / "per_user.parquet").equals(read_per_user(world.output / "per_user.parquet"))
 
 
-def repainted(poster: Path, at: tuple[int, int]) -> bytes:
-    """The file's bytes with one pixel changed; JPEG spreads it over its block of 8 x 8."""
-    with Image.open(poster) as file:
-        picture = file.copy()
-    picture.putpixel(at, (255, 0, 255))
-    buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=95, subsampling=0)
-    return buffer.getvalue()
-
-
 @pytest.fixture
-def pixels(copy: World):
-    """A function that changes a pixel of poster 3; afterwards it is what it was."""
-    poster = copy.data / "posters" / "3.jpg"
-    before = poster.read_bytes()
-    yield lambda at: poster.write_bytes(repainted(poster, at))
-    poster.write_bytes(before)
+def pixels(copy: World) -> Iterator[Callable[[tuple[int, int]], None]]:
+    """A function that changes one pixel of poster 3 (JPEG spreads it over its block of 8 x 8); undone afterwards."""
+    file = copy.data / "posters" / "3.jpg"
+    before = file.read_bytes()
+
+    def change(at: tuple[int, int]) -> None:
+        picture = poster(2)
+        picture.putpixel(at, (255, 0, 255))
+        save_poster(picture, file)
+
+    yield change
+    file.write_bytes(before)
 
 
-def test_one_pixel_of_one_poster_runs_exactly_what_depends_on_it(copy: World, pixels: Callable[[tuple], int]):
+def test_one_pixel_of_one_poster_runs_exactly_what_depends_on_it(copy: World, pixels: Callable[[tuple[int, int]], None]):
     """All but `data`: the tables and the list of posters are the same. With the old pixel nothing runs."""
     before = (copy.data / "posters" / "3.jpg").read_bytes()
     pixels((16, 20))
@@ -194,7 +188,7 @@ def test_one_pixel_of_one_poster_runs_exactly_what_depends_on_it(copy: World, pi
     assert run.store.ran == []
 
 
-def test_a_pixel_that_nobody_reads_decodes_the_pictures_again_and_no_more(copy: World, pixels: Callable[[tuple], int]):
+def test_a_pixel_that_nobody_reads_decodes_the_pictures_again_and_no_more(copy: World, pixels: Callable[[tuple[int, int]], None]):
     """Posters are 32 x 48, the generator sees the middle 32 x 32: rows 8 to 39. The changed block is rows 0 to 7."""
     pixels((16, 2))
     run = copy.again()
@@ -202,7 +196,7 @@ def test_a_pixel_that_nobody_reads_decodes_the_pictures_again_and_no_more(copy: 
     assert run.store.ran == ["pictures"]
 
 
-def test_an_encoder_with_weights_of_its_own_reads_the_files(copy: World, tmp_path: Path, pixels: Callable[[tuple], int]):
+def test_an_encoder_with_weights_of_its_own_reads_the_files(copy: World, tmp_path: Path, pixels: Callable[[tuple[int, int]], None]):
     """The same block is seen by an encoder that gets the whole poster; other weights are another encoder."""
     name = "mobilenetv2_100"
     (tmp_path / name).mkdir()
