@@ -47,7 +47,7 @@ def main() -> None:
             it = interval(frame[metric].to_numpy())
             print(f"{metric:10} {name:9} {it.value:.4f} [{it.low:.4f}, {it.high:.4f}]  n={it.n}")
         for name in ("LightGCN", "Pop"):
-            it = paired_difference(values["MICRO"][metric], values[name][metric])
+            it = paired_difference(pd.Series(values["MICRO"][metric]), pd.Series(values[name][metric]))
             print(f"{metric:10} MICRO - {name:9} {it.value:+.4f} [{it.low:+.4f}, {it.high:+.4f}]")
 
 

@@ -79,7 +79,8 @@ def generator_frame(
     *, judge: str, seed: int, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Counterfactual score of each person's reference as v_gen, v_ref, v_glob, from the untrained generator, and as the
-    picture made for somebody else; in standard deviations of the person's scores."""
+    picture made for somebody else; in standard deviations of the person's scores.
+    """
     rows = trained.gallery.rows([request.reference for request in requests])
     pictures = {
         OWN: generate_in_batches(trained, requests, progress=progress, description="v_gen"),
@@ -140,7 +141,8 @@ def diversity_frame(
         }
         rows += [(item, SYSTEM, "diversity", control, judge, seed, name, value) for name, value in distances.items()]
     frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
-    return frame.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean()
+    # An item that was drawn for several people is one line.
+    return pd.DataFrame(frame.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean())
 
 
 def _mean_pairwise(distance: Callable[[int, int], Tensor], n: int) -> float:

@@ -20,7 +20,8 @@ import torch
 
 from generation.pictures import to_float
 from ragar_rec import page
-from ragar_rec.augment import Requests, augment as make_pictures, encode, wanted_pairs
+from ragar_rec.augment import Requests, encode, wanted_pairs
+from ragar_rec.augment import augment as make_pictures
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
 from ragar_rec.people import sample, training_requests
@@ -73,7 +74,7 @@ def augment(run: Run) -> Path:
             requests = [setting.requests(pair) for pair in setting.pairs]
             make_pictures(run.generator, requests, shards, progress=run.progress)
 
-    keys = ["evaluation.users", "evaluation.candidates", "evaluation.targets", "evaluation.protocols", "evaluation.seeds"]
+    keys = [f"evaluation.{key}" for key in ("users", "candidates", "targets", "protocols", "seeds")]
     before = {"generator": content(run.generator_folder), "ranker": content(run.ranker_folder), **run.frozen}
     return run.stage("images", keys, before, build, resumable=True)
 
@@ -152,12 +153,8 @@ def _recommendation(run: Run) -> list[pd.DataFrame]:
         features = encode(run.reward, images, progress=run.progress, description="features of generated pictures")
         pictures = dict(zip(setting.pairs, features, strict=True))
         sources = _sources(run, setting, pictures)
-        frames.append(
-            protocol_frame(
-                setting.tasks, setting.protocols, sources, run.view, run.dataset,
-                k=settings.k, judge=run.judge, seed=seed, progress=run.progress,
-            )  # fmt: skip
-        )
+        how: dict[str, Any] = {"k": settings.k, "judge": run.judge, "seed": seed, "progress": run.progress}
+        frames.append(protocol_frame(setting.tasks, setting.protocols, sources, run.view, run.dataset, **how))
     return frames
 
 
@@ -232,14 +229,15 @@ def demo(run: Run) -> Path:
 
 def provenance(run: Run) -> dict[str, Any]:
     """How the numbers came about: command, config, seeds, versions, machine, seconds of each stage."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    python = platform.python_version()
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "dataset": run.name,
         "config": run.config.part(),
         "system": SYSTEM,
         "versions": {name: _version(name) for name in LIBRARIES},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {gpu}, Python {python}",
         "seconds": run.store.seconds(),
         "test_read": "once, after all training",
     }

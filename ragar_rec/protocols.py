@@ -38,7 +38,7 @@ class Task:
 
 @runtime_checkable
 class Source(Protocol):
-    """Requests -> features: a generator and an encoder, or plain substitution. ``None`` rows of it keep the original."""
+    """(user, items) -> features: a generator and an encoder, or plain substitution. Rows it lacks keep the original."""
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "n dim"], Bool[Tensor, " n"]]:
         """Features of these items for this user, and which of them there are."""
@@ -49,7 +49,7 @@ class Source(Protocol):
 class Reranking(Protocol):
     """A protocol: the items of a task that get new features, and the held-out items' ranks afterwards."""
 
-    name: str
+    name: ClassVar[str]
 
     def items(self, task: Task) -> Int[np.ndarray, " n"]: ...
 
@@ -79,7 +79,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Every item of the user's original top ``c``; only those are re-ranked among themselves, so Recall@c cannot change."""
+    """Every item of the user's original top ``c``, re-ranked among themselves, so that Recall@c cannot change."""
 
     name: ClassVar[str] = "candidates"
     c: int = 10
@@ -115,7 +115,9 @@ def tasks(dataset: Dataset, view: Counterfactual, users: Int[np.ndarray, " n"] |
     return made
 
 
-def measure(protocol: Reranking, task: Task, view: Counterfactual, source: Source | None, k: int) -> Mapping[str, float]:
+def measure(
+    protocol: Reranking, task: Task, view: Counterfactual, source: Source | None, k: int
+) -> Mapping[str, float]:
     """Recall@k, NDCG@k and Delta R of one person under one source of features; ``None``: the original ones."""
     items = protocol.items(task)
     scores = task.scores[torch.from_numpy(items)].clone()

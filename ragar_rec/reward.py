@@ -28,16 +28,16 @@ class RankerReward:
         self, view: Counterfactual, dataset: Dataset, encoder: ImageEncoder, mean: Float[Tensor, " dim"]
     ) -> None:
         if view.feature_dim != encoder.dim:
-            raise ValueError(f"the ranker reads {view.feature_dim} features a picture, {encoder.name} gives {encoder.dim}")
+            raise ValueError(
+                f"the ranker reads {view.feature_dim} features a picture, {encoder.name} gives {encoder.dim}"
+            )
         self.view, self.dataset, self.encoder, self.mean = view, dataset, encoder, mean
 
     def features(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Pictures as the ranker sees them; differentiable."""
         return self.encoder.encode_images(images) - self.mean
 
-    def __call__(
-        self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
-    ) -> Float[Tensor, " n"]:
+    def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """Score of each request's item under its picture, in standard deviations of the user's original scores."""
         users = torch.tensor([self.dataset.user_id(request.user) for request in requests])
         items = torch.tensor([self.dataset.item_id(request.reference) for request in requests])

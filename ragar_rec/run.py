@@ -39,8 +39,6 @@ from recsys.recbole import Dataset
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
-
-
 PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own}
 
 
@@ -88,7 +86,11 @@ class Run:
         preparer = PREPARERS[self.config.catalog.preparer]
         name = self.dataset_name
         source = {"source": preparer.fingerprint(self.data)}
-        return self.stage("data", ["catalog", "recbole.dataset"], source, lambda to: preparer.prepare(self.data, to, name))
+
+        def build(to: Path) -> None:
+            preparer.prepare(self.data, to, name)
+
+        return self.stage("data", ["catalog", "recbole.dataset"], source, build)
 
     @cached_property
     def pictures_folder(self) -> Path:
@@ -157,7 +159,10 @@ class Run:
 
     @property
     def _have(self) -> list[int]:
-        return [row for row, item in enumerate(self.items) if item.image is not None]
+        have = [row for row, item in enumerate(self.items) if item.image is not None]
+        if not have:
+            raise ValueError(f"none of the {len(self.items)} items in {self._catalog_file} has a picture that decodes")
+        return have
 
     @property
     def _words(self) -> dict[str, str]:
@@ -232,7 +237,8 @@ class Run:
             raw = self._encode_catalogue(have)
             mean = raw.mean(0)
             save_file({"mean": mean}, to / "mean.safetensors")
-            FeatureTable(tuple(self.items[row].id for row in have), (raw - mean).numpy()).write(to / "image.safetensors")
+            ids = tuple(self.items[row].id for row in have)
+            FeatureTable(ids, (raw - mean).numpy()).write(to / "image.safetensors")
             text_features(self.catalog, self.config.features.text_dim, seed=0).write(to / "text.safetensors")
 
         before = {"pictures": content(self.pictures_folder), **self._words}
@@ -245,13 +251,12 @@ class Run:
     def _encode_catalogue(self, have: list[int]) -> Tensor:
         from tqdm.auto import tqdm
 
-        encoder, size = self.image_encoder, getattr(self.image_encoder, "size", None)
-        parts = []
+        features, parts = self.config.features, []
+        same, size = features.image_encoder == "dual", (features.image_height, features.image_width)
         for start in tqdm(range(0, len(have), 64), desc="image features", unit="batch", disable=not self.progress):
             rows = have[start : start + 64]
-            same = self.config.features.image_encoder == "dual"
             pictures = self.images[rows] if same else read_pictures([self.items[row] for row in rows], size)
-            parts.append(encode_in_blocks(encoder, pictures))
+            parts.append(encode_in_blocks(self.image_encoder, pictures))
         return torch.cat(parts)
 
     @cached_property

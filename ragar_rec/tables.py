@@ -24,8 +24,8 @@ PROTOCOLS: Mapping[str, str] = {
         "the ranker that gave the reward scores it, in standard deviations of the person's scores."
     ),
     "diversity": (
-        "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside that "
-        "between eight seeds for one person. A line counts items, not people."
+        "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside "
+        "that between eight seeds for one person. A line counts items, not people."
     ),
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }

@@ -62,9 +62,7 @@ class FeatureTable:
         except (SafetensorError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
 
-    def align(
-        self, tokens: Sequence[str]
-    ) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
+    def align(self, tokens: Sequence[str]) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
         """Rows in the order of ``tokens`` and which of them there are; absent ones, and rows of zeros, are holes."""
         rows = {item: row for row, item in enumerate(self.ids)}
         found = np.array([rows.get(token, -1) for token in tokens], dtype=np.int64)

@@ -45,7 +45,7 @@ def per_person(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
     if not np.isfinite(array).all():
         at = int((~np.isfinite(array)).argmax())
         raise ValueError(f"the value of user {users[at]!r} is {array[at]}, not a finite number")
-    return pd.Series(array).groupby(np.asarray(users).astype(str)).mean()
+    return pd.Series(pd.Series(array).groupby(np.asarray(users).astype(str)).mean())
 
 
 def interval(
@@ -88,7 +88,9 @@ def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.m
         ValueError: the two are not about the same people.
     """
     if set(a.index) != set(b.index) or not a.index.is_unique or not b.index.is_unique:
-        raise ValueError(f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows")
+        raise ValueError(
+            f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
+        )
     return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **how)  # type: ignore[arg-type]
 
 

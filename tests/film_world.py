@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 from PIL import Image, ImageDraw
+
 from ragar_rec.config import Config
 from ragar_rec.run import Run
 

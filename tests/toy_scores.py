@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
+
 from ragar_rec.protocols import Task
 from recsys.counterfactual import Counterfactual
-from torch import Tensor
 
 
 class Product:

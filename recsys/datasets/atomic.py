@@ -64,7 +64,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ValueError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
-    return frame[list(columns)]
+    return frame.loc[:, list(columns)]
 
 
 def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, name: str, *, seed: int = 0) -> Summary:
@@ -76,42 +76,47 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
 
     Args:
         interactions: columns user_id, item_id, rating, timestamp.
+        catalog: all items, also those that nobody touched.
+        folder: where ``<name>`` is made.
+        name: of the data set.
+        seed: of the order of equal timestamps.
 
     Raises:
         ValueError: an interaction names an item that the catalogue has not, a number is none, or nobody is left.
     """
     frame = interactions.copy()
     for column in ("rating", "timestamp"):
-        numbers = pd.to_numeric(frame[column], errors="coerce")
-        if numbers.isna().any():
-            at = int(numbers.isna().to_numpy().argmax())
+        numbers = np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
+        if not np.isfinite(numbers).all():
+            at = int((~np.isfinite(numbers)).argmax())
             raise ValueError(f"interaction {at + 1} has {column} {frame[column].iloc[at]!r}, which is no number")
-        frame[column] = numbers.astype(float)
+        frame[column] = numbers
     unknown = [item for item in frame["item_id"].unique() if item not in catalog]
     if unknown:
-        raise ValueError(f"{len(unknown)} items have interactions but are not in the catalogue, {unknown[0]!r} among them")
+        raise ValueError(
+            f"{len(unknown)} items have interactions but are not in the catalogue, {unknown[0]!r} among them"
+        )
     frame["draw"] = np.random.default_rng(seed).permutation(len(frame))
     frame = frame.sort_values(["user_id", "timestamp", "draw"], kind="stable")
     before = len(frame)
     frame = frame.drop_duplicates(["user_id", "item_id"], keep="last")
     duplicates = before - len(frame)
-    counts = frame.groupby("user_id")["item_id"].transform("size")
-    dropped = int(frame.loc[counts < LEAST, "user_id"].nunique())
-    frame = frame[counts >= LEAST]
+    counts = frame["user_id"].value_counts()
+    few = [user for user, count in counts.items() if count < LEAST]
+    frame = frame.loc[~frame["user_id"].isin(few)].copy()
     if frame.empty:
-        raise ValueError(f"nobody is left: all {dropped} people have fewer than {LEAST} interactions")
+        raise ValueError(f"nobody is left: all {len(few)} people have fewer than {LEAST} interactions")
     frame["position"] = frame.groupby("user_id").cumcount().astype(float)
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     fields = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float", "position": "float"}
-    frame[list(fields)].rename(columns={key: f"{key}:{kind}" for key, kind in fields.items()}).to_csv(
-        target / f"{name}.inter", sep="\t", index=False
-    )
+    header = [f"{field}:{kind}" for field, kind in fields.items()]
+    frame.to_csv(target / f"{name}.inter", sep="\t", index=False, columns=list(fields), header=header)
     pd.DataFrame({"item_id:token": catalog.ids}).to_csv(target / f"{name}.item", sep="\t", index=False)
     catalog.write(target / "catalog.csv")
     summary = Summary(
         users=int(frame["user_id"].nunique()), items=len(catalog), interactions=len(frame),
-        duplicates_dropped=duplicates, users_dropped=dropped, items_without_image=len(catalog.without_image),
+        duplicates_dropped=duplicates, users_dropped=len(few), items_without_image=len(catalog.without_image),
         items_without_text=len(catalog.without_text),
     )  # fmt: skip
     (target / "summary.json").write_text(json.dumps(asdict(summary), indent=1))

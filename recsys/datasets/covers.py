@@ -36,7 +36,9 @@ RAREST_FIRST = (
 Layout = Callable[[Pen, Palette, Color], None]
 
 
-def cover(item_id: str, title: str, genres: Sequence[str], year: int | None, *, size: tuple[int, int] = SIZE) -> Image.Image:
+def cover(
+    item_id: str, title: str, genres: Sequence[str], year: int | None, *, size: tuple[int, int] = SIZE
+) -> Image.Image:
     """Render one cover.
 
     Args:

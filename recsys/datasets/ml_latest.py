@@ -1,4 +1,7 @@
-"""MovieLens latest(-small) with posters: ``ratings.csv``, ``movies.csv``, optional ``overviews.csv``, ``posters/<id>.jpg``."""
+"""MovieLens latest(-small): ``ratings.csv``, ``movies.csv``, and, where there are any, ``overviews.csv`` and posters.
+
+A film's poster is ``posters/<movieId>.jpg``.
+"""
 
 from __future__ import annotations
 

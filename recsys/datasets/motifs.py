@@ -141,7 +141,9 @@ def blinds(pen: Pen, colors: Palette, rng: np.random.Generator) -> None:
     slope = rng.uniform(0.1, 0.3)
     for step in range(8):
         y = -1.0 + 0.26 * step
-        pen.polygon([(-1.1, y + slope), (1.1, y - slope), (1.1, y + 0.13 - slope), (-1.1, y + 0.13 + slope)], colors.figure)
+        pen.polygon(
+            [(-1.1, y + slope), (1.1, y - slope), (1.1, y + 0.13 - slope), (-1.1, y + 0.13 + slope)], colors.figure
+        )
     ink = (8, 8, 10)
     pen.ellipse(0, 0.12, 0.34, 0.46, ink)
     pen.polygon([(-0.95, 1.02), (-0.72, 0.62), (-0.2, 0.42), (0.2, 0.42), (0.72, 0.62), (0.95, 1.02)], ink)

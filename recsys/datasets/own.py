@@ -15,7 +15,7 @@ FILES = ("interactions.csv", "catalog.csv")
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the two tables (pixels are hashed by whoever reads them).
+    """Hash of the two tables and of which pictures there are (their pixels are hashed by whoever reads them).
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
@@ -24,6 +24,7 @@ def fingerprint(data: Path | None) -> str:
     digest = sha256(str(folder.absolute()).encode())
     for name in FILES:
         digest.update((folder / name).read_bytes())
+    digest.update("\n".join(Catalog.read(folder / "catalog.csv").without_image).encode())
     return digest.hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""A pen: Pillow's drawing calls in a small local frame, so that a motif is written once and drawn at any place and size.
+"""A pen: Pillow's drawing calls in a small local frame, so that a motif is written once and drawn anywhere at any size.
 
-The frame's origin is its centre, x runs right and y runs down, and its radius is 1: a shape inside ``[-1, 1]²`` fills it.
+The frame's origin is its centre, x runs right and y runs down, and its radius is 1: a shape in ``[-1, 1]²`` fills it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Pen:
         start, end = (180 - degrees[1], 180 - degrees[0]) if self.mirrored else degrees
         self.draw.chord(self._corners(x - rx, y - ry, x + rx, y + ry), start, end, fill=color)
 
-    def star(self, x: float, y: float, outer: float, inner: float, points: int, color: Color, turn: float = 0.0) -> None:
+    def star(
+        self, x: float, y: float, outer: float, inner: float, points: int, color: Color, turn: float = 0.0
+    ) -> None:
         """A star with ``points`` points, the first one straight up plus ``turn`` (radians)."""
         angles = [turn - math.pi / 2 + math.pi * step / points for step in range(2 * points)]
         radii = [outer, inner] * points

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from film_world import TINY, film_folder
 
+from film_world import TINY, film_folder
 from recsys.datasets import ml_latest
 from recsys.recbole import Dataset
 

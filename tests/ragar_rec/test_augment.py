@@ -3,7 +3,6 @@ from collections.abc import Sequence
 import pytest
 import torch
 from jaxtyping import Float
-from toy_scores import toy_task
 from torch import Tensor
 
 from generation.request import Request
@@ -14,6 +13,7 @@ from ragar_rec.people import known_history
 from ragar_rec.protocols import Candidates, Reference
 from ragar_rec.shards import ImageShards
 from recsys.recbole import Dataset
+from toy_scores import toy_task
 
 
 class Painter:

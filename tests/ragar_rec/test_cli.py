@@ -106,3 +106,12 @@ def test_help_names_every_step_in_order_and_does_not_load_torch():
     assert len(places) == len(cli.STEPS)
     assert places == sorted(places)
     assert done.stdout.endswith("False\n")
+
+
+def test_the_sections_and_the_example_in_the_help_are_those_of_the_config():
+    from ragar_rec.config import sections
+    from ragar_rec.schema import kinds
+
+    assert all(re.search(rf"\b{name}\b", cli._KEYS) for name in sections())
+    for section, key in re.findall(r"--(\w+)\.(\w+)=", cli._KEYS):
+        assert key in kinds(sections()[section])

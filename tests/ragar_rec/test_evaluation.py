@@ -1,5 +1,4 @@
 import torch
-from toy_scores import product_view, toy_task
 
 from generation.request import Request
 from ragar_rec.controls import Personal, Strangers
@@ -7,10 +6,11 @@ from ragar_rec.evaluation import protocol_frame, stranger_requests
 from ragar_rec.protocols import Candidates, Reference
 from ragar_rec.results import COLUMNS, OWN
 from recsys.recbole import Dataset
+from toy_scores import product_view, toy_task
 
 
 def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
-    """Scores of items 1-24 are 24, 23, ... for user 1 and twice that for user 2; user 2's target 24 becomes the best."""
+    """Scores of items 1-24 are 24, 23, ... for user 1, twice that for user 2, whose target 24 becomes the best."""
     numbers = [25.0 - n for n in range(25)]
     view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
     tasks = [
@@ -32,11 +32,13 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     assert cells[two, "reference", OWN, "recall@10"] == 1
     assert cells[two, "reference", "original", "recall@10"] == 0
     assert cells[two, "candidates", OWN, "recall@10"] == 0  # 24 is no candidate
-    assert {cells[one, p, c, "ndcg@10"] for p in ("reference", "candidates") for c in sources} == {0.5}  # third: 1/log2(4)
+    # third: 1 / log2(4)
+    assert {cells[one, p, c, "ndcg@10"] for p in ("reference", "candidates") for c in sources} == {0.5}
 
 
 def test_strangers_get_the_same_reference_with_their_own_history(dataset: Dataset):
-    requests = [Request(str(dataset.user_tokens[user]), str(dataset.item_tokens[user]), (), seed=1) for user in (1, 2, 3)]
+    named = [(str(dataset.user_tokens[n]), str(dataset.item_tokens[n])) for n in (1, 2, 3)]
+    requests = [Request(user, item, (), seed=1) for user, item in named]
     changed = stranger_requests(requests, dataset, Strangers(dataset, 0, range(1, 31)), seed=0)
     for mine, other in zip(requests, changed, strict=True):
         assert other.reference == mine.reference

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_the_reference_is_the_last_training_item_with_a_picture(dataset: Dataset
 @pytest.mark.parametrize("split", [{"RS": [0.8, 0.1, 0.1]}, {"RS": [0.5, 0.2, 0.3]}, {"LS": "valid_and_test"}])
 def test_no_held_out_item_is_requested_before_evaluation(dataset: Dataset, split):
     """Over all people: neither reference nor history holds an item of validation or test, though all have pictures."""
-    config = {"data_path": dataset.config["data_path"].removesuffix("/ml-latest"), "dataset": "ml-latest"}
+    config = {"data_path": str(Path(str(dataset.config["data_path"])).parent), "dataset": "ml-latest"}
     keys = {"TIME_FIELD": "position", "load_col": dataset.config["load_col"], "eval_args": {"split": split}}
     world = Dataset.load({**config, **keys, "use_gpu": False})
     pictured = frozenset(str(token) for token in world.item_tokens[1:])

@@ -3,12 +3,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_scores import product_view, toy_task
 
 from ragar_rec.protocols import Candidates, Reference, Reranking, measure, tasks
 from recsys.counterfactual import Counterfactual
 from recsys.evaluation import rank_of, recall_at
 from recsys.recbole import Dataset
+from toy_scores import product_view, toy_task
 
 # Item 5 was seen. Ranks: item 1 first, items 2 and 3 share place 2-3 and so both stand third, item 4 fourth.
 TASK = toy_task([9, 5, 4, 4, 3, 8], targets=[4, 2], seen=[5])
@@ -27,7 +27,10 @@ class Constant:
 
 @pytest.mark.parametrize(
     ("item", "score", "rank"),
-    [(1, 5, 1), (2, 4, 3), (3, 4, 3), (4, 3, 4), (4, 4, 4), (4, 4.5, 2), (4, 5, 2), (4, 6, 1), (1, 1, 4), (1, 4, 3), (2, 3, 4)],
+    [
+        *[(1, 5, 1), (2, 4, 3), (3, 4, 3), (4, 3, 4)],  # the scores they have
+        *[(4, 4, 4), (4, 4.5, 2), (4, 5, 2), (4, 6, 1), (1, 1, 4), (1, 4, 3), (2, 3, 4)],
+    ],
 )
 def test_ranks_by_hand_equal_scores_stand_before(item, score, rank):
     """Seen items and padding are no rivals, the item's own old score is none either."""
@@ -78,7 +81,8 @@ def test_candidates_never_reach_for_what_was_seen():
 @given(st.lists(SCORES, min_size=4, max_size=12), st.integers(1, 12), st.data())
 def test_recall_at_c_cannot_change_under_candidates(scores, c, data):
     """Whatever the C new scores are: ranks beyond C stay, ranks up to C are a permutation."""
-    task = toy_task([0.0, *scores], targets=data.draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, unique=True)), seen=[4])
+    targets = data.draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, unique=True))
+    task = toy_task([0.0, *scores], targets, seen=[4])
     protocol = Candidates(c)
     count = len(protocol.items(task))
     new = torch.tensor(data.draw(st.lists(SCORES, min_size=count, max_size=count)))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from worlds import Checkerboard, checkerboard
 
 from recsys.training import TrainedRanker, train_ranker
+from worlds import Checkerboard, checkerboard
 
 
 @pytest.fixture(scope="session", autouse=True)

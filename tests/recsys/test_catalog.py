@@ -37,7 +37,9 @@ def test_holes_are_named(tmp_path):
     assert catalog["a"] is shown
 
 
-@pytest.mark.parametrize(("ids", "words"), [(["1", "2", "1"], "'1' stands .* twice"), (["1", ""], "row 1 .* no item_id")])
+@pytest.mark.parametrize(
+    ("ids", "words"), [(["1", "2", "1"], "'1' stands .* twice"), (["1", ""], "row 1 .* no item_id")]
+)
 def test_ids_are_there_and_unique(ids, words):
     with pytest.raises(ValueError, match=words):
         Catalog(Item(item) for item in ids)

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from worlds import Checkerboard
 
 from recsys.counterfactual import Counterfactual
 from recsys.graph import item_graph
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker
+from worlds import Checkerboard
 
 
 @pytest.fixture

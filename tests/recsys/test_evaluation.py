@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from worlds import Checkerboard
 
 from recsys.evaluation import delta_r, held_out_ranks, ndcg_at, per_user, rank_of, recall_at
 from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.trainer import Trainer
 from recsys.training import train_ranker
+from worlds import Checkerboard
 
 
 def test_rank_by_hand() -> None:

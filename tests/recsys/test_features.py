@@ -29,7 +29,11 @@ def test_what_was_written_reads_back_equal(tmp_path):
     [
         (("a", "b"), VALUES, "2 items but 3 feature rows"),
         (("a", "b", "a"), VALUES, "twice"),
-        (("a", "b", "c"), np.array([[1, 2], [np.nan, 0], [np.inf, 1]], np.float32), r"item 'b' are not .* \(2 such items\)"),
+        (
+            ("a", "b", "c"),
+            np.array([[1, 2], [np.nan, 0], [np.inf, 1]], np.float32),
+            r"item 'b' are not .* \(2 such items\)",
+        ),
     ],
 )
 def test_a_table_that_would_mislead_is_refused(ids, values, words):

@@ -1,7 +1,7 @@
 import torch
-from worlds import Checkerboard
 
 from recsys.recbole import Dataset, full_scores
+from worlds import Checkerboard
 
 
 def test_scores_equal_the_dense_formula(world: Checkerboard) -> None:

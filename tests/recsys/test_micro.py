@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from worlds import Checkerboard
 
 from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker, train_ranker
+from worlds import Checkerboard
 
 
 def _dense_graph(vectors: torch.Tensor, present: torch.Tensor, k: int) -> torch.Tensor:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from worlds import Checkerboard
 
 from recsys.recbole import Config, Dataset, known_keys, parse_overrides, ranker_class, with_ranker
+from worlds import Checkerboard
 
 CLICKS = [
     *[("u1", "a", 5), ("u1", "b", 3), ("u1", "a", 9)],

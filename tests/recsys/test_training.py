@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from worlds import Checkerboard
 
 from recsys import checkpoint
 from recsys.features import FeatureTable
 from recsys.recbole import full_scores, with_ranker
 from recsys.trainer import Trainer
 from recsys.training import TrainedRanker, load_ranker, train_ranker
+from worlds import Checkerboard
 
 USERS = torch.arange(1, 61)
 

@@ -27,7 +27,10 @@ def test_every_genre_has_a_cover_of_its_own():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"item_id": "2"}, {"title": "Aliens"}, {"genres": ("Horror", "Sci-Fi")}, {"year": 1935}, {"year": None}, {"title": ""}],
+    [
+        *[{"item_id": "2"}, {"title": "Aliens"}, {"title": ""}],
+        *[{"genres": ("Horror", "Sci-Fi")}, {"year": 1935}, {"year": None}],
+    ],
 )
 def test_whatever_is_known_of_an_item_shows(changed):
     assert np.abs(pixels() - pixels(**changed)).mean() > 0.5

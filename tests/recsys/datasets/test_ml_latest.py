@@ -13,7 +13,8 @@ def raw(folder: Path) -> Path:
     """Three films (one poster, one plot), one person with three ratings and one with two."""
     (folder / "posters").mkdir(parents=True)
     (folder / "movies.csv").write_text(
-        'movieId,title,genres\n5,"American President, The (1995)",Comedy|Drama\n9,Nameless,(no genres listed)\n70,Third,War\n'
+        'movieId,title,genres\n5,"American President, The (1995)",Comedy|Drama\n'
+        "9,Nameless,(no genres listed)\n70,Third,War\n"
     )
     (folder / "ratings.csv").write_text(
         "userId,movieId,rating,timestamp\n8,5,4.0,30\n8,9,3.5,20\n8,70,1,10\n2,5,4.0,1\n2,9,4.0,2\n"
