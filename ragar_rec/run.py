@@ -39,6 +39,10 @@ from recsys.recbole import Dataset
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
+ENCODER_KEYS = ("image_height", "image_width", "encoder_width", "encoder_layers", "embed_dim", "vocab_size", "context",
+                "encoder_steps", "batch_size", "learning_rate", "seed")  # fmt: skip
+"""What the dual encoder's training reads of the section ``backbone``."""
+
 PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own}
 
 
@@ -155,7 +159,12 @@ class Run:
             encoder.save_pretrained(to)
             write_curves(curves, to)
 
-        return self.stage("encoder", ["backbone"], {"pictures": content(self.pictures_folder), **self._words}, build)
+        return self.stage(
+            "encoder",
+            [f"backbone.{key}" for key in ENCODER_KEYS],
+            {"pictures": content(self.pictures_folder), **self._words},
+            build,
+        )
 
     @property
     def _have(self) -> list[int]:
