@@ -1,6 +1,5 @@
 """The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -248,6 +247,6 @@ class Backbone:
             height, width = self.size
             made: Any = self.text_to_image(num_inference_steps=steps, height=height, width=width, **common)
         else:
-            planned = math.ceil(steps / strength)  # diffusers runs int(planned * strength) of them
+            planned = scheduled(steps, strength)
             made = self.pipeline(image=references, strength=strength, num_inference_steps=planned, **common)
         return made.images

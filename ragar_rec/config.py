@@ -136,7 +136,7 @@ class Config:
             built[section] = fill(kind, values, problems, path=section, source=places)
         if problems:
             raise ConfigError(problems)
-        recbole = {key: value for key, value in tree.items() if key not in ours}
+        recbole = {"model": model} | {key: value for key, value in tree.items() if key not in ours}
         return cls(**built, recbole=MappingProxyType(recbole))
 
     def part(self, *names: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def build(run: Run, results: Results) -> Report:
     return Report(
         title="Would personalised pictures help?",
         subtitle=f"{run.name}. {RENDERED if run.config.catalog.preparer == 'ml-100k' else ''}".strip(),
-        summary=[*_summary(results.rows), small],
+        summary=[*_summary(results.rows, settings.k), small],
         tables=tables(results.rows),
         curves=_curves(run),
         showcases=shown,
@@ -47,14 +47,15 @@ def build(run: Run, results: Results) -> Report:
             "Under `reference` the item that is about to be tested is the only one with a new picture: any new picture "
             "may lift it. Only `candidates`, where nobody knows the target, says what production would see.",
             "A gain is personal as far as it exceeds `shuffled_user`: the picture made for somebody else.",
+            "Each person below is shown with the middle one of her candidates; its rank changes for this item alone.",
             "The judge is the ranker that gave the reward; no independent judge has looked yet.",
         ],
     )
 
 
-def _summary(rows: tuple[Row, ...]) -> list[str]:
+def _summary(rows: tuple[Row, ...], k: int) -> list[str]:
     said = []
-    for protocol, metric in (("candidates", "ndcg@10"), ("reference", "recall@10")):
+    for protocol, metric in (("candidates", f"ndcg@{k}"), ("reference", f"recall@{k}")):
         for row in rows:
             if (row.protocol, row.metric, row.control, row.compared_with) == (protocol, metric, OWN, "original"):
                 said.append(
@@ -63,7 +64,10 @@ def _summary(rows: tuple[Row, ...]) -> list[str]:
                 )
     for row in rows:
         if row.protocol == "generator" and row.control == OWN and row.compared_with in ("untrained", "shuffled_user"):
-            name = {"untrained": "the untrained generator", "shuffled_user": "the picture made for somebody else"}
+            name = {
+                "untrained": "the generator before any reward",
+                "shuffled_user": "the picture made for somebody else",
+            }
             said.append(
                 f"On people it was not trained on, the trained generator's score exceeds that of "
                 f"{name[row.compared_with]} by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] standard deviations."
@@ -99,7 +103,7 @@ def _curves(run: Run) -> list[CurveGroup]:
 
 
 def _showcases(run: Run) -> list[Showcase]:
-    """A few people: the highest candidate with a picture, whose rank may change either way. Not selected by outcome."""
+    """A few people, drawn by seed and not by outcome, each with the middle one of her candidates that have a picture."""
     settings = run.config.evaluation
     dataset, seed = run.dataset, settings.seeds[0]
     people = sample(dataset, settings.users, seed)

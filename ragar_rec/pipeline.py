@@ -29,7 +29,7 @@ from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, 
 from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
 from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
-from ragar_rec.store import content, hash_file
+from ragar_rec.store import content, hash_file, hash_files
 from ragar_rec.tables import format_table, tables
 from recsys.recbole import Dataset
 
@@ -52,9 +52,12 @@ def prepare(run: Run) -> Path:
 
 
 def train_ranker(run: Run) -> Path:
-    """The ranker, by RecBole; prints its test metrics by RecBole's evaluator."""
-    metrics = run.ranker.metrics("test")
-    print(f"{run.config.recbole['model']}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
+    metrics = run.ranker.metrics("valid")
+    print(
+        f"{run.config.recbole['model']} on validation: "
+        + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    )
     return run.ranker_folder
 
 
@@ -88,13 +91,14 @@ class Setting:
         self.seed = seed
         self.people = sample(dataset, settings.users, settings.seeds[0])
         self.tasks: list[Task] = tasks(dataset, run.view, self.people)
-        known: dict[str, Reranking] = {
+        offered: dict[str, Reranking] = {
             "reference": Reference(settings.targets), "candidates": Candidates(settings.candidates),
         }  # fmt: skip
-        self.protocols = [known[name] for name in settings.protocols]
+        self.protocols = [offered[name] for name in settings.protocols]
         self.requests = Requests(dataset, seed)
         self.strangers = Strangers(dataset, seed, self.people)
-        pictured = {dataset.item_id(item) for item in run.pictured}
+        known = {str(token): row for row, token in enumerate(dataset.item_tokens)}
+        pictured = {known[item] for item in run.pictured if item in known}
         self.pairs = wanted_pairs(self.tasks, self.protocols, self.strangers, pictured)
 
 
@@ -195,6 +199,10 @@ def _generation(run: Run) -> list[pd.DataFrame]:
     ]
 
 
+PAGE = ("page.py", "plots.py", "report.*", "tables.py")
+"""The code that makes the page: what it shows changes with it."""
+
+
 def report(run: Run) -> Path:
     """One self-contained HTML page."""
     results = Results.read(evaluate(run))
@@ -202,7 +210,8 @@ def report(run: Run) -> Path:
     def build(to: Path) -> None:
         page.build(run, results).write(to / "report.html")
 
-    before = {"results": hash_file(run.output / "per_user.parquet"), **_trained(run)}
+    shown_by = sorted(file for name in PAGE for file in Path(__file__).parent.glob(name))
+    before = {"results": hash_file(run.output / "per_user.parquet"), "page": hash_files(shown_by), **_trained(run)}
     folder = run.stage("report", ["catalog", "recbole", "generator", "evaluation"], before, build)
     shutil.copyfile(folder / "report.html", run.output / "report.html")
     print(f"\nThe report: {run.output / 'report.html'}")
@@ -239,7 +248,6 @@ def provenance(run: Run) -> dict[str, Any]:
         "versions": {name: _version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {gpu}, Python {python}",
         "seconds": run.store.seconds(),
-        "test_read": "once, after all training",
     }
 
 

@@ -13,7 +13,8 @@ from ragar_rec.results import OWN, Row
 PROTOCOLS: Mapping[str, str] = {
     "reference": (
         "Privileged: the target is known. Only the held-out item gets a new picture, as in the paper, so that any new "
-        "picture, even a random one, may lift it. For comparison with the paper; no evidence of a gain."
+        "picture, even a random one, may lift it. For comparison with the paper; no evidence of a gain. Judged on each "
+        "person's earliest held-out items only, so its base differs from that of `candidates`."
     ),
     "candidates": (
         "Every item of a person's original top C gets a new picture and those C are ranked again; nobody knows the "
@@ -21,7 +22,8 @@ PROTOCOLS: Mapping[str, str] = {
     ),
     "generator": (
         "Did the generator learn? People kept from its training; the last training item of each is rendered again, and "
-        "the ranker that gave the reward scores it, in standard deviations of the person's scores."
+        "the ranker that gave the reward scores it, in standard deviations of the person's scores. `untrained` is the "
+        "generator after its warm start, before any reward."
     ),
     "diversity": (
         "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside "
@@ -33,7 +35,7 @@ PRIVILEGED = ("reference",)
 
 METRICS: Mapping[str, str] = {
     "delta_r": "ΔR, mean", "delta_r_median": "ΔR, median", "rank": "mean rank",
-    "score": "score in σ", "feature_distance": "distance of features", "thumbnail_distance": "distance of thumbnails",
+    "score": "score in σ", "feature_distance": "features", "thumbnail_distance": "thumbnails",
 }  # fmt: skip
 
 

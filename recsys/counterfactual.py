@@ -48,6 +48,10 @@ class Counterfactual:
     """
 
     def __init__(self, ranker: Any, modality: str = "image") -> None:
+        if not hasattr(ranker, "frozen"):
+            raise ValueError(
+                f"{type(ranker).__name__} reads no pictures when it scores; use a ranker that does: model: MICRO"
+            )
         self._frozen: FrozenRanker = ranker.frozen(modality)
 
     @property

@@ -49,6 +49,7 @@ _OURS = {"MICRO": "recsys.micro", "LightGCN": "recsys.lightgcn", "Pop": "recsys.
 
 # Where we differ from RecBole's own defaults, for every ranker.
 DEFAULTS: Mapping[str, Any] = {
+    "use_gpu": False,  # the counterfactual score and the reward live on the CPU in this version
     "split_seed": 0,
     "encoding": "utf-8",
     "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id"]},

@@ -29,7 +29,10 @@ def source(data: Path | None = None) -> Path:
         data = Path(found[0]) / "dataset_example" / NAME
     for suffix in ("inter", "item"):
         if not (data / f"{NAME}.{suffix}").is_file():
-            raise FileNotFoundError(f"no {NAME}.{suffix} in {data}; the folder must hold RecBole's {NAME} files")
+            raise FileNotFoundError(
+                f"no {NAME}.{suffix} in {data}; the folder must hold RecBole's {NAME} files (other data: "
+                "set catalog.preparer to ml-latest or own)"
+            )
     return data
 
 
