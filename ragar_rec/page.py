@@ -103,7 +103,7 @@ def _curves(run: Run) -> list[CurveGroup]:
 
 
 def _showcases(run: Run) -> list[Showcase]:
-    """A few people, drawn by seed and not by outcome, each with the middle one of her candidates that have a picture."""
+    """A few people, drawn by seed and not by outcome, each with the middle one of her candidates."""
     settings = run.config.evaluation
     dataset, seed = run.dataset, settings.seeds[0]
     people = sample(dataset, settings.users, seed)
