@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recsys.isolation import one_thread
+
 
 class FrozenRanker(Protocol):
     """What a ranker gives of itself: `ranker.frozen(modality)`."""
@@ -47,6 +49,7 @@ class Counterfactual:
         modality: whose features are substituted.
     """
 
+    @one_thread()
     def __init__(self, ranker: Any, modality: str = "image") -> None:
         if not hasattr(ranker, "frozen"):
             raise ValueError(

@@ -139,3 +139,18 @@ def _own_random_state(seed: int | None) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside, as many as before outside.
+
+    The sparse products of graph rankers add up in another order from run to run when two threads share them; with one,
+    the same seed gives the same ranker to the last bit.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from recsys import checkpoint
+from recsys.isolation import one_thread
 from recsys.recbole import Dataset
 from recsys.trainer import Trainer
 
@@ -33,6 +34,7 @@ class TrainedRanker:
     best_epoch: int
     best_valid: float | None
 
+    @one_thread()
     def metrics(self, phase: Literal["valid", "test"] = "test") -> dict[str, float]:
         """RecBole's evaluator on `valid` or `test`, for example `{"recall@10": 0.12, ...}`."""
         metrics = Trainer(self.dataset, self.ranker).evaluate_on(phase)
@@ -40,6 +42,7 @@ class TrainedRanker:
         return metrics
 
 
+@one_thread()
 def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = True) -> TrainedRanker:
     """Train the configured ranker, keep the weights of the best validation, write them to `folder`.
 
@@ -68,6 +71,7 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
     return _restored(dataset, state, folder)
 
 
+@one_thread()
 def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
     """The ranker that `train_ranker` finished in this folder.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.isolation import isolated, seed_everything
+from recsys.isolation import isolated, one_thread, seed_everything
 
 
 def _numpy_state() -> str:
@@ -61,3 +61,17 @@ def test_root_logging_becomes_ours(caplog: pytest.LogCaptureFixture) -> None:
         logging.getLogger().warning("careful")
         logging.getLogger().info("chatter")
     assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole", "careful")]
+
+
+def test_one_thread_inside_and_as_many_as_before_outside() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), one_thread():
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
