@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recsys.isolation import quiet
-from recsys.knn import nearest
+from recsys.knn import Search, nearest
 
 Normalisation = Literal["reference", "symmetric"]
 
@@ -132,17 +132,18 @@ class ItemGraph:
         # At most 2^24 similarities (64 MB) at a time.
         for some, vectors in zip(*(t.split(max(1, 2**24 // len(outside))) for t in (items, unit)), strict=True):
             similarity = vectors @ self.unit.T  # (b, items)
-            known = position[some] >= 0
-            incumbents = self.columns[position[some[known]]]
-            bonus = torch.full_like(incumbents, _SAME, dtype=similarity.dtype)
-            similarity[known] = similarity[known].scatter_add(1, incumbents, bonus)
+            known = (position[some] >= 0).nonzero()
+            incumbents = self.columns[position[some[known[:, 0]]]]
+            similarity[known, incumbents] += _SAME
             similarity[:, outside] = -torch.inf
             similarity.scatter_(1, some[:, None], -torch.inf)
             chosen.append(similarity.topk(self.k - 1, dim=1).indices)
         return torch.cat(chosen) if chosen else items.new_empty(0, self.k - 1)
 
 
-def item_graph(vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " items"], k: int) -> ItemGraph:
+def item_graph(
+    vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " items"], k: int, search: Search | None = None
+) -> ItemGraph:
     """Cosine k-nearest-neighbour graph. The neighbours are found without gradient, the weights carry it.
 
     w_ij = (x_i / |x_i|) . (x_j / |x_j|), which has the same value and gradient as the dense similarity matrix cut to
@@ -153,7 +154,7 @@ def item_graph(vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " item
     """
     unit = functional.normalize(vectors, dim=-1) * present[:, None]
     rows = present.nonzero().flatten()
-    neighbours = torch.from_numpy(nearest(unit[rows].detach().cpu().numpy(), k)).to(rows.device)
+    neighbours = torch.from_numpy(nearest(unit[rows].detach().cpu().numpy(), k, search or Search())).to(rows.device)
     columns = rows[neighbours]
     # One neighbour at a time: all k at once would copy the features k times.
     weights = torch.stack([(unit[rows] * unit[column]).sum(-1) for column in columns.T], dim=1)

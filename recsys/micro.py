@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.contrastive import contrastive_loss, draw_anchors
+from recsys.contrastive import contrastive_loss, draw_items
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.features import FeatureTable
 from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, item_graph
 from recsys.propagation import Propagation, layer_mean, propagate_edges
 
-CollaborativeModel = Literal["lightgcn", "mf"]
+CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
 Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
 
 
@@ -39,6 +39,26 @@ class Fusion(nn.Module):
         return (weights[..., None] * hidden).sum(dim=0)
 
 
+class NGCFLayer(nn.Module):
+    """LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2) with messages m = A x, then dropout (Wang et al. 2019, eq. 7).
+
+    As MICRO's reference code has it: x itself enters through the self edges of A alone, and both parts have their own
+    LeakyReLU (slope 0.01).
+    """
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.plain, self.product = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "nodes dim"], messages: Float[Tensor, "nodes dim"]
+    ) -> Float[Tensor, "nodes dim"]:
+        """The next layer's state; what enters the mean over layers is this at length 1."""
+        parts = functional.leaky_relu(self.plain(messages)) + functional.leaky_relu(self.product(x * messages))
+        return self.dropout(parts)
+
+
 class MICRO(DotProductRanker):
     """MICRO (Zhang et al., TKDE 2023) as its reference code computes it, for any number of modalities.
 
@@ -51,7 +71,9 @@ class MICRO(DotProductRanker):
     neither anchor nor negative in that modality's contrastive loss. An item without any modality scores u . i.
 
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
-    drawn per batch for the contrastive loss, or "all".
+    drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
+    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched through an inverted
+    file with `knn_n_probe` lists (see `recsys.knn.Search`).
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
@@ -65,8 +87,12 @@ class MICRO(DotProductRanker):
         "cl_weight": 0.03,
         "temperature": 0.5,
         "cf_model": "lightgcn",
+        "message_dropout": 0.1,
         "adjacency": "reference",
         "anchors": 256,
+        "negatives": "all",
+        "knn_exact_items": 50_000,
+        "knn_n_probe": 8,
         "learning_rate": 5e-4,
         "lr_decay": 0.96,
         "lr_decay_epochs": 50,
@@ -87,6 +113,8 @@ class MICRO(DotProductRanker):
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.fusion = Fusion(dim)
+        if config["cf_model"] == "ngcf":
+            self.ngcf = nn.ModuleList(NGCFLayer(dim, config["message_dropout"]) for _ in range(config["n_ui_layers"]))
 
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
@@ -160,11 +188,19 @@ class MICRO(DotProductRanker):
         return torch.stack([self._layers(step)[-1] for step in steps])
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
-        """Embeddings from interactions alone: of LightGCN, or the plain ones of matrix factorisation."""
+        """Embeddings from interactions alone: of LightGCN, NGCF, or the plain ones of matrix factorisation."""
         users, items = self.user_embedding.weight, self.item_embedding.weight
         if self.settings["cf_model"] == "mf":
             return users, items
-        final = layer_mean(self.interactions, torch.cat([users, items]), self.settings["n_ui_layers"])
+        nodes = torch.cat([users, items])
+        if self.settings["cf_model"] == "lightgcn":
+            final = layer_mean(self.interactions, nodes, self.settings["n_ui_layers"])
+        else:
+            layers, state = [nodes], nodes
+            for layer in self.ngcf:
+                state = layer(state, self.interactions(state))
+                layers.append(functional.normalize(state, dim=-1))
+            final = torch.stack(layers).mean(dim=0)
         return final[: self.n_users], final[self.n_users :]
 
     def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -190,11 +226,13 @@ class MICRO(DotProductRanker):
     def _contrastive(
         self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"]
     ) -> Float[Tensor, ""]:
-        settings, draw = self.settings, functools.partial(draw_anchors, generator=self.generator)
-        losses = [
-            contrastive_loss(view[rows], fused[rows], draw(len(rows), settings["anchors"]), settings["temperature"])
-            for view, rows in ((view, has.nonzero().flatten()) for view, has in zip(hidden, self.present, strict=True))
-        ]
+        settings, losses = self.settings, []
+        for view, has in zip(hidden, self.present, strict=True):
+            rows = has.nonzero().flatten()
+            anchors = draw_items(len(rows), settings["anchors"], generator=self.generator)
+            every = settings["negatives"] == "all"
+            some = None if every else draw_items(len(rows), settings["negatives"], generator=self.generator)
+            losses.append(contrastive_loss(view[rows], fused[rows], anchors, settings["temperature"], some))
         return torch.stack(losses).sum()
 
     @torch.no_grad()
@@ -297,5 +335,6 @@ def _check(config: Any) -> None:
         raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
     if not 0 <= config["lambda_coeff"] <= 1:
         raise ValueError(f"lambda_coeff is {config['lambda_coeff']}, but must lie in [0, 1]")
-    if config["anchors"] != "all" and not (isinstance(config["anchors"], int) and config["anchors"] > 0):
-        raise ValueError(f"anchors is {config['anchors']!r}, but must be a positive number or 'all'")
+    for key in ("anchors", "negatives"):
+        if config[key] != "all" and not (isinstance(config[key], int) and config[key] > 0):
+            raise ValueError(f"{key} is {config[key]!r}, but must be a positive number or 'all'")

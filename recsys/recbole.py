@@ -102,9 +102,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
 def ranker_class(name: str) -> type:
     """The ranker of that name: ours, otherwise RecBole's general recommenders (BPR, Pop, ItemKNN, ...).
 
+    `package.module:Class` is a general recommender from anywhere, for example your own.
+
     Raises:
         ValueError: there is no such ranker; the nearest name is given.
     """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return getattr(importlib.import_module(module), attribute)
     if name in _OURS:
         return getattr(importlib.import_module(_OURS[name]), name)
     found = getattr(recbole.model.general_recommender, name, None)
@@ -166,7 +171,8 @@ class Config(recbole.config.configurator.Config):
         if "dataset" not in values or "data_path" not in values:
             missing = "dataset" if "dataset" not in values else "data_path"
             raise ValueError(f"the configuration lacks {missing!r}: data are read from <data_path>/<dataset>/")
-        model = ranker_class(values.pop("model", "LightGCN"))
+        self._ranker = values.pop("model", "LightGCN")
+        model = ranker_class(self._ranker)
         if "eval_args" in values:
             values["eval_args"] = {**DEFAULTS["eval_args"], **values["eval_args"]}
         self._data_folder = str(Path(values["data_path"]) / values["dataset"])
@@ -204,7 +210,7 @@ class Config(recbole.config.configurator.Config):
 
     def plain(self) -> dict[str, Any]:
         """What was decided, as JSON types; the keys that `known_keys` lists."""
-        known = known_keys(self.final_config_dict["model"])
+        known = known_keys(self._ranker)
         return {key: value for key, value in sorted(self.final_config_dict.items()) if key in known}
 
 
