@@ -184,7 +184,7 @@ class MICRO(DotProductRanker):
         self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
         if not torch.is_grad_enabled():
             return self.hidden()
-        steps = [functools.partial(_along, edges[m]) for m in self.modalities]
+        steps = [functools.partial(_along, edges[m], self._graphs[m]) for m in self.modalities]
         return torch.stack([self._layers(step)[-1] for step in steps])
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
@@ -266,8 +266,8 @@ class MICRO(DotProductRanker):
         )
 
 
-def _along(edges: Edges, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
-    return propagate_edges(x, *edges)
+def _along(edges: Edges, graph: Propagation, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
+    return propagate_edges(x, *edges, graph)
 
 
 @dataclass(frozen=True)
