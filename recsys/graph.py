@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from recsys.isolation import quiet
 from recsys.knn import Search, nearest
 
 Normalisation = Literal["reference", "symmetric"]
+Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
 
 # Similarities closer than this count as equal when a substituted row chooses its neighbours.
 _SAME = 1e-6
@@ -88,7 +90,7 @@ class ItemGraph:
         """Neighbours per item, itself included."""
         return self.columns.shape[1]
 
-    def edges(self) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]:
+    def edges(self) -> Edges:
         """Row, column and w'_ij = deg_i^-1/2 w_ij deg_j^-1/2 of every edge; deg are row sums on both sides."""
         scale = _inverse_root(self.degree)
         value = scale[self.rows, None] * self.weights * scale[self.columns]
@@ -160,6 +162,16 @@ def item_graph(
     weights = torch.stack([(unit[rows] * unit[column]).sum(-1) for column in columns.T], dim=1)
     degree = torch.zeros(len(present), dtype=unit.dtype, device=unit.device).index_copy(0, rows, weights.sum(1))
     return ItemGraph(unit, rows, columns, weights, degree)
+
+
+def mixed_edges(parts: Sequence[tuple[float | Tensor, ItemGraph]]) -> Edges:
+    """Row, column and value of a weighted sum of graphs; a pair in several graphs is listed as often.
+
+    Graphs of weight 0 are left out. The values carry the gradient of weights and cosines.
+    """
+    edges = [(weight, graph.edges()) for weight, graph in parts if weight]
+    row, column = (torch.cat([edge[side] for _, edge in edges]) for side in (0, 1))
+    return row, column, torch.cat([weight * edge[2] for weight, edge in edges])
 
 
 def _inverse_root(degree: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -15,12 +15,11 @@ from torch.nn import functional
 
 from recsys.contrastive import contrastive_loss, draw_items
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.features import FeatureTable
-from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, item_graph
+from recsys.graph import Edges, ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
+from recsys.modalities import Modalities, Projections
 from recsys.propagation import Propagation, layer_mean, propagate_edges
 
 CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
-Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
 
 
 class Fusion(nn.Module):
@@ -106,7 +105,6 @@ class MICRO(DotProductRanker):
         super().__init__(config, dataset)
         _check(config)
         self.settings = {key: config[key] for key in self.DEFAULTS}
-        self.modalities = tuple(config["features"])
         self.generator = torch.Generator().manual_seed(config["seed"])
         dim = config["embedding_size"]
         self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
@@ -120,37 +118,25 @@ class MICRO(DotProductRanker):
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
         adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
         self.interactions = Propagation(adjacency.to(self.device))
-        self._load_features(config["features"], dataset.field2id_token[self.ITEM_ID])
+        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.modalities = self.content.names
+        self.projections = Projections(self.content, dim)
+        self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}
         self._graphs: dict[str, Propagation] | None = None
 
-    def _load_features(self, paths: Mapping[str, Any], tokens: Any) -> None:
-        self.projections, present = nn.ModuleDict(), []
-        self.raw_graphs: dict[str, ItemGraph] = {}
-        for modality, path in paths.items():
-            values, has = FeatureTable.read(path).align([str(token) for token in tokens])
-            if not has.any():
-                raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
-            features, has = torch.from_numpy(values).to(self.device), torch.from_numpy(has).to(self.device)
-            self.register_buffer(f"features_{modality}", features, persistent=False)
-            self.projections[modality] = nn.Linear(features.shape[1], self.settings["embedding_size"])
-            self.raw_graphs[modality] = item_graph(features, has, self.settings["knn_k"])
-            present.append(has)
-        self.register_buffer("present", torch.stack(present), persistent=False)
-        self.present: Tensor
+    @property
+    def present(self) -> Bool[Tensor, "modalities items"]:
+        """Which modality has which item."""
+        return self.content.present
 
-    def features(self, modality: str) -> Float[Tensor, "items dim"]:
+    def features(self, modality: str) -> Float[Tensor, "items width"]:
         """Raw features, zeros where absent; the padding row is one of these."""
-        return self.get_buffer(f"features_{modality}")
+        return self.content.features(modality)
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
-        present = self.present[self.modalities.index(modality)]
-        return item_graph(self._projection(modality)(self.features(modality)), present, self.settings["knn_k"])
-
-    def _projection(self, modality: str) -> nn.Linear:
-        projection = self.projections[modality]
-        assert isinstance(projection, nn.Linear)
-        return projection
+        vectors = self.projections.of(modality)(self.features(modality))
+        return self.content.graph(modality, self.settings["knn_k"], vectors)
 
     def forget(self) -> None:
         """Also drop the learned graphs: the next forward pass builds them anew."""
@@ -160,10 +146,7 @@ class MICRO(DotProductRanker):
     def _edges(self, modality: str, learned: ItemGraph) -> Edges:
         """A_m = (1 - lambda) A_learned + lambda A_raw; a pair in both graphs is listed twice."""
         share = self.settings["lambda_coeff"]
-        parts = [(share, self.raw_graphs[modality]), (1 - share, learned)]
-        edges = [(weight, graph.edges()) for weight, graph in parts if weight]
-        row, column = (torch.cat([edge[side] for _, edge in edges]) for side in (0, 1))
-        return row, column, torch.cat([weight * edge[2] for weight, edge in edges])
+        return mixed_edges([(share, self.raw_graphs[modality]), (1 - share, learned)])
 
     def _graph(self, edges: Edges) -> Propagation:
         row, column, value = edges
@@ -242,15 +225,14 @@ class MICRO(DotProductRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        if modality not in self.modalities:
-            raise ValueError(f"the ranker has no modality {modality!r}, only {', '.join(self.modalities)}")
+        position = self.content.position(modality)
         learned = {m: self.learned_graph(m) for m in self.modalities}
         layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
         hidden = torch.stack([layers[m][-1] for m in self.modalities])
         users, items = self.collaborative()
         fusion = copy.deepcopy(self.fusion).requires_grad_(False)
         fusion.zero_grad()
-        projection = self._projection(modality)
+        projection = self.projections.of(modality)
         return FrozenMICRO(
             users=users.clone(),
             items=items + functional.normalize(self.fusion(hidden, self.present), dim=-1),
@@ -258,7 +240,7 @@ class MICRO(DotProductRanker):
             hidden=hidden,
             present=self.present.clone(),
             before=layers[modality][-2].clone(),
-            position=self.modalities.index(modality),
+            position=position,
             graphs=(self.raw_graphs[modality], learned[modality].detached()),
             shares=(self.settings["lambda_coeff"], 1 - self.settings["lambda_coeff"]),
             projection=(projection.weight.detach().clone(), projection.bias.detach().clone()),
@@ -326,8 +308,6 @@ class FrozenMICRO:
 
 
 def _check(config: Any) -> None:
-    if not config["features"]:
-        raise ValueError("MICRO needs at least one modality: features: {image: <path of a feature table>}")
     for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
         if config[key] not in get_args(allowed):
             raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")

@@ -12,7 +12,7 @@ from torch.nn import functional
 from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker, train_ranker
-from worlds import Checkerboard
+from worlds import Checkerboard, right_parity_first, withheld_scores
 
 
 def _dense_graph(vectors: torch.Tensor, present: torch.Tensor, k: int) -> torch.Tensor:
@@ -156,7 +156,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, table
 
 def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
-    assert _first_is_right(world, trained_micro) >= 0.95
+    assert right_parity_first(world, trained_micro) >= 0.95
 
 
 def test_lightgcn_is_at_chance(world: Checkerboard, tmp_path: Path) -> None:
@@ -167,24 +167,10 @@ def test_lightgcn_is_at_chance(world: Checkerboard, tmp_path: Path) -> None:
     for seed in range(6):
         config = {**world.config, "model": "LightGCN", "seed": seed, "epochs": 5}
         trained = train_ranker(config, tmp_path / str(seed), progress=False)
-        scores, right = _withheld_scores(world, trained)
+        scores, right = withheld_scores(world, trained)
         pairs = [(s[r][:, None] > s[~r][None]).float().mean() for s, r in zip(scores, right, strict=True)]
         shares.append(float(torch.stack(pairs).mean()))
     assert 0.38 < np.mean(shares) < 0.62
-
-
-def _withheld_scores(world: Checkerboard, trained: TrainedRanker) -> tuple[torch.Tensor, torch.Tensor]:
-    dataset = trained.dataset
-    scores = full_scores(trained.ranker, torch.arange(1, dataset.n_users))
-    scores = scores[:, [dataset.item_id(name) for name in world.withheld]]
-    parity = torch.tensor([world.parity[name] for name in world.withheld])
-    users = torch.tensor([world.parity[name] for name in dataset.user_tokens[1:]])
-    return scores, users[:, None] == parity
-
-
-def _first_is_right(world: Checkerboard, trained: TrainedRanker) -> float:
-    scores, right = _withheld_scores(world, trained)
-    return float(right.gather(1, scores.argmax(1, keepdim=True)).float().mean())
 
 
 def test_items_without_any_interaction_or_image_are_scored(world: Checkerboard, trained_micro: TrainedRanker) -> None:
