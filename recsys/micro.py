@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from recsys.contrastive import contrastive_loss, draw_anchors
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.features import FeatureTable
+from recsys.features import Missing, item_features
 from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, item_graph
 from recsys.propagation import Propagation, layer_mean, propagate_edges
 
@@ -92,16 +92,14 @@ class MICRO(DotProductRanker):
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
         adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
         self.interactions = Propagation(adjacency.to(self.device))
-        self._load_features(config["features"], dataset.field2id_token[self.ITEM_ID])
+        self._load_features(config["features"], dataset.field2id_token[self.ITEM_ID], config["missing_features"])
         self._graphs: dict[str, Propagation] | None = None
 
-    def _load_features(self, paths: Mapping[str, Any], tokens: Any) -> None:
+    def _load_features(self, paths: Mapping[str, Any], tokens: Any, missing: Missing) -> None:
         self.projections, present = nn.ModuleDict(), []
         self.raw_graphs: dict[str, ItemGraph] = {}
         for modality, path in paths.items():
-            values, has = FeatureTable.read(path).align([str(token) for token in tokens])
-            if not has.any():
-                raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
+            values, has = item_features(modality, path, [str(token) for token in tokens], missing)
             features, has = torch.from_numpy(values).to(self.device), torch.from_numpy(has).to(self.device)
             self.register_buffer(f"features_{modality}", features, persistent=False)
             self.projections[modality] = nn.Linear(features.shape[1], self.settings["embedding_size"])
