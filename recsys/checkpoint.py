@@ -20,8 +20,8 @@ STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 # Where and how fast a ranker is trained or evaluated does not change what it is.
 _INCIDENTAL = {
     "data_path", "checkpoint_dir", "show_progress", "gpu_id", "use_gpu", "worker", "state", "eval_batch_size",
-    "metric_decimal_place", "features", "missing_features", "loss_decimal_place", "dataset_save_path", "dataloaders_save_path",
-    "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
+    "metric_decimal_place", "features", "missing_features", "loss_decimal_place", "dataset_save_path",
+    "dataloaders_save_path", "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
 }  # fmt: skip
 
 

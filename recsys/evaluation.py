@@ -70,12 +70,14 @@ def held_out_ranks(
         block: users scored at a time.
 
     Returns:
-        Columns user, item (tokens) and rank.
+        Columns user, item (tokens) and rank; what somebody has in the part twice stands there once.
     """
     held_users, held_items = getattr(dataset.interactions, phase)
     if users is not None:
         keep = np.isin(held_users, np.asarray(users))
         held_users, held_items = held_users[keep], held_items[keep]
+    once = np.sort(np.unique(held_users * dataset.n_items + held_items, return_index=True)[1])
+    held_users, held_items = held_users[once], held_items[once]
     ranks = np.empty(len(held_users), np.int64)
     for some, scores, seen in _blocks(score, dataset, np.unique(held_users), phase, block):
         first, end = np.searchsorted(held_users, [some[0], some[-1] + 1])

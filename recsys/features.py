@@ -66,15 +66,18 @@ class FeatureTable:
             FileNotFoundError: there is no such file, or no file of tokens beside it.
             ValueError: it is no feature table, or one that :class:`FeatureTable` refuses.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no feature table at {path}")
-        ids, values = _READERS.get(path.suffix, _read_safetensors)(path)
+        path = feature_files(path)[0]
+        return cls.of(*_READERS.get(path.suffix, _read_safetensors)(path), path)
+
+    @classmethod
+    def of(cls, ids: tuple[str, ...], values: np.ndarray, path: Path) -> FeatureTable:
+        """A table of what was read from ``path``: any numbers, which become float32.
+
+        Raises:
+            ValueError: these are no matrix of numbers, or :class:`FeatureTable` refuses them.
+        """
         if values.ndim != 2 or values.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{path} is no feature table: a matrix of numbers was expected, it holds {values.dtype} of shape "
-                f"{values.shape}"
-            )
+            raise ValueError(f"{path} holds no matrix of numbers but {values.dtype} of shape {values.shape}")
         try:
             with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused as such.
                 return cls(ids, values.astype(np.float32))
@@ -122,8 +125,14 @@ def item_features(
 
 
 def feature_files(path: Path | str) -> list[Path]:
-    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it."""
+    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no file of tokens beside it.
+    """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no feature table at {path}")
     return [path, _tokens_file(path)] if path.suffix == ".npy" else [path]
 
 
@@ -139,17 +148,25 @@ def _read_safetensors(path: Path) -> _Raw:
 
 
 def _read_npy(path: Path) -> _Raw:
-    tokens = _tokens_file(path)
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no feature table (a matrix that numpy.save wrote): {error}") from error
+    tokens, values = _tokens_file(path), read_array(path)
     lines = tokens.read_text(encoding="utf-8-sig").splitlines()
     heading = tokens.suffix == ".csv" and lines[:1] == ["item_id"]
     ids = tuple(line.strip() for line in lines[heading:])
-    if len(ids) != len(values):
+    if values.ndim and len(ids) != len(values):
         raise ValueError(f"{tokens} names {len(ids)} items, but {path} has {len(values)} feature rows")
     return ids, values
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        ValueError: the file is none, is cut short, or holds Python objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array that numpy.save wrote, or a damaged one: {error}") from error
 
 
 def _read_npz(path: Path) -> _Raw:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -26,7 +28,7 @@ def by_label(labels: Float[np.ndarray, " rows"]) -> Parts:
     return train, valid, test
 
 
-def cold_start(items: Int[np.ndarray, " rows"], share: float, seed: int) -> Parts:
+def cold_start(items: Int[np.ndarray, " rows"], share: Any, seed: int) -> Parts:
     """A share of the items is withheld from training with all interactions: half for validation, the rest for test.
 
     Items in the test are thus unseen in training and in validation; whoever clicked them keeps the rest of the
@@ -34,7 +36,7 @@ def cold_start(items: Int[np.ndarray, " rows"], share: float, seed: int) -> Part
 
     Args:
         items: of each interaction.
-        share: of the items, between 0 and 1.
+        share: of the items, between 0 and 1, as a config gives it.
         seed: of the draw.
 
     Raises:
@@ -45,7 +47,9 @@ def cold_start(items: Int[np.ndarray, " rows"], share: float, seed: int) -> Part
     known = np.unique(items)
     count = round(share * len(known))
     if not 2 <= count < len(known):
-        raise ValueError(f"{share:g} of {len(known)} items are {count}: a cold-start split withholds at least 2, not all")
+        raise ValueError(
+            f"{share:g} of {len(known)} items are {count}: a cold-start split withholds at least 2, not all"
+        )
     cold = np.random.default_rng(seed).permutation(known)[:count]
     valid, test = np.isin(items, cold[: count // 2]), np.isin(items, cold[count // 2 :])
     return np.flatnonzero(~(valid | test)), np.flatnonzero(valid), np.flatnonzero(test)
