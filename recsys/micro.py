@@ -90,8 +90,6 @@ class MICRO(DotProductRanker):
         "adjacency": "reference",
         "anchors": 256,
         "negatives": "all",
-        "knn_exact_items": 50_000,
-        "knn_n_probe": 8,
         "learning_rate": 5e-4,
         "lr_decay": 0.96,
         "lr_decay_epochs": 50,
@@ -118,7 +116,7 @@ class MICRO(DotProductRanker):
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
         adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
         self.interactions = Propagation(adjacency.to(self.device))
-        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
         self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}

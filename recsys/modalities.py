@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from recsys.features import FeatureTable
+from recsys.features import Missing, item_features
 from recsys.graph import ItemGraph, item_graph
+from recsys.knn import Search
 
 
 class Modalities(nn.Module):
@@ -23,6 +24,8 @@ class Modalities(nn.Module):
         paths: the `FeatureTable` of each modality.
         tokens: item tokens by internal id, the padding token first.
         device: where the features lie.
+        missing: whether an item without features is a hole or an error.
+        search: how neighbours are searched.
 
     Attributes:
         names: the modalities, in the order of `paths`.
@@ -35,18 +38,26 @@ class Modalities(nn.Module):
 
     present: Tensor
 
-    def __init__(self, paths: Mapping[str, Any], tokens: Iterable[Any], device: torch.device) -> None:
+    def __init__(
+        self, paths: Mapping[str, Any], tokens: Iterable[Any], device: torch.device, *, missing: Missing = "hole",
+        search: Search | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not paths:
             raise ValueError("this ranker needs at least one modality: features: {image: <path of a feature table>}")
         self.names, present, names = tuple(paths), [], [str(token) for token in tokens]
         for modality, path in paths.items():
-            values, has = FeatureTable.read(path).align(names)
-            if not has.any():
-                raise ValueError(f"none of the {len(names) - 1} items has {modality} features in {path}")
+            values, has = item_features(modality, path, names, missing)
             self.register_buffer(f"features_{modality}", torch.from_numpy(values).to(device), persistent=False)
             present.append(torch.from_numpy(has).to(device))
         self.register_buffer("present", torch.stack(present), persistent=False)
+        self.search = search or Search()
+
+    @classmethod
+    def configured(cls, config: Any, tokens: Iterable[Any], device: torch.device) -> Modalities:
+        """By the keys `features`, `missing_features`, `knn_exact_items` and `knn_n_probe`."""
+        search = Search(config["knn_exact_items"], config["knn_n_probe"])
+        return cls(config["features"], tokens, device, missing=config["missing_features"], search=search)
 
     def features(self, modality: str) -> Float[Tensor, "items width"]:
         """Raw features, zeros where absent."""
@@ -68,7 +79,7 @@ class Modalities(nn.Module):
 
     def graph(self, modality: str, k: int, vectors: Float[Tensor, "items dim"] | None = None) -> ItemGraph:
         """The `k` nearest neighbours of each item that has the modality, by its raw features or by `vectors`."""
-        return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k)
+        return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k, self.search)
 
 
 class Projections(nn.ModuleDict):

@@ -79,7 +79,14 @@ class Trainer(BaseTrainer):
         return [loss.sum().item() for loss in losses]
 
     def evaluate_on(self, phase: Literal["valid", "test"]) -> dict[str, float]:
-        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part."""
+        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part.
+
+        Raises:
+            ValueError: `topk` asks for more than there are items.
+        """
+        n_items = self._loaders[phase]._dataset.item_num - 1  # without padding
+        if max(self.config["topk"]) > n_items:
+            raise ValueError(f"topk asks for lists of {max(self.config['topk'])}, but there are {n_items} items")
         with isolated():
             result = self.evaluate(self._loaders[phase], load_best_model=False)
         return {key: float(value) for key, value in (result or {}).items()}
