@@ -117,7 +117,8 @@ class MICRO(DotProductRanker):
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
         present = self.present[self.modalities.index(modality)]
-        return item_graph(self._projection(modality)(self.features(modality)), present, self.settings["knn_k"])
+        with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
+            return item_graph(self._projection(modality)(self.features(modality)), present, self.settings["knn_k"])
 
     def _projection(self, modality: str) -> nn.Linear:
         projection = self.projections[modality]
