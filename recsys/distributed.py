@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, distributed
 
 Value = TypeVar("Value")

@@ -21,8 +21,8 @@ class Trainer(BaseTrainer):
     moving by Adam's momentum in between, as in the reference code. Random numbers depend on the key `seed` and the
     number of the epoch only, so that a continued training ends as an uninterrupted one.
 
-    Several processes (`recsys.distributed`) share every batch of `train_batch_size` and end with the same weights, those
-    of one process up to the order of additions: wherever the loss is a mean over the batch's rows or does not depend on
+    Several processes (`recsys.distributed`) share every batch of `train_batch_size` and all end with the weights of one
+    process up to the order of additions, if each part of the loss is a mean over the batch's rows or does not depend on
     them. `enable_amp` multiplies matrices in bfloat16; with `enable_scaler` in float16 and with scaled gradients, for
     GPUs without bfloat16. Weights, sparse products and evaluation stay in float32.
     """
