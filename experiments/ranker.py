@@ -17,7 +17,7 @@ from ragar_rec.pipeline import Run
 from recsys.evaluation import held_out_ranks, per_user
 from recsys.recbole import full_scores, with_ranker
 from recsys.statistics import interval, paired_difference
-from recsys.training import TrainedRanker, train_ranker
+from recsys.training import TrainedRanker, led, train_ranker
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ def per_person(ranker: TrainedRanker) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    led(main)

@@ -95,10 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     from generation.diffusion import without_bars  # torch and the rest: seconds, for a command that works
     from ragar_rec import pipeline
+    from recsys.training import led
+
+    def program() -> None:
+        run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+        getattr(pipeline, options.command.replace("-", "_"))(run)
 
     without_bars()
-    run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
-    getattr(pipeline, options.command.replace("-", "_"))(run)
+    led(program)
 
 
 def sentence(error: BaseException) -> str:

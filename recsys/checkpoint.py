@@ -133,5 +133,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def scaler_tensors(scaler: torch.amp.GradScaler) -> dict[str, Tensor]:
+    """What scaled gradients need to go on; nothing where they are not scaled."""
+    return {f"scaler.{name}": torch.tensor(value) for name, value in scaler.state_dict().items()}
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, tensors: Mapping[str, Tensor]) -> None:
+    """The reverse of `scaler_tensors`."""
+    scaler.load_state_dict({name: tensor.item() for name, tensor in _under("scaler.", tensors).items()})
+
+
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

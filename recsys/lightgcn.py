@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.graph import interaction_adjacency
 from recsys.propagation import Propagation, layer_mean
+from recsys.subgraph import Neighbourhoods, joint_rows
 
 
 class LightGCN(DotProductRanker):
     """LightGCN (He et al. 2020) on torch-geometric: D^-1/2 A D^-1/2, mean of layers, score = user . item.
 
     The loss is BPR plus `reg_weight` times half the squared norm of the batch's *initial* embeddings.
+
+    Configuration: without `fanout` every batch propagates over the whole graph. With "all" over what the batch reads,
+    with the same result; with a number over at most so many neighbours of each node (see `recsys.subgraph`), whose cost
+    does not grow with the graph. Evaluation always propagates over the whole graph.
     """
 
     LOSSES = ("bpr", "reg")
@@ -26,6 +31,7 @@ class LightGCN(DotProductRanker):
         "embedding_size": 64,
         "n_layers": 3,
         "reg_weight": 1e-4,
+        "fanout": None,
         "learning_rate": 1e-3,
         "train_batch_size": 2048,
     }
@@ -40,19 +46,34 @@ class LightGCN(DotProductRanker):
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)
         self.graph = Propagation(adjacency.to(self.device))
+        self.generator = torch.Generator().manual_seed(config["seed"])
+        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Propagated embeddings of all users and items."""
-        initial = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        final = layer_mean(self.graph, initial, self.n_layers)
+        final = layer_mean(self.graph, self._initial(), self.n_layers)
         return final[: self.n_users], final[self.n_users :]
+
+    def _initial(self) -> Float[Tensor, "nodes dim"]:
+        return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+
+    def _at(self, nodes: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+        """Final and initial embeddings of a batch's nodes."""
+        if self.neighbourhoods is None:
+            initial = self._initial()
+            final = layer_mean(self.graph, initial, self.n_layers)
+        else:
+            asked, nodes = nodes.unique(return_inverse=True)
+            part = self.neighbourhoods.around(asked, self.n_layers, self.generator)
+            initial = joint_rows(self.user_embedding.weight, self.item_embedding.weight, part.nodes)
+            final = part.layer_mean(initial)
+        # embedding() has a faster gradient than indexing.
+        return functional.embedding(nodes, final), functional.embedding(nodes, initial)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR and weighted regularisation of one batch."""
         user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        users, items = self.forward()
-        # embedding() has a faster gradient than indexing.
-        who, liked, not_seen = (functional.embedding(*p) for p in ((user, users), (item, items), (other, items)))
+        final, initial = self._at(torch.cat([user, self.n_users + item, self.n_users + other]))
+        who, liked, not_seen = final.chunk(3)
         loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
-        initial = (self.user_embedding(user), self.item_embedding(item), self.item_embedding(other))
-        return loss, self.reg_weight * half_squared_norm(*initial)
+        return loss, self.reg_weight * half_squared_norm(*initial.chunk(3))

@@ -133,8 +133,9 @@ class MICRO(DotProductRanker):
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
-        vectors = self.projections.of(modality)(self.features(modality))
-        return self.content.graph(modality, self.settings["knn_k"], vectors)
+        with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
+            vectors = self.projections.of(modality)(self.features(modality))
+            return self.content.graph(modality, self.settings["knn_k"], vectors)
 
     def forget(self) -> None:
         """Also drop the learned graphs: the next forward pass builds them anew."""

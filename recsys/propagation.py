@@ -30,8 +30,9 @@ class Propagation:
             self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
 
     def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
-        """One step; differentiable in x, not in A."""
-        return _Step.apply(x, self)
+        """One step; differentiable in x, not in A. Inside autocast too in A's type: torch has no half CSR product."""
+        with torch.autocast(x.device.type, enabled=False):
+            return _Step.apply(x.to(self.matrix.dtype), self)
 
 
 class _Step(torch.autograd.Function):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from recsys import distributed
 from recsys.isolation import isolated, seed_everything
 from recsys.recbole import BaseTrainer, Dataset, is_counting, without_folders
 
@@ -19,6 +20,11 @@ class Trainer(BaseTrainer):
     Gradients are zeroed, not set to None: a parameter that is used once an epoch (MICRO's feature projections) keeps
     moving by Adam's momentum in between, as in the reference code. Random numbers depend on the key `seed` and the
     number of the epoch only, so that a continued training ends as an uninterrupted one.
+
+    Several processes (`recsys.distributed`) share every batch of `train_batch_size` and all end with the weights of one
+    process up to the order of additions, if each part of the loss is a mean over the batch's rows or does not depend on
+    them. `enable_amp` multiplies matrices in bfloat16; with `enable_scaler` in float16 and with scaled gradients, for
+    GPUs without bfloat16. Weights, sparse products and evaluation stay in float32.
     """
 
     def __init__(self, dataset: Dataset, ranker: Any) -> None:
@@ -28,10 +34,14 @@ class Trainer(BaseTrainer):
             self._loaders = {"train": dataset.loader("train"), "valid": dataset.loader("valid")}
             self._loaders["test"] = dataset.loader("test")
             self.eval_collector.data_collect(self._loaders["train"])
+        if (dataset.config["train_neg_sample_args"] or {}).get("dynamic"):
+            self._loaders["train"].get_model(ranker)  # It scores the candidates.
         self.tensorboard = None
-        if is_counting(ranker):
+        self._is_counting = is_counting(ranker)
+        if self._is_counting:
             self.epochs = 1
         self._first_rate = self.learning_rate
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._half is torch.float16)
         self._can_validate = len(dataset.interactions.valid[0]) > 0 and self.eval_step > 0
 
     def run_epoch(self, epoch: int, *, progress: bool = False) -> dict[str, float]:
@@ -64,19 +74,34 @@ class Trainer(BaseTrainer):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._first_rate * self.config["lr_decay"] ** (epoch / self.config["lr_decay_epochs"])
 
+    @property
+    def _half(self) -> torch.dtype | None:
+        """What matrices are multiplied in; None for the weights' own type."""
+        if not self.config["enable_amp"]:
+            return None
+        return torch.float16 if self.config["enable_scaler"] else torch.bfloat16
+
     def _step(self, batch: Any) -> list[float]:
         self.optimizer.zero_grad(set_to_none=False)
-        with torch.autocast(device_type=self.device.type, enabled=bool(self.enable_amp)):
-            losses = self.model.calculate_loss(batch.to(self.device))
+        # What a counting ranker keeps is no gradient that could be added up: every process counts all.
+        rows, weight = (batch, 1 / distributed.count()) if self._is_counting else distributed.share(batch)
+        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
+            losses = self.model.calculate_loss(rows.to(self.device))
         losses = losses if isinstance(losses, tuple) else (losses,)
-        total = torch.stack([loss.sum() for loss in losses]).sum()
-        if not math.isfinite(total.item()):
-            raise ValueError(f"the training loss is {total.item()}; try a learning_rate below {self._first_rate}")
-        total.backward()
+        parts = weight * torch.stack([loss.sum() for loss in losses])
+        self.scaler.scale(parts.sum()).backward()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        parts = parts.detach()
+        distributed.add_up([parts, *gradients])
+        total = parts.sum().item()
+        if not math.isfinite(total):
+            raise ValueError(f"the training loss is {total}; try a learning_rate below {self._first_rate}")
         if self.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-        self.optimizer.step()
-        return [loss.sum().item() for loss in losses]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return parts.tolist()
 
     def evaluate_on(self, phase: Literal["valid", "test"]) -> dict[str, float]:
         """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part.
@@ -98,7 +123,8 @@ class Trainer(BaseTrainer):
         """
         if not self._can_validate or ((epoch + 1) % self.eval_step and epoch + 1 < self.epochs):
             return None
-        metrics = self.evaluate_on("valid")
+        # One process measures, so that all stop after the same epoch even where sums differ in the last bit.
+        metrics = distributed.from_first(self.evaluate_on("valid") if distributed.rank() == 0 else {})
         score, best = metrics[self.valid_metric], self.best_valid_score
         better = score > best if self.valid_metric_bigger else score < best
         if better:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
-from recsys import checkpoint
+from recsys import checkpoint, distributed
 from recsys.isolation import one_thread
 from recsys.recbole import Dataset
 from recsys.trainer import Trainer
@@ -42,12 +42,14 @@ class TrainedRanker:
         return metrics
 
 
-@one_thread()
 def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = True) -> TrainedRanker:
     """Train the configured ranker, keep the weights of the best validation, write them to `folder`.
 
     A finished checkpoint of the same configuration, data and features is returned as it is; an unfinished one is
     continued after its last validation and ends at the same numbers; any other is replaced.
+
+    Under `accelerate launch` every process calls this and trains with the first one's arguments; that one writes. The
+    folder must be seen by all. A program that does more than training is better run by `led`.
 
     Args:
         config: RecBole's keys, with `model`, `data_path` and `dataset`.
@@ -58,6 +60,25 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
         ValueError: an unknown key, or data that cannot be trained on.
         FileNotFoundError: the data or a feature file is missing.
     """
+    return _train(*distributed.from_first((dict(config), folder, progress)))
+
+
+def led(program: Callable[[], None]) -> None:
+    """Run a program once, on the first process; the others only train along in its `train_ranker`.
+
+    So one process reads, prints and writes, however many `accelerate launch` started. Alone, the program just runs.
+    """
+    if distributed.rank() == 0:
+        program()
+        distributed.from_first(None)
+    else:
+        while (task := distributed.from_first(None)) is not None:
+            _train(*task)
+    distributed.leave()
+
+
+@one_thread()
+def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRanker:
     dataset = Dataset.load(config)
     identity = checkpoint.identity(dataset.config.plain(), dataset.digest())
     state = checkpoint.read_state(folder)
@@ -67,7 +88,7 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
     elif state["finished"]:
         return _restored(dataset, state, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _Run(dataset, state, folder).to_the_end(progress=progress)
+    _Run(dataset, state, folder).to_the_end(progress=progress and distributed.rank() == 0)
     return _restored(dataset, state, folder)
 
 
@@ -110,6 +131,7 @@ class _Run:
             tensors = checkpoint.read_tensors(checkpoint.resume_file(folder, state["epoch"]))
             checkpoint.restore_ranker(self.trainer.model, tensors)
             checkpoint.restore_optimizer(self.trainer.optimizer, tensors)
+            checkpoint.restore_scaler(self.trainer.scaler, tensors)
             self.trainer.cur_step = state["since_best"]
             if state["best_valid"] is not None:
                 self.trainer.best_valid_score = state["best_valid"]
@@ -124,8 +146,10 @@ class _Run:
                 bar.set_postfix(self._one_epoch(epoch))
                 bar.update()
         self.state["finished"] = True
-        checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
-        self._drop_resume_files(but=None)
+        if distributed.rank() == 0:
+            checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
+            self._drop_resume_files(but=None)
+        distributed.from_first(None)  # Nobody reads before all is written.
 
     def _one_epoch(self, epoch: int) -> dict[str, str]:
         start = time.perf_counter()
@@ -145,18 +169,23 @@ class _Run:
         return shown
 
     def _save(self, epoch: int, *, best: bool) -> None:
-        weights = checkpoint.ranker_tensors(self.trainer.model)
         if best:
-            self.state["best_epoch"] = epoch + 1
             score = self.trainer.best_valid_score
-            self.state["best_valid"] = float(score) if self._validated else None
-            checkpoint.write_tensors(self.folder / checkpoint.WEIGHTS, weights)
+            self.state |= {"best_epoch": epoch + 1, "best_valid": float(score) if self._validated else None}
         self.state |= {"epoch": epoch + 1, "since_best": self.trainer.cur_step}
-        resume = weights | checkpoint.optimizer_tensors(self.trainer.optimizer)
+        if distributed.rank() == 0:
+            self._write(best=best)
+
+    def _write(self, *, best: bool) -> None:
+        trainer, epoch = self.trainer, self.state["epoch"]
+        weights = checkpoint.ranker_tensors(trainer.model)
+        if best:
+            checkpoint.write_tensors(self.folder / checkpoint.WEIGHTS, weights)
+        moving = checkpoint.optimizer_tensors(trainer.optimizer) | checkpoint.scaler_tensors(trainer.scaler)
         # In this order a kill at any point leaves a state and the file that belongs to it.
-        checkpoint.write_tensors(checkpoint.resume_file(self.folder, epoch + 1), resume)
+        checkpoint.write_tensors(checkpoint.resume_file(self.folder, epoch), weights | moving)
         checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
-        self._drop_resume_files(but=epoch + 1)
+        self._drop_resume_files(but=epoch)
 
     def _drop_resume_files(self, *, but: int | None) -> None:
         for file in self.folder.glob("resume-*.safetensors"):

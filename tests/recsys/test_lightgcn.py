@@ -1,6 +1,10 @@
+from pathlib import Path
+
+import pytest
 import torch
 
 from recsys.recbole import Dataset, full_scores
+from recsys.training import train_ranker
 from worlds import Checkerboard
 
 
@@ -32,3 +36,27 @@ def test_loss_regularises_the_initial_embeddings(world: Checkerboard) -> None:
     torch.testing.assert_close(loss, torch.log(1 + torch.exp(scores[9] - scores[3])))
     initial = ranker.user_embedding.weight[2].square().sum() + ranker.item_embedding.weight[[3, 9]].square().sum()
     torch.testing.assert_close(norm, 0.5 * initial / 2)
+
+
+def test_the_batch_s_own_neighbourhood_gives_the_same_training(world: Checkerboard, tmp_path: Path) -> None:
+    """`fanout: all` reads exactly what the batch needs of the whole graph: 3 epochs end at the same scores."""
+    config = {**world.config, "model": "LightGCN", "epochs": 3}
+    whole, part = (
+        train_ranker({**config, "fanout": fanout}, tmp_path / str(fanout), progress=False) for fanout in (None, "all")
+    )
+    assert [row["loss.bpr"] for row in part.history] == pytest.approx([row["loss.bpr"] for row in whole.history])
+    users = torch.arange(1, 61)
+    torch.testing.assert_close(full_scores(part.ranker, users), full_scores(whole.ranker, users), atol=1e-5, rtol=1e-4)
+
+
+def test_two_neighbours_a_node_are_enough_to_learn_the_parity(world: Checkerboard, tmp_path: Path) -> None:
+    """Each user's ordinary items score higher than the others' for nearly all, as after training on the whole graph."""
+    config = {**world.config, "model": "LightGCN", "fanout": 2, "eval_step": 0}
+    trained = train_ranker(config, tmp_path, progress=False)
+    dataset = trained.dataset
+    scores = full_scores(trained.ranker, torch.arange(1, dataset.n_users))
+    scores = scores[:, [dataset.item_id(f"i{n}") for n in range(60)]]
+    users = torch.tensor([world.parity[token] for token in dataset.user_tokens[1:]])
+    right = users[:, None] == torch.arange(60) % 2
+    own, other = ((scores * mask).sum(1) / mask.sum(1) for mask in (right, ~right))
+    assert (own > other).float().mean() > 0.95
