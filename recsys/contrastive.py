@@ -39,11 +39,15 @@ def contrastive_loss(
     cost does not grow with them.
 
     Args:
-        one, two: the views; rows of zeros are allowed.
+        one: the view whose items look for themselves; rows of zeros are allowed.
+        two: the view in which they find themselves.
         anchors: the items i.
         temperature: tau.
         negatives: different items that stand for all; None is all.
     """
+    if torch.is_autocast_enabled(one.device.type):  # exponentials of similarities want all their digits
+        with torch.autocast(one.device.type, enabled=False):
+            return contrastive_loss(one.float(), two.float(), anchors, temperature, negatives)
     anchors = anchors.to(one.device)
     others = torch.arange(len(one), device=one.device) if negatives is None else negatives.to(one.device)
     one_i, two_i, one_j, two_j = (

@@ -81,6 +81,7 @@ class MICRO(DotProductRanker):
         "n_ui_layers": 2,
         "n_layers": 1,
         "knn_k": 10,
+        "train_features": False,
         "lambda_coeff": 0.9,
         "reg_weight": 1e-5,
         "cl_weight": 0.03,
@@ -120,6 +121,9 @@ class MICRO(DotProductRanker):
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
         self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}
+        self.trained = nn.ParameterDict()
+        if config["train_features"]:
+            self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
         self._graphs: dict[str, Propagation] | None = None
 
     @property
@@ -128,13 +132,13 @@ class MICRO(DotProductRanker):
         return self.content.present
 
     def features(self, modality: str) -> Float[Tensor, "items width"]:
-        """Raw features, zeros where absent; the padding row is one of these."""
+        """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
         with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
-            vectors = self.projections.of(modality)(self.features(modality))
+            vectors = self.projections.of(modality)(self.trained.get(modality, self.features(modality)))
             return self.content.graph(modality, self.settings["knn_k"], vectors)
 
     def forget(self) -> None:
@@ -225,6 +229,11 @@ class MICRO(DotProductRanker):
             ValueError: the ranker has no such modality.
         """
         position = self.content.position(modality)
+        if self.settings["train_features"]:
+            raise ValueError(
+                "train_features moves the features away from the pictures they came from, and a new picture has no such "
+                "move: train the ranker with train_features: false to score pictures"
+            )
         learned = {m: self.learned_graph(m) for m in self.modalities}
         layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
         hidden = torch.stack([layers[m][-1] for m in self.modalities])

@@ -58,7 +58,8 @@ def propagate_edges(
     `graph` is the same A. The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that
     no tensor of edges times dim is held.
     """
-    return _Edges.apply(x, value, row, column, graph)
+    with torch.autocast(x.device.type, enabled=False):
+        return _Edges.apply(x.to(graph.matrix.dtype), value, row, column, graph)
 
 
 class _Edges(torch.autograd.Function):

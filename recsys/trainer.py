@@ -63,7 +63,7 @@ class Trainer(BaseTrainer):
             self._set_rate(epoch)
             self.model.train()
             bar = tqdm(batches, desc=f"epoch {epoch + 1}", leave=False, disable=not progress)
-            parts = [self._step(batch) for batch in bar]
+            parts = [self.step(batch) for batch in bar]
         means = np.mean(parts, axis=0)
         names = getattr(self.model, "LOSSES", ("loss",) if len(means) == 1 else range(len(means)))
         return {str(name): float(mean) for name, mean in zip(names, means, strict=True)}
@@ -81,7 +81,15 @@ class Trainer(BaseTrainer):
             return None
         return torch.float16 if self.config["enable_scaler"] else torch.bfloat16
 
-    def _step(self, batch: Any) -> list[float]:
+    def step(self, batch: Any) -> list[float]:
+        """One step of the optimiser on one batch.
+
+        Returns:
+            Every part of the loss.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
         self.optimizer.zero_grad(set_to_none=False)
         # What a counting ranker keeps is no gradient that could be added up: every process counts all.
         rows, weight = (batch, 1 / distributed.count()) if self._is_counting else distributed.share(batch)

@@ -64,7 +64,7 @@ def _oracle(ranker, dataset: Dataset, batch: dict, case: "Case"):
 
     hidden, masks = [], []
     for name in ranker.modalities:
-        raw = ranker.raw_features(name).double()
+        raw = ranker.features(name).double()
         present = raw.abs().sum(1) > 0
         features = w[f"trained.{name}"] if case.train_features else raw
         learned = features @ w[f"projections.{name}.weight"].T + w[f"projections.{name}.bias"]
