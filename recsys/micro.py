@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -18,8 +18,11 @@ from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.graph import Edges, ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
 from recsys.modalities import Modalities, Projections
 from recsys.propagation import Propagation, layer_mean, propagate_edges
+from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
+# Of each modality: rows of the anchors and of the negatives of its contrastive loss.
+Draws = Sequence[tuple[Tensor, Tensor]]
 
 
 class Fusion(nn.Module):
@@ -72,7 +75,9 @@ class MICRO(DotProductRanker):
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
     drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
     very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched through an inverted
-    file with `knn_n_probe` lists (see `recsys.knn.Search`).
+    file with `knn_n_probe` lists (see `recsys.knn.Search`). With `fanout` every batch but the first of an epoch
+    propagates over what it reads: "all" of it, with the same result, or at most so many neighbours of each node in the
+    user-item graph (see `recsys.subgraph`), whose cost does not grow with the graph if `negatives` is a number too.
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
@@ -91,6 +96,7 @@ class MICRO(DotProductRanker):
         "adjacency": "reference",
         "anchors": 256,
         "negatives": "all",
+        "fanout": None,
         "learning_rate": 5e-4,
         "lr_decay": 0.96,
         "lr_decay_epochs": 50,
@@ -125,6 +131,8 @@ class MICRO(DotProductRanker):
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
         self._graphs: dict[str, Propagation] | None = None
+        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
+        self._item_neighbourhoods: dict[str, Neighbourhoods] | None = None
 
     @property
     def present(self) -> Bool[Tensor, "modalities items"]:
@@ -168,6 +176,9 @@ class MICRO(DotProductRanker):
             return torch.stack([self._layers(self._graphs[m])[-1] for m in self.modalities])
         edges = {m: self._edges(m, self.learned_graph(m)) for m in self.modalities}
         self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
+        if self.neighbourhoods is not None:
+            # k or 2 k neighbours an item: few enough to read all.
+            self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in self._graphs.items()}
         if not torch.is_grad_enabled():
             return self.hidden()
         steps = [functools.partial(_along, edges[m], self._graphs[m]) for m in self.modalities]
@@ -202,23 +213,60 @@ class MICRO(DotProductRanker):
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR; `reg_weight` times the norm of the *propagated* batch; `cl_weight` times the sum of CL(h_m, h)."""
         user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        draws = self._draws()
+        if self.neighbourhoods is None or self._graphs is None:
+            batch, contrastive = self._on_the_whole(user, item, other, draws)
+        else:
+            batch, contrastive = self._on_a_part(user, item, other, draws)
+        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
+        regularisation = self.settings["reg_weight"] * half_squared_norm(*batch)
+        return loss, regularisation, self.settings["cl_weight"] * contrastive
+
+    def _on_the_whole(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+        """Embeddings of the batch and the contrastive loss, by propagation over all nodes."""
         users, items, hidden, fused = self._all()
         # embedding() has a faster gradient than indexing.
         batch = [functional.embedding(*pair) for pair in ((user, users), (item, items), (other, items))]
-        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
-        regularisation = self.settings["reg_weight"] * half_squared_norm(*batch)
-        return loss, regularisation, self.settings["cl_weight"] * self._contrastive(hidden, fused)
+        return batch, self._contrastive(hidden, fused, draws)
+
+    def _on_a_part(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+        """The same, by propagation over what they read."""
+        assert self.neighbourhoods is not None
+        assert self._item_neighbourhoods is not None
+        rows = torch.cat([item, other, *(drawn.to(item.device) for pair in draws for drawn in pair)]).unique()
+        hidden = []
+        for modality in self.modalities:
+            graph = self._item_neighbourhoods[modality]
+            part = graph.around(rows, self.settings["n_layers"], self.generator)
+            hidden.append(part.last(functional.embedding(part.nodes, self.item_embedding.weight)))
+        hidden = torch.stack(hidden)
+        fused = self.fusion(hidden, self.present[:, rows])
+        content, place = functional.normalize(fused, dim=-1), torch.searchsorted(rows, torch.stack([item, other]))
+        nodes = torch.cat([user, self.n_users + item, self.n_users + other])
+        tables = self.user_embedding.weight, self.item_embedding.weight
+        layers = self.settings["n_ui_layers"] if self.settings["cf_model"] == "lightgcn" else 0
+        final, _ = layer_mean_at(self.neighbourhoods, *tables, nodes, layers, self.generator)
+        who, liked, not_seen = final.chunk(3)
+        liked, not_seen = (i + functional.embedding(at, content) for i, at in zip((liked, not_seen), place, strict=True))
+        there = [tuple(torch.searchsorted(rows, drawn.to(rows.device)) for drawn in pair) for pair in draws]
+        return [who, liked, not_seen], self._contrastive(hidden, fused, there)
+
+    def _draws(self) -> Draws:
+        """Anchors and negatives of every modality, among the items that have it."""
+        drawn = []
+        for has in self.present:
+            rows = has.nonzero().flatten()
+            counts = (self.settings[key] for key in ("anchors", "negatives"))
+            drawn.append(tuple(rows[draw_items(len(rows), n, generator=self.generator).to(rows.device)] for n in counts))
+        return drawn
 
     def _contrastive(
-        self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"]
+        self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"], draws: Draws
     ) -> Float[Tensor, ""]:
-        settings, losses = self.settings, []
-        for view, has in zip(hidden, self.present, strict=True):
-            rows = has.nonzero().flatten()
-            anchors = draw_items(len(rows), settings["anchors"], generator=self.generator)
-            every = settings["negatives"] == "all"
-            some = None if every else draw_items(len(rows), settings["negatives"], generator=self.generator)
-            losses.append(contrastive_loss(view[rows], fused[rows], anchors, settings["temperature"], some))
+        losses = [
+            contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, int(count))
+            for view, (anchors, negatives), count in zip(hidden, draws, self.present.sum(1), strict=True)
+        ]
         return torch.stack(losses).sum()
 
     @torch.no_grad()
@@ -319,6 +367,8 @@ def _check(config: Any) -> None:
     for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
         if config[key] not in get_args(allowed):
             raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")
+    if config["fanout"] is not None and config["cf_model"] == "ngcf":
+        raise ValueError("fanout goes with cf_model lightgcn or mf; ngcf propagates over the whole graph: fanout: null")
     if config["n_layers"] < 1:
         raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
     if not 0 <= config["lambda_coeff"] <= 1:

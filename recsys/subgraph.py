@@ -43,6 +43,12 @@ class Subgraph:
     nodes: Int[Tensor, " nodes"]
     hops: Sequence[Hop]
 
+    def last(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
+        """A^l x at the nodes asked for."""
+        for hop in self.hops:
+            x = hop(x)
+        return x
+
     def layer_mean(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
         """Mean of x and of its propagations at the nodes asked for, as `propagation.layer_mean` at all."""
         layers = [x]
@@ -104,6 +110,21 @@ class Neighbourhoods:
         nodes, columns = torch.cat([nodes, new]), position[columns]
         position[nodes] = -1
         return nodes, columns
+
+
+def layer_mean_at(
+    graph: Neighbourhoods,
+    users: Float[Tensor, "users dim"],
+    items: Float[Tensor, "items dim"],
+    nodes: Int[Tensor, " batch"],
+    n_layers: int,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+    """`propagation.layer_mean` of the user-item graph at some nodes, which may repeat, and their initial embeddings."""
+    asked, place = nodes.unique(return_inverse=True)
+    part = graph.around(asked, n_layers, generator)
+    initial = joint_rows(users, items, part.nodes)
+    return functional.embedding(place, part.layer_mean(initial)), functional.embedding(place, initial)
 
 
 def joint_rows(

@@ -154,6 +154,32 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, table
     torch.testing.assert_close(found.double(), scores[:, 1:], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("change", [{}, {"cf_model": "mf"}, {"n_layers": 2}, {"negatives": 20, "anchors": 5}])
+def test_what_a_batch_reads_gives_the_losses_of_the_whole_graph(
+    world: Checkerboard, tables: dict, change: dict
+) -> None:
+    """With fanout "all", from an epoch's second batch on (the first moves the learned graph and reads everything)."""
+    batch = {"user_id": [2, 3, 2], "item_id": [3, 7, 80], "neg_item_id": [9, 3, 85]}
+    batch = {name: torch.tensor(ids) for name, ids in batch.items()}
+    found = []
+    for fanout in (None, "all"):
+        settings = {"model": "MICRO", "features": tables, "knn_k": 4, "fanout": fanout, **change}
+        ranker = Dataset.load({**world.config, **settings}).new_ranker().train()
+        ranker.calculate_loss(batch)
+        losses = torch.stack(ranker.calculate_loss(batch))
+        losses.sum().backward()
+        found.append([losses, *(p.grad for p in ranker.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_few_neighbours_of_each_node_teach_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
+    """The settings for very large catalogues, on the world where chance is 0.5."""
+    config = {**micro_config, "fanout": 3, "negatives": 30, "anchors": 16}
+    assert _first_is_right(world, train_ranker(config, tmp_path, progress=False)) >= 0.95
+
+
 def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     assert right_parity_first(world, trained_micro) >= 0.95
@@ -208,6 +234,8 @@ def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> Non
         ({"anchors": 0}, "anchors is 0"),
         ({"negatives": "some"}, "negatives is 'some', but must be a positive number or 'all'"),
         ({"n_layers": 0}, "n_layers is 0"),
+        ({"fanout": 0}, "fanout is 0"),
+        ({"fanout": 5, "cf_model": "ngcf"}, "fanout goes with cf_model lightgcn or mf"),
         ({"knn_k": 500}, "500 neighbours per item were asked for, but 101 items"),
     ],
 )
