@@ -117,7 +117,7 @@ def test_what_makes_no_difference(encoder: HogEncoder) -> None:
 def test_the_cosine_is_the_mean_of_two_cosines(encoder: HogEncoder) -> None:
     pair = encoder.encode_images(torch.cat([noise(1), noise(2)]))
     np.testing.assert_allclose(pair.norm(dim=1), 1, atol=1e-6)
-    means = [F.cosine_similarity(*half, dim=0) for half in halves(pair)]
+    means = [F.cosine_similarity(half[0], half[1], dim=0) for half in halves(pair)]
     assert (pair[0] @ pair[1]).item() == pytest.approx((means[0].item() + means[1].item()) / 2, abs=1e-6)
 
 
