@@ -216,7 +216,7 @@ class Config(recbole.config.configurator.Config):
     @property
     def label_column(self) -> str | None:
         """The column of a given split, `eval_args: {split: {LABEL: <column>}}`."""
-        return self["eval_args"]["split"].get("LABEL")
+        return self.final_config_dict["eval_args"]["split"].get("LABEL")
 
     def compatibility_settings(self) -> None:
         """Do nothing: the NumPy names exist inside `isolated` only."""

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,6 +102,36 @@ def test_a_checkpoint_of_something_else_is_refused(micro_config: dict, world: Ch
     # The same content under another path is the same ranker.
     (tmp_path / "copy.safetensors").write_bytes(Path(world.image).read_bytes())
     load_ranker({**config, "features": {"image": str(tmp_path / "copy.safetensors")}}, tmp_path / "run")
+
+
+def test_a_checkpoint_whose_features_belong_to_other_items_is_refused(
+    micro_config: dict, world: Checkerboard, tmp_path: Path
+) -> None:
+    """The same matrix beside its tokens in another order."""
+    table = FeatureTable.read(world.image)
+    np.save(tmp_path / "image.npy", table.values)
+    tokens = tmp_path / "image.ids.txt"
+    tokens.write_text("\n".join(table.ids))
+    config = {**micro_config, "epochs": 1, "features": {"image": str(tmp_path / "image.npy")}}
+    train_ranker(config, tmp_path / "run", progress=False)
+    load_ranker({**config, "missing_features": "hole"}, tmp_path / "run")
+    tokens.write_text("\n".join(table.ids[::-1]))
+    with pytest.raises(ValueError, match=r"different: the features image$"):
+        load_ranker(config, tmp_path / "run")
+
+
+def test_a_cold_item_is_recommended_by_its_image(micro_config: dict, tmp_path: Path) -> None:
+    """Without a click in training, a test item of the user's parity scores above one of the other parity."""
+    config = {**micro_config, "eval_args": {"split": {"COLD": 0.2}}}
+    trained = train_ranker(config, tmp_path, progress=False)
+    dataset = trained.dataset
+    cold = np.unique(dataset.interactions.test[1])
+    scores = full_scores(trained.ranker, USERS)[:, cold]
+    users = torch.tensor([int(token[1:]) % 2 for token in dataset.user_tokens[1:]])
+    items = torch.tensor([int(token[1:]) % 2 for token in dataset.item_tokens[cold]])
+    right = users[:, None] == items
+    own, other = ((scores * part).sum(1) / part.sum(1) for part in (right, ~right))
+    assert (own > other).float().mean() > 0.95
 
 
 def test_a_truncated_checkpoint(micro_config: dict, tmp_path: Path) -> None:
