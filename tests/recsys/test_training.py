@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from recsys import checkpoint
 from recsys.features import FeatureTable
-from recsys.recbole import full_scores, with_ranker
+from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.trainer import Trainer
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 from worlds import Checkerboard
@@ -154,6 +155,16 @@ def test_training_leaves_no_litter_and_plain_json(micro_config: dict, empty_fold
     state = json.loads((empty_folder / "run/ranker.json").read_text())
     assert state["finished"] is True
     assert state["identity"]["settings"]["knn_k"] == 5
+
+
+def test_recboles_graph_rankers_run_on_newer_scipy(world: Checkerboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dok_matrix._update` is gone since scipy 1.13; NGCF needs it, scores the same without, and it stays gone."""
+    dataset = Dataset.load(with_ranker(world.config, "NGCF"))
+    scores = full_scores(dataset.new_ranker().eval(), USERS)
+    for owner in (kind for kind in scipy.sparse.dok_matrix.__mro__ if "_update" in vars(kind)):
+        monkeypatch.delattr(owner, "_update")
+    assert torch.equal(full_scores(dataset.new_ranker().eval(), USERS), scores)
+    assert not hasattr(scipy.sparse.dok_matrix, "_update")
 
 
 @pytest.mark.parametrize("model", ["BPR", "ItemKNN"])
