@@ -25,6 +25,9 @@ from transformers.utils import logging as transformers_logging
 
 diffusers_logging.set_verbosity_error()
 
+BASE_GAIN = 3.0
+"""How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
+
 
 class LinearCodec(ModelMixin, ConfigMixin):
     """A linear autoencoder behind diffusers' interface: an area-downsampled base plus principal components of the rest.
@@ -63,6 +66,7 @@ class LinearCodec(ModelMixin, ConfigMixin):
         scale = torch.cat([torch.ones(3), std[3:].sqrt()])
         globally = (((raw - self.shift[:, None, None]) / scale[:, None, None]) ** 2).mean().sqrt()
         self.spread.copy_(scale * globally)
+        self.spread[:3] /= BASE_GAIN
         return self
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,22 +35,32 @@ KnownKeys = Callable[[str], "set[str]"]
 class CatalogConfig:
     """Where interactions, texts and pictures come from."""
 
-    preparer: Literal["ml-100k", "ml-latest", "own"] = "ml-100k"
-    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv."""
+    preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
+    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
     """What the ranker knows of an item."""
 
-    image_encoder: Literal["dual", "mobilenetv2_100"] = "dual"
-    """The ranker's image features: the catalogue-trained dual encoder, or MobileNetV2 from ``--weights``."""
+    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
+    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
+    colour histograms, which have learned nothing."""
+    image: str | None = None
+    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone."""
+    text: str | None = None
+    """A feature table made elsewhere instead of TF-IDF."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
     image_height: Count = 192
-    """Height in pixels at which an encoder with weights of its own sees a picture."""
+    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
     image_width: Count = 128
-    """Width in pixels at which an encoder with weights of its own sees a picture."""
+    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
+
+    def conflicts(self) -> Iterator[str]:
+        """A size that does not divide into HOG's cells."""
+        if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
+            yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
 
 
 @dataclass(frozen=True)

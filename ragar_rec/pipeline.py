@@ -36,14 +36,15 @@ from recsys.recbole import Dataset
 __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "report", "train_generator", "train_ranker"]
 
 LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "open_clip_torch", "timm",
-             "faiss-cpu", "numpy", "pandas", "scipy")  # fmt: skip
+             "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
 
 
 def prepare(run: Run) -> Path:
     """Raw files -> atomic files and catalogue; prints what was found."""
     folder = run.data_folder
     summary = json.loads(next(folder.glob("*/summary.json")).read_text())
-    broken = json.loads((run.pictures_folder / "undecodable.json").read_text())
+    pictured = summary["items_without_image"] < summary["items"]
+    broken = json.loads((run.pictures_folder / "undecodable.json").read_text()) if pictured else []
     print(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in summary.items()))
     if broken:
         named = ", ".join(broken[:10])

@@ -21,6 +21,7 @@ from generation.captions import PaletteCaptioner
 from generation.diffusion import Backbone
 from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, encode_in_blocks
 from generation.gallery import Gallery, build_gallery, caption, read_pictures
+from generation.hog import HogEncoder
 from generation.keywords import TfidfKeywords
 from generation.language import LanguageModel, load_language_model, train_language_model
 from generation.pretrain import Curves, train_dual_encoder, train_unet
@@ -33,8 +34,8 @@ from ragar_rec.reward import RankerReward
 from ragar_rec.store import Store, content, hash_file, hash_files
 from recsys.catalog import Catalog, Item, undecodable
 from recsys.counterfactual import Counterfactual
-from recsys.datasets import ml_100k, ml_latest, own
-from recsys.features import FeatureTable, text_features
+from recsys.datasets import ml_100k, ml_latest, mmrec, own
+from recsys.features import FeatureTable, feature_files, text_features
 from recsys.recbole import Dataset
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 
@@ -43,7 +44,8 @@ ENCODER_KEYS = ("image_height", "image_width", "encoder_width", "encoder_layers"
                 "encoder_steps", "batch_size", "learning_rate", "seed")  # fmt: skip
 """What the dual encoder's training reads of the section ``backbone``."""
 
-PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own}
+PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
+MODALITIES = ("image", "text")
 
 
 class Run:
@@ -220,11 +222,22 @@ class Run:
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:
-        """Whose features the ranker reads."""
+        """Whose features the ranker reads.
+
+        Raises:
+            ValueError: the image features were made elsewhere, so that no new picture can be judged by them.
+        """
         features = self.config.features
+        if "image" in self.given_features:
+            raise ValueError(
+                f"the image features in {self.given_features['image']} were made elsewhere: rankers can be trained on "
+                "them, but new pictures cannot be encoded; let features.image_encoder make them"
+            )
         if features.image_encoder == "dual":
             return self.encoder
         size = (features.image_height, features.image_width)
+        if features.image_encoder == "hog":
+            return HogEncoder(size)
         return TimmEncoder.from_pretrained(features.image_encoder, self._weights_file.parent.parent, size=size)
 
     @property
@@ -238,24 +251,47 @@ class Run:
         return file
 
     @cached_property
+    def given_features(self) -> dict[str, Path]:
+        """Feature tables made elsewhere, by modality: those of the data set (MMRec's), then those of the config."""
+        brought = {name: self._catalog_file.with_name(f"{name}.safetensors") for name in MODALITIES}
+        named = {name: getattr(self.config.features, name) for name in MODALITIES}
+        return {name: file for name, file in brought.items() if file.is_file()} | {
+            name: Path(file) for name, file in named.items() if file is not None
+        }
+
+    @cached_property
     def features_folder(self) -> Path:
-        """Image features (the catalogue's mean removed) and text features, keyed by item."""
+        """Image features (the catalogue's mean removed, unless they were made elsewhere) and text features."""
+        given = self.given_features
 
         def build(to: Path) -> None:
-            have = self._have
-            raw = self._encode_catalogue(have)
-            mean = raw.mean(0)
-            save_file({"mean": mean}, to / "mean.safetensors")
-            ids = tuple(self.items[row].id for row in have)
-            FeatureTable(ids, (raw - mean).numpy()).write(to / "image.safetensors")
-            text_features(self.catalog, self.config.features.text_dim, seed=0).write(to / "text.safetensors")
+            for name, file in given.items():
+                FeatureTable.read(file).write(to / f"{name}.safetensors")
+            if "image" not in given:
+                have = self._have
+                raw = self._encode_catalogue(have)
+                mean = raw.mean(0)
+                save_file({"mean": mean}, to / "mean.safetensors")
+                ids = tuple(self.items[row].id for row in have)
+                FeatureTable(ids, (raw - mean).numpy()).write(to / "image.safetensors")
+            if "text" not in given:
+                words = text_features(Catalog.read(self._catalog_file), self.config.features.text_dim, seed=0)
+                words.write(to / "text.safetensors")
 
-        before = {"pictures": content(self.pictures_folder), **self._words}
-        if self.config.features.image_encoder == "dual":
+        before = self._words | {f"given {name}": hash_files(feature_files(file)) for name, file in given.items()}
+        return self.stage("features", ["features"], before if "image" in given else before | self._seen, build)
+
+    @property
+    def _seen(self) -> dict[str, str]:
+        """Contents of what the image encoder's features depend on."""
+        before, encoder = {"pictures": content(self.pictures_folder)}, self.config.features.image_encoder
+        if encoder == "dual":
             before["encoder"] = content(self.encoder_folder)
         else:  # it reads the files themselves, in which a pixel may differ that is lost in the small pictures
-            before |= {"files": self._files_hash, "weights": hash_file(self._weights_file)}
-        return self.stage("features", ["features"], before, build)
+            before["files"] = self._files_hash
+        if encoder not in ("dual", "hog"):
+            before["weights"] = hash_file(self._weights_file)
+        return before
 
     def _encode_catalogue(self, have: list[int]) -> Tensor:
         from tqdm.auto import tqdm
@@ -271,7 +307,7 @@ class Run:
     @cached_property
     def recbole(self) -> dict[str, Any]:
         """The ranker's RecBole configuration, complete."""
-        features = {name: str(self.features_folder / f"{name}.safetensors") for name in ("image", "text")}
+        features = {name: str(self.features_folder / f"{name}.safetensors") for name in MODALITIES}
         return {**self.config.recbole, "data_path": str(self.data_folder), "features": features}
 
     @cached_property
@@ -346,6 +382,7 @@ class Run:
     @cached_property
     def warm_folder(self) -> Path:
         """The generator before any reward."""
+        _ = self.image_encoder  # Said now rather than after the warm start: its pictures cannot be judged.
 
         def build(to: Path) -> None:
             ragar, log = self.new_generator(), ReflectionLog()

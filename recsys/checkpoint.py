@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from recsys.features import feature_files
+
 STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 
 # Where and how fast a ranker is trained or evaluated does not change what it is.
 _INCIDENTAL = {
     "data_path", "checkpoint_dir", "show_progress", "gpu_id", "use_gpu", "worker", "state", "eval_batch_size",
-    "metric_decimal_place", "features", "loss_decimal_place", "dataset_save_path", "dataloaders_save_path",
-    "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
+    "metric_decimal_place", "features", "missing_features", "loss_decimal_place", "dataset_save_path",
+    "dataloaders_save_path", "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
 }  # fmt: skip
 
 
@@ -40,9 +42,10 @@ def identity(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
 
 
 def _file_hash(path: Path) -> str:
+    """Of a feature table with whatever lies beside it."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no feature file {path}; encode the catalogue first")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(b"".join(file.read_bytes() for file in feature_files(path))).hexdigest()
 
 
 def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,9 @@ which resolves ties by the order in which its top-k happens to come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -54,15 +56,6 @@ def ndcg_at(ranks: Int[np.ndarray, " held_out"], k: int) -> float:
     return float((1 / np.log2(hits + 1)).sum() / (1 / np.log2(ideal + 1)).sum())
 
 
-def seen_before(dataset: Dataset, phase: Phase = "test") -> list[Int[np.ndarray, " seen"]]:
-    """By user: the items that are no candidates in this phase, padding among them."""
-    parts = [dataset.interactions.train] + ([dataset.interactions.valid] if phase == "test" else [])
-    users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-    order = np.argsort(users, kind="stable")
-    starts = np.searchsorted(users[order], np.arange(1, dataset.n_users))
-    return [np.append(seen, 0) for seen in np.split(items[order], starts)]
-
-
 @torch.no_grad()
 def held_out_ranks(
     score: Scorer, dataset: Dataset, *, phase: Phase = "test", users: Sequence[int] | None = None, block: int = 256
@@ -77,29 +70,91 @@ def held_out_ranks(
         block: users scored at a time.
 
     Returns:
-        Columns user, item (tokens) and rank.
+        Columns user, item (tokens) and rank; what somebody has in the part twice stands there once.
     """
     held_users, held_items = getattr(dataset.interactions, phase)
     if users is not None:
         keep = np.isin(held_users, np.asarray(users))
         held_users, held_items = held_users[keep], held_items[keep]
-    seen = seen_before(dataset, phase)
-    people, first = np.unique(held_users, return_index=True)
-    rows = []
+    once = np.sort(np.unique(held_users * dataset.n_items + held_items, return_index=True)[1])
+    held_users, held_items = held_users[once], held_items[once]
+    ranks = np.empty(len(held_users), np.int64)
+    for some, scores, seen in _blocks(score, dataset, np.unique(held_users), phase, block):
+        first, end = np.searchsorted(held_users, [some[0], some[-1] + 1])
+        row, item = np.searchsorted(some, held_users[first:end]), held_items[first:end]
+        scores = scores.cpu()
+        own = scores[row, item]
+        scores[seen] = -torch.inf
+        scores[row, item] = own  # An item that was also seen earlier is still ranked, as RecBole does.
+        ranks[first:end] = [int((scores[r] >= value).sum()) for r, value in zip(row, own, strict=True)]
+    return pd.DataFrame({"user": dataset.user_tokens[held_users], "item": dataset.item_tokens[held_items],
+                         "rank": ranks})  # fmt: skip
+
+
+@torch.no_grad()
+def top_lists(
+    score: Scorer, dataset: Dataset, *, k: int = 10, phase: Phase = "test", users: Sequence[int] | None = None,
+    block: int = 256,
+) -> pd.DataFrame:  # fmt: skip
+    """What is recommended: each user's `k` best items among those that the user has not seen before this phase.
+
+    Args:
+        score: original scores, e.g. `lambda users: full_scores(ranker, users)`.
+        dataset: the split.
+        k: items a list. Somebody who has fewer unseen ones gets a shorter list.
+        phase: decides what counts as seen. An item that was seen and is held out again is not recommended.
+        users: internal ids; all who have held-out items in this phase by default.
+        block: users scored at a time.
+
+    Returns:
+        Columns user, item (tokens), rank (from 1) and score, users in ascending order of internal id.
+
+    Raises:
+        ValueError: `k` is not between 1 and the number of items.
+    """
+    if not 1 <= k < dataset.n_items:
+        raise ValueError(f"lists of k = {k} were asked for, but there are {dataset.n_items - 1} items")
+    people = np.unique(getattr(dataset.interactions, phase)[0] if users is None else np.asarray(users, dtype=np.int64))
+    best = np.empty((len(people), k), np.int64)
+    values = np.empty((len(people), k), np.float32)
+    start = 0
+    for some, scores, seen in _blocks(score, dataset, people, phase, block):
+        scores[seen] = -torch.inf
+        found = scores.topk(k, dim=1)
+        best[start : start + len(some)], values[start : start + len(some)] = found.indices.cpu(), found.values.cpu()
+        start += len(some)
+    row, place = np.nonzero(values > -np.inf)
+    return pd.DataFrame({"user": dataset.user_tokens[people[row]], "item": dataset.item_tokens[best[row, place]],
+                         "rank": place + 1, "score": values[row, place]})  # fmt: skip
+
+
+Seen = tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]
+
+
+def _blocks(
+    score: Scorer, dataset: Dataset, people: Int[np.ndarray, " people"], phase: Phase, block: int
+) -> Iterator[tuple[Int[np.ndarray, " block"], Float[Tensor, "block items"], Seen]]:
+    """A block of users at a time: ids, scores of all items (padding -inf), rows and columns of what they have seen."""
+    parts = [dataset.interactions.train] + ([dataset.interactions.valid] if phase == "test" else [])
+    users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    known = np.isin(users, people)
+    row, items = np.searchsorted(people, users[known]), items[known]
+    order = np.argsort(row, kind="stable")
+    row, items = torch.from_numpy(row[order]), torch.from_numpy(items[order])
     for start in range(0, len(people), block):
         some = people[start : start + block]
-        end = first[start + block] if start + block < len(people) else len(held_users)
-        owner, items = held_users[first[start] : end], held_items[first[start] : end]
-        scores = score(torch.from_numpy(some)).cpu()
-        row_of, columns = torch.from_numpy(np.searchsorted(some, owner)), torch.from_numpy(items)
-        own = scores[row_of, columns]
-        for row, user in enumerate(some):
-            scores[row, torch.from_numpy(seen[user])] = -torch.inf
-        scores[row_of, columns] = own  # An item that was also seen earlier is still ranked, as RecBole does.
-        for user, item, row, value in zip(owner, items, row_of, own, strict=True):
-            rank = int((scores[row] >= value).sum())
-            rows.append((dataset.user_tokens[user], dataset.item_tokens[item], rank))
-    return pd.DataFrame(rows, columns=pd.Index(["user", "item", "rank"]))
+        first, end = torch.searchsorted(row, torch.tensor([start, start + block])).tolist()
+        scores = score(torch.from_numpy(some))
+        scores[:, 0] = -torch.inf
+        yield some, scores, (row[first:end] - start, items[first:end])
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write all of a table or nothing; users and items as text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    frame.to_parquet(temporary, index=False)
+    temporary.replace(path)
 
 
 def per_user(ranks: pd.DataFrame, k: int = 10) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Feature tables: one modality's vectors, keyed by item token, as safetensors."""
+"""Feature tables: one modality's vectors, keyed by item token, ours or precomputed elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -15,6 +17,9 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.catalog import Catalog
+
+Missing = Literal["hole", "error"]
+"""What an item without features is."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,36 @@ class FeatureTable:
 
     @classmethod
     def read(cls, path: Path | str) -> FeatureTable:
-        """Read what :meth:`write` wrote.
+        """Read a table in one of three forms.
+
+        * ``.safetensors`` as :meth:`write` writes it;
+        * ``.npy``, a matrix with a row an item, beside ``<stem>.ids.txt`` or ``<stem>.ids.csv``: the items' tokens in
+          the order of the rows, one a line, in the CSV optionally below the heading ``item_id``;
+        * ``.npz`` with the arrays ``ids`` and ``values``.
+
+        Numbers become float32.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is no feature table.
+            FileNotFoundError: there is no such file, or no file of tokens beside it.
+            ValueError: it is no feature table, or one that :class:`FeatureTable` refuses.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no feature table at {path}")
+        path = feature_files(path)[0]
+        return cls.of(*_READERS.get(path.suffix, _read_safetensors)(path), path)
+
+    @classmethod
+    def of(cls, ids: tuple[str, ...], values: np.ndarray, path: Path) -> FeatureTable:
+        """A table of what was read from ``path``: any numbers, which become float32.
+
+        Raises:
+            ValueError: these are no matrix of numbers, or :class:`FeatureTable` refuses them.
+        """
+        if values.ndim != 2 or values.dtype.kind not in "fiub":
+            raise ValueError(f"{path} holds no matrix of numbers but {values.dtype} of shape {values.shape}")
         try:
-            with safe_open(path, framework="numpy") as file:
-                return cls(tuple(json.loads(file.metadata()["ids"])), file.get_tensor("values"))
-        except (SafetensorError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
+            with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused as such.
+                return cls(ids, values.astype(np.float32))
+        except ValueError as error:
+            raise ValueError(f"feature table {path}: {error}") from error
 
     def align(self, tokens: Sequence[str]) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
         """Rows in the order of ``tokens`` and which of them there are; absent ones, and rows of zeros, are holes."""
@@ -69,6 +91,103 @@ class FeatureTable:
         values = np.zeros((len(tokens), self.values.shape[1]), np.float32)
         values[found >= 0] = self.values[found[found >= 0]]
         return values, (values != 0).any(axis=1)
+
+
+def item_features(
+    modality: str, path: Path | str, tokens: Sequence[str], missing: Missing = "hole"
+) -> tuple[Float32[np.ndarray, "items width"], Bool[np.ndarray, " items"]]:
+    """A ranker's rows of one modality: the table at ``path`` in the order of RecBole's item tokens.
+
+    Args:
+        modality: its name, for the sentences below.
+        path: what :meth:`FeatureTable.read` takes.
+        tokens: all items, RecBole's padding first.
+        missing: whether an item without features is a hole, or an error.
+
+    Returns:
+        The rows, zeros for holes and for padding, and which items have features.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no item has features, or ``missing`` is ``error`` and one has none; the sentence names the first.
+    """
+    values, there = FeatureTable.read(path).align(tokens)
+    if not there.any():
+        raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
+    holes = [token for token, has in zip(tokens[1:], there[1:], strict=True) if not has]
+    if missing == "error" and holes:
+        named = ", ".join(map(repr, holes[:5])) + (", ..." if len(holes) > 5 else "")
+        raise ValueError(
+            f"{len(holes)} of {len(tokens) - 1} items have no {modality} features in {path}: {named}; add their rows, "
+            "or let them be holes by missing_features: hole"
+        )
+    return values, there
+
+
+def feature_files(path: Path | str) -> list[Path]:
+    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no file of tokens beside it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no feature table at {path}")
+    return [path, _tokens_file(path)] if path.suffix == ".npy" else [path]
+
+
+_Raw = tuple[tuple[str, ...], np.ndarray]
+
+
+def _read_safetensors(path: Path) -> _Raw:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return tuple(json.loads(file.metadata()["ids"])), file.get_tensor("values")
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
+
+
+def _read_npy(path: Path) -> _Raw:
+    tokens, values = _tokens_file(path), read_array(path)
+    lines = tokens.read_text(encoding="utf-8-sig").splitlines()
+    heading = tokens.suffix == ".csv" and lines[:1] == ["item_id"]
+    ids = tuple(line.strip() for line in lines[heading:])
+    if values.ndim and len(ids) != len(values):
+        raise ValueError(f"{tokens} names {len(ids)} items, but {path} has {len(values)} feature rows")
+    return ids, values
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        ValueError: the file is none, is cut short, or holds Python objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array that numpy.save wrote, or a damaged one: {error}") from error
+
+
+def _read_npz(path: Path) -> _Raw:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return tuple(arrays["ids"].astype(str).tolist()), arrays["values"]
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path} is no feature table (.npz with the arrays ids and values): {error}") from error
+
+
+_READERS = {".npy": _read_npy, ".npz": _read_npz}
+
+
+def _tokens_file(path: Path) -> Path:
+    beside = [path.with_suffix(f".ids.{suffix}") for suffix in ("txt", "csv")]
+    for file in beside:
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"{path} says nothing of whose rows these are: put the items' tokens, one a line, into {beside[0]}"
+    )
 
 
 def text_features(catalog: Catalog, dim: int, *, seed: int) -> FeatureTable:

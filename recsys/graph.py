@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from recsys.isolation import quiet
-from recsys.knn import nearest
+from recsys.knn import Search, nearest
 
 Normalisation = Literal["reference", "symmetric"]
+Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
 
 # Similarities closer than this count as equal when a substituted row chooses its neighbours.
 _SAME = 1e-6
@@ -88,7 +90,7 @@ class ItemGraph:
         """Neighbours per item, itself included."""
         return self.columns.shape[1]
 
-    def edges(self) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]:
+    def edges(self) -> Edges:
         """Row, column and w'_ij = deg_i^-1/2 w_ij deg_j^-1/2 of every edge; deg are row sums on both sides."""
         scale = _inverse_root(self.degree)
         value = scale[self.rows, None] * self.weights * scale[self.columns]
@@ -132,17 +134,18 @@ class ItemGraph:
         # At most 2^24 similarities (64 MB) at a time.
         for some, vectors in zip(*(t.split(max(1, 2**24 // len(outside))) for t in (items, unit)), strict=True):
             similarity = vectors @ self.unit.T  # (b, items)
-            known = position[some] >= 0
-            incumbents = self.columns[position[some[known]]]
-            bonus = torch.full_like(incumbents, _SAME, dtype=similarity.dtype)
-            similarity[known] = similarity[known].scatter_add(1, incumbents, bonus)
+            known = (position[some] >= 0).nonzero()
+            incumbents = self.columns[position[some[known[:, 0]]]]
+            similarity[known, incumbents] += _SAME
             similarity[:, outside] = -torch.inf
             similarity.scatter_(1, some[:, None], -torch.inf)
             chosen.append(similarity.topk(self.k - 1, dim=1).indices)
         return torch.cat(chosen) if chosen else items.new_empty(0, self.k - 1)
 
 
-def item_graph(vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " items"], k: int) -> ItemGraph:
+def item_graph(
+    vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " items"], k: int, search: Search | None = None
+) -> ItemGraph:
     """Cosine k-nearest-neighbour graph. The neighbours are found without gradient, the weights carry it.
 
     w_ij = (x_i / |x_i|) . (x_j / |x_j|), which has the same value and gradient as the dense similarity matrix cut to
@@ -153,12 +156,22 @@ def item_graph(vectors: Float[Tensor, "items dim"], present: Bool[Tensor, " item
     """
     unit = functional.normalize(vectors, dim=-1) * present[:, None]
     rows = present.nonzero().flatten()
-    neighbours = torch.from_numpy(nearest(unit[rows].detach().cpu().numpy(), k)).to(rows.device)
+    neighbours = torch.from_numpy(nearest(unit[rows].detach().cpu().numpy(), k, search or Search())).to(rows.device)
     columns = rows[neighbours]
     # One neighbour at a time: all k at once would copy the features k times.
     weights = torch.stack([(unit[rows] * unit[column]).sum(-1) for column in columns.T], dim=1)
     degree = torch.zeros(len(present), dtype=unit.dtype, device=unit.device).index_copy(0, rows, weights.sum(1))
     return ItemGraph(unit, rows, columns, weights, degree)
+
+
+def mixed_edges(parts: Sequence[tuple[float | Tensor, ItemGraph]]) -> Edges:
+    """Row, column and value of a weighted sum of graphs; a pair in several graphs is listed as often.
+
+    Graphs of weight 0 are left out. The values carry the gradient of weights and cosines.
+    """
+    edges = [(weight, graph.edges()) for weight, graph in parts if weight]
+    row, column = (torch.cat([edge[side] for _, edge in edges]) for side in (0, 1))
+    return row, column, torch.cat([weight * edge[2] for weight, edge in edges])
 
 
 def _inverse_root(degree: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -13,14 +13,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.contrastive import contrastive_loss, draw_anchors
+from recsys.contrastive import contrastive_loss, draw_items
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.features import FeatureTable
-from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, item_graph
+from recsys.graph import Edges, ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
+from recsys.modalities import Modalities, Projections
 from recsys.propagation import Propagation, layer_mean, propagate_edges
 
-CollaborativeModel = Literal["lightgcn", "mf"]
-Edges = tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, " edges"]]
+CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
 
 
 class Fusion(nn.Module):
@@ -39,6 +38,26 @@ class Fusion(nn.Module):
         return (weights[..., None] * hidden).sum(dim=0)
 
 
+class NGCFLayer(nn.Module):
+    """LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2) with messages m = A x, then dropout (Wang et al. 2019, eq. 7).
+
+    As MICRO's reference code has it: x itself enters through the self edges of A alone, and both parts have their own
+    LeakyReLU (slope 0.01).
+    """
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.plain, self.product = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "nodes dim"], messages: Float[Tensor, "nodes dim"]
+    ) -> Float[Tensor, "nodes dim"]:
+        """The next layer's state; what enters the mean over layers is this at length 1."""
+        parts = functional.leaky_relu(self.plain(messages)) + functional.leaky_relu(self.product(x * messages))
+        return self.dropout(parts)
+
+
 class MICRO(DotProductRanker):
     """MICRO (Zhang et al., TKDE 2023) as its reference code computes it, for any number of modalities.
 
@@ -51,7 +70,9 @@ class MICRO(DotProductRanker):
     neither anchor nor negative in that modality's contrastive loss. An item without any modality scores u . i.
 
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
-    drawn per batch for the contrastive loss, or "all".
+    drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
+    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched through an inverted
+    file with `knn_n_probe` lists (see `recsys.knn.Search`).
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
@@ -60,13 +81,16 @@ class MICRO(DotProductRanker):
         "n_ui_layers": 2,
         "n_layers": 1,
         "knn_k": 10,
+        "train_features": False,
         "lambda_coeff": 0.9,
         "reg_weight": 1e-5,
         "cl_weight": 0.03,
         "temperature": 0.5,
         "cf_model": "lightgcn",
+        "message_dropout": 0.1,
         "adjacency": "reference",
         "anchors": 256,
+        "negatives": "all",
         "learning_rate": 5e-4,
         "lr_decay": 0.96,
         "lr_decay_epochs": 50,
@@ -80,50 +104,42 @@ class MICRO(DotProductRanker):
         super().__init__(config, dataset)
         _check(config)
         self.settings = {key: config[key] for key in self.DEFAULTS}
-        self.modalities = tuple(config["features"])
         self.generator = torch.Generator().manual_seed(config["seed"])
         dim = config["embedding_size"]
         self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.fusion = Fusion(dim)
+        if config["cf_model"] == "ngcf":
+            self.ngcf = nn.ModuleList(NGCFLayer(dim, config["message_dropout"]) for _ in range(config["n_ui_layers"]))
 
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
         adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
         self.interactions = Propagation(adjacency.to(self.device))
-        self._load_features(config["features"], dataset.field2id_token[self.ITEM_ID])
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
+        self.modalities = self.content.names
+        self.projections = Projections(self.content, dim)
+        self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}
+        self.trained = nn.ParameterDict()
+        if config["train_features"]:
+            self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
         self._graphs: dict[str, Propagation] | None = None
 
-    def _load_features(self, paths: Mapping[str, Any], tokens: Any) -> None:
-        self.projections, present = nn.ModuleDict(), []
-        self.raw_graphs: dict[str, ItemGraph] = {}
-        for modality, path in paths.items():
-            values, has = FeatureTable.read(path).align([str(token) for token in tokens])
-            if not has.any():
-                raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
-            features, has = torch.from_numpy(values).to(self.device), torch.from_numpy(has).to(self.device)
-            self.register_buffer(f"features_{modality}", features, persistent=False)
-            self.projections[modality] = nn.Linear(features.shape[1], self.settings["embedding_size"])
-            self.raw_graphs[modality] = item_graph(features, has, self.settings["knn_k"])
-            present.append(has)
-        self.register_buffer("present", torch.stack(present), persistent=False)
-        self.present: Tensor
+    @property
+    def present(self) -> Bool[Tensor, "modalities items"]:
+        """Which modality has which item."""
+        return self.content.present
 
-    def features(self, modality: str) -> Float[Tensor, "items dim"]:
-        """Raw features, zeros where absent; the padding row is one of these."""
-        return self.get_buffer(f"features_{modality}")
+    def features(self, modality: str) -> Float[Tensor, "items width"]:
+        """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
+        return self.content.features(modality)
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
-        present = self.present[self.modalities.index(modality)]
         with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
-            return item_graph(self._projection(modality)(self.features(modality)), present, self.settings["knn_k"])
-
-    def _projection(self, modality: str) -> nn.Linear:
-        projection = self.projections[modality]
-        assert isinstance(projection, nn.Linear)
-        return projection
+            vectors = self.projections.of(modality)(self.trained.get(modality, self.features(modality)))
+            return self.content.graph(modality, self.settings["knn_k"], vectors)
 
     def forget(self) -> None:
         """Also drop the learned graphs: the next forward pass builds them anew."""
@@ -133,10 +149,7 @@ class MICRO(DotProductRanker):
     def _edges(self, modality: str, learned: ItemGraph) -> Edges:
         """A_m = (1 - lambda) A_learned + lambda A_raw; a pair in both graphs is listed twice."""
         share = self.settings["lambda_coeff"]
-        parts = [(share, self.raw_graphs[modality]), (1 - share, learned)]
-        edges = [(weight, graph.edges()) for weight, graph in parts if weight]
-        row, column = (torch.cat([edge[side] for _, edge in edges]) for side in (0, 1))
-        return row, column, torch.cat([weight * edge[2] for weight, edge in edges])
+        return mixed_edges([(share, self.raw_graphs[modality]), (1 - share, learned)])
 
     def _graph(self, edges: Edges) -> Propagation:
         row, column, value = edges
@@ -157,15 +170,23 @@ class MICRO(DotProductRanker):
         self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
         if not torch.is_grad_enabled():
             return self.hidden()
-        steps = [functools.partial(_along, edges[m]) for m in self.modalities]
+        steps = [functools.partial(_along, edges[m], self._graphs[m]) for m in self.modalities]
         return torch.stack([self._layers(step)[-1] for step in steps])
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
-        """Embeddings from interactions alone: of LightGCN, or the plain ones of matrix factorisation."""
+        """Embeddings from interactions alone: of LightGCN, NGCF, or the plain ones of matrix factorisation."""
         users, items = self.user_embedding.weight, self.item_embedding.weight
         if self.settings["cf_model"] == "mf":
             return users, items
-        final = layer_mean(self.interactions, torch.cat([users, items]), self.settings["n_ui_layers"])
+        nodes = torch.cat([users, items])
+        if self.settings["cf_model"] == "lightgcn":
+            final = layer_mean(self.interactions, nodes, self.settings["n_ui_layers"])
+        else:
+            layers, state = [nodes], nodes
+            for layer in self.ngcf:
+                state = layer(state, self.interactions(state))
+                layers.append(functional.normalize(state, dim=-1))
+            final = torch.stack(layers).mean(dim=0)
         return final[: self.n_users], final[self.n_users :]
 
     def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -191,11 +212,13 @@ class MICRO(DotProductRanker):
     def _contrastive(
         self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"]
     ) -> Float[Tensor, ""]:
-        settings, draw = self.settings, functools.partial(draw_anchors, generator=self.generator)
-        losses = [
-            contrastive_loss(view[rows], fused[rows], draw(len(rows), settings["anchors"]), settings["temperature"])
-            for view, rows in ((view, has.nonzero().flatten()) for view, has in zip(hidden, self.present, strict=True))
-        ]
+        settings, losses = self.settings, []
+        for view, has in zip(hidden, self.present, strict=True):
+            rows = has.nonzero().flatten()
+            anchors = draw_items(len(rows), settings["anchors"], generator=self.generator)
+            every = settings["negatives"] == "all"
+            some = None if every else draw_items(len(rows), settings["negatives"], generator=self.generator)
+            losses.append(contrastive_loss(view[rows], fused[rows], anchors, settings["temperature"], some))
         return torch.stack(losses).sum()
 
     @torch.no_grad()
@@ -205,15 +228,19 @@ class MICRO(DotProductRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        if modality not in self.modalities:
-            raise ValueError(f"the ranker has no modality {modality!r}, only {', '.join(self.modalities)}")
+        position = self.content.position(modality)
+        if self.settings["train_features"]:
+            raise ValueError(
+                "train_features moves the features away from the pictures they came from, and a new picture has no such "
+                "move: train the ranker with train_features: false to score pictures"
+            )
         learned = {m: self.learned_graph(m) for m in self.modalities}
         layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
         hidden = torch.stack([layers[m][-1] for m in self.modalities])
         users, items = self.collaborative()
         fusion = copy.deepcopy(self.fusion).requires_grad_(False)
         fusion.zero_grad()
-        projection = self._projection(modality)
+        projection = self.projections.of(modality)
         return FrozenMICRO(
             users=users.clone(),
             items=items + functional.normalize(self.fusion(hidden, self.present), dim=-1),
@@ -221,7 +248,7 @@ class MICRO(DotProductRanker):
             hidden=hidden,
             present=self.present.clone(),
             before=layers[modality][-2].clone(),
-            position=self.modalities.index(modality),
+            position=position,
             graphs=(self.raw_graphs[modality], learned[modality].detached()),
             shares=(self.settings["lambda_coeff"], 1 - self.settings["lambda_coeff"]),
             projection=(projection.weight.detach().clone(), projection.bias.detach().clone()),
@@ -229,8 +256,8 @@ class MICRO(DotProductRanker):
         )
 
 
-def _along(edges: Edges, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
-    return propagate_edges(x, *edges)
+def _along(edges: Edges, graph: Propagation, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
+    return propagate_edges(x, *edges, graph)
 
 
 @dataclass(frozen=True)
@@ -289,8 +316,6 @@ class FrozenMICRO:
 
 
 def _check(config: Any) -> None:
-    if not config["features"]:
-        raise ValueError("MICRO needs at least one modality: features: {image: <path of a feature table>}")
     for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
         if config[key] not in get_args(allowed):
             raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")
@@ -298,5 +323,6 @@ def _check(config: Any) -> None:
         raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
     if not 0 <= config["lambda_coeff"] <= 1:
         raise ValueError(f"lambda_coeff is {config['lambda_coeff']}, but must lie in [0, 1]")
-    if config["anchors"] != "all" and not (isinstance(config["anchors"], int) and config["anchors"] > 0):
-        raise ValueError(f"anchors is {config['anchors']!r}, but must be a positive number or 'all'")
+    for key in ("anchors", "negatives"):
+        if config[key] != "all" and not (isinstance(config[key], int) and config[key] > 0):
+            raise ValueError(f"{key} is {config[key]!r}, but must be a positive number or 'all'")

@@ -14,6 +14,7 @@ with quiet():
     from torch_geometric.nn import LGConv
 
 _CONVOLUTION = LGConv(normalize=False)  # Without parameters: the graph is normalised beforehand.
+_BLOCK = 2**18  # Edges whose ends are gathered at a time: 64 MB at 64 dimensions.
 
 
 class Propagation:
@@ -50,14 +51,37 @@ def propagate_edges(
     row: Int[Tensor, " edges"],
     column: Int[Tensor, " edges"],
     value: Float[Tensor, " edges"],
+    graph: Propagation,
 ) -> Float[Tensor, "nodes dim"]:
-    """A x for A[row, column] = value, repeated positions added up; differentiable in x and in the values."""
-    return _CONVOLUTION(x, torch.stack([column, row]), value)
+    """A x for A[row, column] = value, repeated positions added up; differentiable in x and in the values.
+
+    `graph` is the same A. The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that
+    no tensor of edges times dim is held.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return _Edges.apply(x.to(graph.matrix.dtype), value, row, column, graph)
+
+
+class _Edges(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, row: Tensor, column: Tensor, graph: Propagation) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(x, row, column)
+        return _CONVOLUTION(x, graph.matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        x, row, column = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        blocks = zip(row.split(_BLOCK), column.split(_BLOCK), strict=True)
+        of_value = torch.cat([(gradient[i] * x[j]).sum(-1) for i, j in blocks])
+        return _CONVOLUTION(gradient, ctx.graph.transposed), of_value, None, None, None
 
 
 def layer_mean(graph: Propagation, x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
     """Mean of x and of its 1 to `n_layers` propagations (He et al. 2020, LightGCN, eq. 3-4 with equal weights)."""
-    layers = [x]
+    total = layer = x
     for _ in range(n_layers):
-        layers.append(graph(layers[-1]))
-    return torch.stack(layers).mean(dim=0)
+        layer = graph(layer)
+        total = total + layer
+    return total / (n_layers + 1)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from unittest import mock
 
 import numpy as np
@@ -24,7 +24,9 @@ import yaml
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recsys.features import Missing
 from recsys.isolation import isolated
+from recsys.splits import Parts, by_label, cold_start
 
 with isolated():
     import recbole.config.configurator
@@ -64,7 +66,14 @@ DEFAULTS: Mapping[str, Any] = {
     "lr_decay": None,
     "lr_decay_epochs": 50,
     "features": {},
+    "knn_exact_items": 50_000,
+    "knn_n_probe": 16,
+    "missing_features": "hole",
 }
+
+# RecBole's ways to split, and two of ours. Its own for a given split, `benchmark_filename`, wants one file a part and
+# cuts the rows by their number: it would switch off every filter, and the order in time that we keep to the second.
+_SPLITS = {"RS", "LS", "TS", "LABEL", "COLD"}
 
 _NESTED_KEYS = {
     "eval_args": {"split", "group_by", "order", "mode"},
@@ -102,9 +111,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
 def ranker_class(name: str) -> type:
     """The ranker of that name: ours, otherwise RecBole's general recommenders (BPR, Pop, ItemKNN, ...).
 
+    `package.module:Class` is a general recommender from anywhere, for example your own.
+
     Raises:
         ValueError: there is no such ranker; the nearest name is given.
     """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return getattr(importlib.import_module(module), attribute)
     if name in _OURS:
         return getattr(importlib.import_module(_OURS[name]), name)
     found = getattr(recbole.model.general_recommender, name, None)
@@ -141,6 +155,28 @@ def check_keys(config: Mapping[str, Any]) -> None:
         for key in config.get(parent) or {}:
             if key not in known:
                 raise ValueError(f"unknown key {parent}.{key!r}{_nearest(key, known)}")
+    _check_split((config.get("eval_args") or {}).get("split", {"RS": []}))
+    _check_features(config)
+
+
+def _check_split(split: Any) -> None:
+    if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= _SPLITS:
+        raise ValueError(
+            f"eval_args.split is {split!r}, but must be one of RS: [0.8, 0.1, 0.1], LS: valid_and_test, "
+            "TS: [0.8, 0.1, 0.1], LABEL: <the column that holds 0, 1 or 2>, COLD: <a share of the items>"
+        )
+
+
+def _check_features(config: Mapping[str, Any]) -> None:
+    features = config.get("features") or {}
+    if not isinstance(features, Mapping):
+        raise ValueError(f"features is {features!r}, but must map modalities to files: {{image: image.safetensors}}")
+    for modality, path in features.items():
+        if not path or not isinstance(path, (str, Path)):
+            raise ValueError(f"features names the modality {modality!r} but no file of it; name one or leave it out")
+    missing = config.get("missing_features", "hole")
+    if missing not in get_args(Missing):
+        raise ValueError(f"missing_features is {missing!r}, but must be one of {', '.join(get_args(Missing))}")
 
 
 def with_ranker(config: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -166,12 +202,21 @@ class Config(recbole.config.configurator.Config):
         if "dataset" not in values or "data_path" not in values:
             missing = "dataset" if "dataset" not in values else "data_path"
             raise ValueError(f"the configuration lacks {missing!r}: data are read from <data_path>/<dataset>/")
-        model = ranker_class(values.pop("model", "LightGCN"))
+        self._ranker = values.pop("model", "LightGCN")
+        model = ranker_class(self._ranker)
         if "eval_args" in values:
             values["eval_args"] = {**DEFAULTS["eval_args"], **values["eval_args"]}
         self._data_folder = str(Path(values["data_path"]) / values["dataset"])
         with isolated():
             super().__init__(model=model, dataset=values["dataset"], config_dict=values)
+        columns = (self["load_col"] or {}).get("inter")
+        if self.label_column is not None and isinstance(columns, list) and self.label_column not in columns:
+            columns.append(self.label_column)
+
+    @property
+    def label_column(self) -> str | None:
+        """The column of a given split, `eval_args: {split: {LABEL: <column>}}`."""
+        return self["eval_args"]["split"].get("LABEL")
 
     def compatibility_settings(self) -> None:
         """Do nothing: the NumPy names exist inside `isolated` only."""
@@ -206,7 +251,7 @@ class Config(recbole.config.configurator.Config):
 
     def plain(self) -> dict[str, Any]:
         """What was decided, as JSON types; the keys that `known_keys` lists."""
-        known = known_keys(self.final_config_dict["model"])
+        known = known_keys(self._ranker)
         return {key: value for key, value in sorted(self.final_config_dict.items()) if key in known}
 
 
@@ -224,9 +269,36 @@ class _AtomicFiles(recbole.data.dataset.Dataset):
         needed = [self.uid_field, self.iid_field]
         if self.config["eval_args"]["order"] == "TO":
             needed.append(self.time_field)
+        if self.config.label_column is not None:
+            needed.append(self.config.label_column)
         for column in needed:
             if column not in self.inter_feat:
                 raise ValueError(f"{file} has no column {column!r}; it has {', '.join(self.inter_feat.columns)}")
+        label = self.config.label_column
+        if label is not None:
+            if self.field2type[label] is not recbole.utils.FeatureType.FLOAT:
+                raise ValueError(f"{file} declares {label} as {self.field2type[label].value}, write {label}:float")
+            self._given_split(self.inter_feat[label].to_numpy(), str(file))
+
+    @staticmethod
+    def _given_split(labels: np.ndarray, where: str) -> Parts:
+        try:
+            return by_label(labels)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def build(self) -> list[Any]:
+        """The three parts: RecBole's splits, a given one, or one that withholds items."""
+        ((kind, value),) = self.config["eval_args"]["split"].items()
+        if kind not in ("LABEL", "COLD"):
+            return super().build()
+        self._change_feat_format()
+        if kind == "LABEL":
+            parts = self._given_split(self.inter_feat[value].numpy(), f"{self.dataset_path} after filtering")
+        else:
+            parts = cold_start(self.inter_feat[self.iid_field].numpy(), value, self.config["split_seed"])
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[rows]) for rows in parts]
 
     def _data_filtering(self) -> None:
         before = len(self.inter_feat)

@@ -63,7 +63,7 @@ class Trainer(BaseTrainer):
             self._set_rate(epoch)
             self.model.train()
             bar = tqdm(batches, desc=f"epoch {epoch + 1}", leave=False, disable=not progress)
-            parts = [self._step(batch) for batch in bar]
+            parts = [self.step(batch) for batch in bar]
         means = np.mean(parts, axis=0)
         names = getattr(self.model, "LOSSES", ("loss",) if len(means) == 1 else range(len(means)))
         return {str(name): float(mean) for name, mean in zip(names, means, strict=True)}
@@ -81,7 +81,15 @@ class Trainer(BaseTrainer):
             return None
         return torch.float16 if self.config["enable_scaler"] else torch.bfloat16
 
-    def _step(self, batch: Any) -> list[float]:
+    def step(self, batch: Any) -> list[float]:
+        """One step of the optimiser on one batch.
+
+        Returns:
+            Every part of the loss.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
         self.optimizer.zero_grad(set_to_none=False)
         # What a counting ranker keeps is no gradient that could be added up: every process counts all.
         rows, weight = (batch, 1 / distributed.count()) if self._is_counting else distributed.share(batch)
@@ -104,7 +112,14 @@ class Trainer(BaseTrainer):
         return parts.tolist()
 
     def evaluate_on(self, phase: Literal["valid", "test"]) -> dict[str, float]:
-        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part."""
+        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part.
+
+        Raises:
+            ValueError: `topk` asks for more than there are items.
+        """
+        n_items = self._loaders[phase]._dataset.item_num - 1  # without padding
+        if max(self.config["topk"]) > n_items:
+            raise ValueError(f"topk asks for lists of {max(self.config['topk'])}, but there are {n_items} items")
         with isolated():
             result = self.evaluate(self._loaders[phase], load_best_model=False)
         return {key: float(value) for key, value in (result or {}).items()}

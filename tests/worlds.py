@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from recsys.features import FeatureTable
+from recsys.recbole import full_scores
+from recsys.training import TrainedRanker
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,19 @@ def checkerboard(
 
 def _names(letter: str, count: int) -> list[str]:
     return [f"{letter}{number}" for number in range(count)]
+
+
+def withheld_scores(world: Checkerboard, trained: TrainedRanker) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of the withheld items by every user, and which of them are of the user's parity."""
+    dataset = trained.dataset
+    scores = full_scores(trained.ranker, torch.arange(1, dataset.n_users))
+    scores = scores[:, [dataset.item_id(name) for name in world.withheld]]
+    parity = torch.tensor([world.parity[name] for name in world.withheld])
+    users = torch.tensor([world.parity[name] for name in dataset.user_tokens[1:]])
+    return scores, users[:, None] == parity
+
+
+def right_parity_first(world: Checkerboard, trained: TrainedRanker) -> float:
+    """Share of users whose first among the withheld items has their parity; 0.5 by chance."""
+    scores, right = withheld_scores(world, trained)
+    return float(right.gather(1, scores.argmax(1, keepdim=True)).float().mean())

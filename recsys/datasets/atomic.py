@@ -15,6 +15,9 @@ from recsys.catalog import Catalog
 LEAST = 3
 """Fewer interactions than this cannot be split into training, validation and test."""
 
+LABEL = "x_label"
+"""The column of a given split: 0 training, 1 validation, 2 test."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -48,8 +51,8 @@ def data_folder(data: Path | None, files: Sequence[str]) -> Path:
     return data
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a CSV file, as text.
+def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = (), separator: str = ",") -> pd.DataFrame:
+    """Some columns of a CSV file, as text; of the optional ones those that there are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -58,24 +61,25 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}; the folder must hold the raw data set")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ValueError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
-    return frame.loc[:, list(columns)]
+    return frame.loc[:, [*columns, *(column for column in optional if column in frame.columns)]]
 
 
 def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, name: str, *, seed: int = 0) -> Summary:
     """``<folder>/<name>/<name>.inter``, ``.item``, ``catalog.csv`` and ``summary.json``.
 
-    Of several interactions of one person with one item the latest stays. People with fewer than three are left out.
+    Of several interactions of one person with one item the latest stays. People with fewer than three are left out,
+    unless the split is given by a column ``x_label``, which is then kept.
     A person's equal timestamps are put in a seeded random order, which the column ``position`` (0 is her first) holds:
     it is the time field for a split in time.
 
     Args:
-        interactions: columns user_id, item_id, rating, timestamp.
+        interactions: columns user_id, item_id, rating, timestamp and, where the split is given, x_label.
         catalog: all items, also those that nobody touched.
         folder: where ``<name>`` is made.
         name: of the data set.
@@ -85,7 +89,8 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
         ValueError: an interaction names an item that the catalogue has not, a number is none, or nobody is left.
     """
     frame = interactions.copy()
-    for column in ("rating", "timestamp"):
+    given = [LABEL] if LABEL in frame else []
+    for column in ("rating", "timestamp", *given):
         numbers = np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
         if not np.isfinite(numbers).all():
             at = int((~np.isfinite(numbers)).argmax())
@@ -102,14 +107,15 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
     frame = frame.drop_duplicates(["user_id", "item_id"], keep="last")
     duplicates = before - len(frame)
     counts = frame["user_id"].value_counts()
-    few = [user for user, count in counts.items() if count < LEAST]
+    few = [user for user, count in counts.items() if count < LEAST and not given]
     frame = frame.loc[~frame["user_id"].isin(few)].copy()
     if frame.empty:
         raise ValueError(f"nobody is left: all {len(few)} people have fewer than {LEAST} interactions")
     frame["position"] = frame.groupby("user_id").cumcount().astype(float)
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    fields = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float", "position": "float"}
+    fields = dict.fromkeys(("user_id", "item_id"), "token")
+    fields |= dict.fromkeys(("rating", "timestamp", "position", *given), "float")
     header = [f"{field}:{kind}" for field, kind in fields.items()]
     frame.to_csv(target / f"{name}.inter", sep="\t", index=False, columns=list(fields), header=header)
     pd.DataFrame({"item_id:token": catalog.ids}).to_csv(target / f"{name}.item", sep="\t", index=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-import pandas as pd
-
 from recsys.catalog import Catalog
 from recsys.datasets.atomic import Summary, data_folder, read_csv, write_dataset
 
@@ -34,7 +32,7 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
     ``interactions.csv`` has user_id, item_id and timestamp; a rating is kept if there is one, and every row counts.
     """
     raw = data_folder(data, FILES)
-    interactions = read_csv(raw / "interactions.csv", ["user_id", "item_id", "timestamp"])
-    columns = pd.read_csv(raw / "interactions.csv", nrows=0).columns
-    rating = read_csv(raw / "interactions.csv", ["rating"])["rating"] if "rating" in columns else 1.0
-    return write_dataset(interactions.assign(rating=rating), Catalog.read(raw / "catalog.csv"), folder, name)
+    interactions = read_csv(raw / "interactions.csv", ["user_id", "item_id", "timestamp"], optional=["rating"])
+    if "rating" not in interactions:
+        interactions = interactions.assign(rating=1.0)
+    return write_dataset(interactions, Catalog.read(raw / "catalog.csv"), folder, name)

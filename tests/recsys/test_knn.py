@@ -1,7 +1,9 @@
+import logging
+
 import numpy as np
 import pytest
 
-from recsys.knn import nearest
+from recsys.knn import Search, nearest, recall
 
 
 def _circle(degrees: list[float]) -> np.ndarray:
@@ -30,3 +32,37 @@ def test_an_item_is_its_own_neighbour_among_many_copies() -> None:
 def test_k_outside_the_catalogue(k: int) -> None:
     with pytest.raises(ValueError, match=rf"{k} neighbours per item were asked for, but 4 items"):
         nearest(_circle([0, 1, 2, 3]), k)
+
+
+def _clusters(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(20, 16))[rng.integers(20, size=n)] + 0.3 * rng.normal(size=(n, 16))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: pytest.LogCaptureFixture) -> None:
+    vectors = _clusters(3000)
+    with caplog.at_level(logging.INFO):
+        found = nearest(vectors, 10, Search(exact_items=2999, n_probe=2))
+    assert (found[:, 0] == np.arange(3000)).all()
+    share = recall(vectors, found)
+    assert 0.5 < share < 1
+    assert f"3000 items, 219 lists, 2 probed: {100 * share:.1f} %" in caplog.text
+
+
+def test_every_list_probed_is_exact() -> None:
+    vectors = _clusters(400)
+    assert recall(vectors, nearest(vectors, 5, Search(exact_items=0, n_probe=80))) == 1
+
+
+def test_recall_by_hand() -> None:
+    """At 0, 10, 30, 180 degrees with k = 3 the others are {10, 30}, {0, 30}, {10, 0}, {30, 10}: one of two each."""
+    wrong = np.array([[0, 1, 3], [1, 0, 3], [2, 1, 3], [3, 2, 0]])
+    assert recall(_circle([0, 10, 30, 180]), wrong) == 0.5
+
+
+def test_lists_with_too_few_items_leave_no_gap() -> None:
+    """One list of 4 sqrt(40) = 25 holds fewer than 10 items."""
+    found = nearest(_clusters(40), 10, Search(exact_items=0, n_probe=1))
+    assert found.min() >= 0
+    assert all(len(set(row)) == 10 for row in found.tolist())

@@ -1,6 +1,8 @@
 """MICRO against a dense float64 oracle written from the formulas, and on the checkerboard world."""
 
+import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from torch.nn import functional
 from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker, train_ranker
-from worlds import Checkerboard
+from worlds import Checkerboard, right_parity_first, withheld_scores
 
 
 def _dense_graph(vectors: torch.Tensor, present: torch.Tensor, k: int) -> torch.Tensor:
@@ -22,23 +24,56 @@ def _dense_graph(vectors: torch.Tensor, present: torch.Tensor, k: int) -> torch.
     return scale[:, None] * kept * scale
 
 
-def _oracle(ranker, dataset: Dataset, tables: dict[str, torch.Tensor], batch: dict, *, k: int, share: float):
-    """Scores and the two data losses, in float64, from a copy of the weights; returns the copy for its gradients."""
-    w = {name: value.detach().double().requires_grad_() for name, value in ranker.named_parameters()}
+def _dense_adjacency(dataset: Dataset, normalisation: str) -> torch.Tensor:
+    """D^-1 (A + I) as in the reference, or D^-1/2 A D^-1/2 with empty rows for who has no edges."""
     users, items = (torch.from_numpy(side) for side in dataset.interactions.train)
     n_users, size = dataset.n_users, dataset.n_users + dataset.n_items
-    adjacency = torch.eye(size, dtype=torch.float64)
+    adjacency = torch.eye(size, dtype=torch.float64) * (normalisation == "reference")
     adjacency[users, n_users + items] = adjacency[n_users + items, users] = 1
-    adjacency = adjacency / adjacency.sum(1, keepdim=True)  # D^-1 (A + I)
-    start = torch.cat([w["user_embedding.weight"], w["item_embedding.weight"]])
-    final = (start + adjacency @ start + adjacency @ adjacency @ start) / 3
+    degree = adjacency.sum(1)
+    if normalisation == "reference":
+        return adjacency / degree[:, None]
+    scale = torch.where(degree > 0, degree, 1).rsqrt()
+    return scale[:, None] * adjacency * scale
+
+
+def _collaborative(w: dict, adjacency: torch.Tensor, cf_model: str) -> torch.Tensor:
+    state = torch.cat([w["user_embedding.weight"], w["item_embedding.weight"]])
+    if cf_model == "mf":
+        return state
+    layers = [state]
+    for n in range(2):
+        messages = adjacency @ state
+        if cf_model == "lightgcn":
+            state = messages
+            layers.append(state)
+        else:  # LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2); its unit vectors enter the mean
+            one, two = (f"ngcf.{n}.{part}" for part in ("plain", "product"))
+            first = messages @ w[f"{one}.weight"].T + w[f"{one}.bias"]
+            second = (state * messages) @ w[f"{two}.weight"].T + w[f"{two}.bias"]
+            state = sum(torch.where(x > 0, x, 0.01 * x) for x in (first, second))
+            layers.append(state / state.norm(dim=1, keepdim=True).clamp_min(1e-12))
+    return sum(layers) / len(layers)
+
+
+def _oracle(ranker, dataset: Dataset, batch: dict, case: "Case"):
+    """Scores and the three losses in float64, from a copy of the weights; returns the copy for its gradients."""
+    w = {name: value.detach().double().requires_grad_() for name, value in ranker.named_parameters()}
+    final = _collaborative(w, _dense_adjacency(dataset, case.adjacency), case.cf_model)
+    user_final, item_collaborative = final[: dataset.n_users], final[dataset.n_users :]
 
     hidden, masks = [], []
-    for name, raw in tables.items():
+    for name in ranker.modalities:
+        raw = ranker.features(name).double()
         present = raw.abs().sum(1) > 0
-        learned = raw @ w[f"projections.{name}.weight"].T + w[f"projections.{name}.bias"]
-        graph = share * _dense_graph(raw + 1e-30, present, k) + (1 - share) * _dense_graph(learned, present, k)
-        hidden.append(graph @ w["item_embedding.weight"])
+        features = w[f"trained.{name}"] if case.train_features else raw
+        learned = features @ w[f"projections.{name}.weight"].T + w[f"projections.{name}.bias"]
+        graph = case.share * _dense_graph(raw + 1e-30, present, 4)
+        graph = graph + (1 - case.share) * _dense_graph(learned, present, 4)
+        state = w["item_embedding.weight"]
+        for _ in range(case.item_layers):
+            state = graph @ state
+        hidden.append(state)
         masks.append(present)
     inner = [torch.tanh(h @ w["fusion.hidden.weight"].T + w["fusion.hidden.bias"]) for h in hidden]
     logits = [t @ w["fusion.query.weight"].T for t in inner]
@@ -48,57 +83,80 @@ def _oracle(ranker, dataset: Dataset, tables: dict[str, torch.Tensor], batch: di
         total > 0, total, 1.0
     )
     norm = fused.norm(dim=1, keepdim=True)
-    item_final = final[n_users:] + fused / torch.where(norm > 0, norm, 1.0)
-    user_final = final[:n_users]
+    item_final = item_collaborative + fused / torch.where(norm > 0, norm, 1.0)
 
     user = user_final[batch["user_id"]]
     positive, negative = item_final[batch["item_id"]], item_final[batch["neg_item_id"]]
     bpr = -torch.log(torch.sigmoid((user * positive).sum(1) - (user * negative).sum(1))).mean()
+    reg = 1e-5 * sum((x**2).sum() for x in (user, positive, negative)) / 2 / len(user)
     contrastive = torch.zeros(())
     for h, mask in zip(hidden, masks, strict=True):
         one, two = functional.normalize(h[mask], dim=1), functional.normalize(fused[mask], dim=1)
         own, other = (one @ one.T / 0.5).exp(), (one @ two.T / 0.5).exp()
         bottom = own.sum(1) + other.sum(1) - own.diagonal()
         contrastive = contrastive - torch.log(other.diagonal() / bottom).mean()
-    return user_final @ item_final.T, bpr, 0.03 * contrastive, w
+    return user_final @ item_final.T, (bpr, reg, 0.03 * contrastive), w
 
 
-@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
-def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, tmp_path: Path, share: float) -> None:
-    """Two modalities, one item with only text, one with none."""
-    rng = np.random.default_rng(1)
-    text = tmp_path / "text.safetensors"
+class Case(NamedTuple):
+    modalities: int
+    cf_model: str
+    adjacency: str
+    share: float
+    item_layers: int
+    train_features: bool
+
+
+CASES = [
+    Case(*values)
+    for values in itertools.product(
+        (1, 2, 3), ("lightgcn", "mf", "ngcf"), ("reference", "symmetric"), (0.0, 0.5, 0.9, 1.0), (1, 2), (False, True)
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def tables(world: Checkerboard, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Three modalities of other widths: one item has none of them, two lack one."""
+    rng, folder = np.random.default_rng(1), tmp_path_factory.mktemp("tables")
     names = [name for name in world.parity if name[0] in "iwn" and name != "n0"]
-    FeatureTable(tuple(names), rng.normal(size=(len(names), 6)).astype(np.float32)).write(text)
-    image = tmp_path / "image.safetensors"
-    some = [name for name in names if name not in ("n1", "i5")]
-    FeatureTable(tuple(some), rng.normal(size=(len(some), 9)).astype(np.float32)).write(image)
-    paths = {"image": str(image), "text": str(text)}
-    settings = {"model": "MICRO", "features": paths, "knn_k": 4, "lambda_coeff": share, "anchors": "all"}
+    without = {"image": ("n1", "i5"), "text": (), "audio": ("i5",)}
+    for width, (modality, lack) in enumerate(without.items(), start=6):
+        ids = tuple(name for name in names if name not in lack)
+        table = FeatureTable(ids, rng.normal(size=(len(ids), width)).astype(np.float32))
+        table.write(folder / f"{modality}.safetensors")
+    return {modality: str(folder / f"{modality}.safetensors") for modality in without}
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=str)  # 7 shares no factor with any choice: every pair occurs
+def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, tables: dict, case: Case) -> None:
+    settings = {
+        "model": "MICRO", "features": dict(list(tables.items())[: case.modalities]), "knn_k": 4, "anchors": "all",
+        "cf_model": case.cf_model, "adjacency": case.adjacency, "lambda_coeff": case.share,
+        "n_layers": case.item_layers, "train_features": case.train_features, "message_dropout": 0.0,
+    }  # fmt: skip
     dataset = Dataset.load({**world.config, **settings})
     ranker = dataset.new_ranker()
-    tables = {name: ranker.features(name).double() for name in ranker.modalities}
     triples = {"user_id": [2, 3, 4], "item_id": [3, 7, 80], "neg_item_id": [9, 11, 85]}
     batch = {name: torch.tensor(ids) for name, ids in triples.items()}
 
-    scores, bpr, contrastive, weights = _oracle(ranker, dataset, tables, batch, k=4, share=share)
+    scores, wanted, weights = _oracle(ranker, dataset, batch, case)
     losses = ranker.train().calculate_loss(batch)
-    torch.testing.assert_close(losses[0].double(), bpr, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(losses[2].double(), contrastive, atol=1e-5, rtol=1e-5)
-
-    (losses[0] + losses[2]).backward()
-    (bpr + contrastive).backward()
+    for found, exact in zip(losses, wanted, strict=True):
+        torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-5)
+    torch.stack(losses).sum().backward()
+    torch.stack(wanted).sum().backward()
     for name, parameter in ranker.named_parameters():
         found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        wanted = weights[name].grad if weights[name].grad is not None else torch.zeros_like(weights[name])
-        torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        exact = weights[name].grad if weights[name].grad is not None else torch.zeros_like(weights[name])
+        torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     found = full_scores(ranker.eval(), torch.arange(dataset.n_users))[:, 1:]
     torch.testing.assert_close(found.double(), scores[:, 1:], atol=1e-5, rtol=1e-5)
 
 
 def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
-    assert _first_is_right(world, trained_micro) >= 0.95
+    assert right_parity_first(world, trained_micro) >= 0.95
 
 
 def test_lightgcn_is_at_chance(world: Checkerboard, tmp_path: Path) -> None:
@@ -109,24 +167,10 @@ def test_lightgcn_is_at_chance(world: Checkerboard, tmp_path: Path) -> None:
     for seed in range(6):
         config = {**world.config, "model": "LightGCN", "seed": seed, "epochs": 5}
         trained = train_ranker(config, tmp_path / str(seed), progress=False)
-        scores, right = _withheld_scores(world, trained)
+        scores, right = withheld_scores(world, trained)
         pairs = [(s[r][:, None] > s[~r][None]).float().mean() for s, r in zip(scores, right, strict=True)]
         shares.append(float(torch.stack(pairs).mean()))
     assert 0.38 < np.mean(shares) < 0.62
-
-
-def _withheld_scores(world: Checkerboard, trained: TrainedRanker) -> tuple[torch.Tensor, torch.Tensor]:
-    dataset = trained.dataset
-    scores = full_scores(trained.ranker, torch.arange(1, dataset.n_users))
-    scores = scores[:, [dataset.item_id(name) for name in world.withheld]]
-    parity = torch.tensor([world.parity[name] for name in world.withheld])
-    users = torch.tensor([world.parity[name] for name in dataset.user_tokens[1:]])
-    return scores, users[:, None] == parity
-
-
-def _first_is_right(world: Checkerboard, trained: TrainedRanker) -> float:
-    scores, right = _withheld_scores(world, trained)
-    return float(right.gather(1, scores.argmax(1, keepdim=True)).float().mean())
 
 
 def test_items_without_any_interaction_or_image_are_scored(world: Checkerboard, trained_micro: TrainedRanker) -> None:
@@ -158,10 +202,11 @@ def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> Non
     ("change", "message"),
     [
         ({"features": {}}, "at least one modality"),
-        ({"cf_model": "ngfc"}, "cf_model is 'ngfc', but must be one of lightgcn, mf"),
+        ({"cf_model": "ngfc"}, "cf_model is 'ngfc', but must be one of lightgcn, mf, ngcf"),
         ({"adjacency": "none"}, "adjacency is 'none', but must be one of reference, symmetric"),
         ({"lambda_coeff": 1.5}, r"lambda_coeff is 1.5, but must lie in \[0, 1\]"),
         ({"anchors": 0}, "anchors is 0"),
+        ({"negatives": "some"}, "negatives is 'some', but must be a positive number or 'all'"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"knn_k": 500}, "500 neighbours per item were asked for, but 101 items"),
     ],
@@ -173,7 +218,7 @@ def test_impossible_settings(micro_config: dict, change: dict, message: str) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [{"cf_model": "mf"}, {"adjacency": "symmetric"}, {"n_ui_layers": 1}, {"lambda_coeff": 0.5}, {"n_layers": 2}],
+    [{"cf_model": "mf"}, {"adjacency": "symmetric"}, {"n_ui_layers": 1}, {"lambda_coeff": 0.5}, {"n_layers": 2}, {"cf_model": "ngcf"}],
 )
 def test_every_setting_moves_the_scores(micro_config: dict, change: dict) -> None:
     dataset = Dataset.load({**micro_config, **change})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.features import FeatureTable
 from recsys.recbole import Config, Dataset, known_keys, parse_overrides, ranker_class, with_ranker
 from worlds import Checkerboard
 
@@ -62,6 +63,123 @@ def test_ties_in_time_are_broken_by_the_split_seed_alone(tmp_path: Path) -> None
     first = Dataset.load(config)
     assert Dataset.load({**config, "seed": 99}).digest() == first.digest()
     assert Dataset.load({**config, "split_seed": 1}).digest() != first.digest()
+
+
+def test_leave_one_out_by_hand(tmp_path: Path) -> None:
+    """The last click is test, the one before it validation: u1 has b, a (its duplicate is dropped), u2 b, c, a."""
+    config = _write(tmp_path, CLICKS)
+    dataset = Dataset.load({**config, "eval_args": {"split": {"LS": "valid_and_test"}}})
+    assert sorted(_tokens(dataset, "train")) == [("u1", "b"), ("u2", "b"), ("u3", "c")]
+    assert sorted(_tokens(dataset, "valid")) == [("u2", "c")]
+    assert sorted(_tokens(dataset, "test")) == [("u1", "a"), ("u2", "a")]
+    test_only = Dataset.load({**config, "eval_args": {"split": {"LS": "test_only"}}})
+    assert sorted(_tokens(test_only, "train")) == [("u1", "b"), ("u2", "b"), ("u2", "c"), ("u3", "c")]
+    assert sorted(_tokens(test_only, "valid")) == []
+
+
+def _label(folder: Path, labels: Sequence[object], kind: str = "float") -> None:
+    file = folder / "tiny/tiny.inter"
+    rows = zip(file.read_text().splitlines(), [f"x_label:{kind}", *labels], strict=True)
+    file.write_text("\n".join(f"{row}\t{label}" for row, label in rows) + "\n")
+
+
+def test_a_given_split_by_hand(tmp_path: Path) -> None:
+    """Against the order in time; of u1's clicks on a the first counts. A filter that drops u3 moves no label."""
+    config = _write(tmp_path, CLICKS)
+    _label(tmp_path, [2, 0, 2, 1, 0, 0, 0])
+    config |= {"eval_args": {"split": {"LABEL": "x_label"}}}
+    dataset = Dataset.load(config)
+    assert sorted(_tokens(dataset, "train")) == [("u1", "b"), ("u2", "a"), ("u2", "c"), ("u3", "c")]
+    assert sorted(_tokens(dataset, "valid")) == [("u2", "b")]
+    assert sorted(_tokens(dataset, "test")) == [("u1", "a")]
+    filtered = Dataset.load({**config, "user_inter_num_interval": "[2,inf)"})
+    assert sorted(_tokens(filtered, "train")) == [("u1", "b"), ("u2", "a"), ("u2", "c")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "words"),
+    [
+        ([0, 0, 0, 0, 5, 0, 0], "float", r"tiny\.inter: interaction 5 is labelled 5"),
+        ([0, "", 0, 0, 0, 0, 0], "float", r"tiny\.inter: interaction 2 is labelled nan"),
+        ([1] * 7, "float", r"tiny\.inter: none of the 7 interactions is labelled 0"),
+        ([0] * 7, "token", r"tiny\.inter declares x_label as token, write x_label:float"),
+        ([1, 1, 1, 1, 1, 1, 0], "float", "after filtering: none of the 5 interactions is labelled 0"),
+    ],
+)
+def test_a_given_split_that_is_none(tmp_path: Path, labels: list, kind: str, words: str) -> None:
+    config = _write(tmp_path, CLICKS)
+    _label(tmp_path, labels, kind)
+    with pytest.raises(ValueError, match=words):
+        config |= {"eval_args": {"split": {"LABEL": "x_label"}}, "user_inter_num_interval": "[2,inf)"}
+        Dataset.load(config)
+
+
+def test_a_given_split_without_its_column(tmp_path: Path) -> None:
+    config = _write(tmp_path, CLICKS)
+    with pytest.raises(ValueError, match="has no column 'part'; it has user_id, item_id, rating, timestamp"):
+        Dataset.load({**config, "eval_args": {"split": {"LABEL": "part"}}})
+
+
+def test_a_cold_start_split_withholds_items_from_training(world: Checkerboard) -> None:
+    """100 items have interactions: 20 are withheld, 10 for each part, and each of their 720 clicks is somewhere."""
+    config = {**world.config, "eval_args": {"split": {"COLD": 0.2}}}
+    dataset = Dataset.load(config)
+    train, valid, test = (getattr(dataset.interactions, part) for part in ("train", "valid", "test"))
+    assert len(set(valid[1])) == len(set(test[1])) == 10
+    assert not set(train[1]) & (set(valid[1]) | set(test[1])) and not set(valid[1]) & set(test[1])
+    assert len(train[0]) + len(valid[0]) + len(test[0]) == 60 * 12
+    assert Dataset.load({**config, "seed": 3}).digest() == dataset.digest()
+    assert Dataset.load({**config, "split_seed": 3}).digest() != dataset.digest()
+
+
+def test_cold_items_have_content_edges_and_no_clicks(micro_config: dict) -> None:
+    dataset = Dataset.load({**micro_config, "eval_args": {"split": {"COLD": 0.2}}})
+    ranker = dataset.new_ranker()
+    cold = torch.from_numpy(np.unique(dataset.interactions.test[1]))
+    row, column, weight = ranker.raw_graphs["image"].edges()
+    others = torch.isin(row, cold) & (row != column) & (weight != 0)
+    assert torch.equal(row[others].unique(), cold)
+    interactions = ranker.interactions.matrix.to_dense()[dataset.n_users :, : dataset.n_users]
+    assert interactions[cold].count_nonzero() == 0
+    assert interactions.sum(1)[torch.from_numpy(np.unique(dataset.interactions.train[1]))].min() > 0
+
+
+@pytest.mark.parametrize("split", [{"LSS": 1}, {}, {"RS": [0.8, 0.2], "COLD": 0.1}, "RS", None])
+def test_an_unknown_split_names_those_there_are(world: Checkerboard, split: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"eval_args\.split is .*, but must be one of RS: .*COLD: <a share of the items>"
+    ):
+        Config({**world.config, "eval_args": {"split": split}})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"features": {"image": None}}, "features names the modality 'image' but no file of it"),
+        ({"features": "image.npy"}, "features is 'image.npy', but must map modalities to files"),
+        ({"missing_features": "zero"}, "missing_features is 'zero', but must be one of hole, error"),
+    ],
+)
+def test_features_that_are_none(world: Checkerboard, change: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Config({**world.config, "model": "MICRO", **change})
+
+
+def test_a_missing_row_is_an_error_where_that_is_asked_for(micro_config: dict) -> None:
+    """n1 has no image."""
+    with pytest.raises(ValueError, match=r"1 of 102 items have no image features in .*: 'n1'; add their rows"):
+        Dataset.load({**micro_config, "missing_features": "error"}).new_ranker()
+
+
+def test_features_as_a_matrix_beside_its_tokens(micro_config: dict, world: Checkerboard, tmp_path: Path) -> None:
+    table = FeatureTable.read(world.image)
+    np.save(tmp_path / "image.npy", table.values[::-1])
+    (tmp_path / "image.ids.txt").write_text("\n".join(table.ids[::-1]))
+    ours, theirs = (
+        Dataset.load({**micro_config, "features": {"image": str(file)}}).new_ranker().features("image")
+        for file in (world.image, tmp_path / "image.npy")
+    )
+    assert torch.equal(ours, theirs)
 
 
 def test_history_is_oldest_first_and_training_only(world: Checkerboard) -> None:

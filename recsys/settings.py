@@ -1,0 +1,28 @@
+"""Refusal of impossible settings, in a sentence with the key, what it is and what it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def check_choice(config: Any, key: str, allowed: Sequence[str]) -> None:
+    """ValueError unless `config[key]` is one of the allowed words."""
+    if config[key] not in allowed:
+        raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(allowed)}")
+
+
+def check_whole(config: Any, key: str, *, least: int) -> None:
+    """ValueError unless `config[key]` is a whole number from `least` on."""
+    value = config[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{key} is {value!r}, but must be a whole number from {least} on")
+
+
+def check_between(config: Any, key: str, low: float, high: float = float("inf"), *, open_end: bool = False) -> None:
+    """ValueError unless `config[key]` is a number in [low, high], or in [low, high) with `open_end`."""
+    value = config[key]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high or (open_end and value == high):
+        end = ")" if open_end or high == float("inf") else "]"
+        raise ValueError(f"{key} is {value!r}, but must lie in [{low}, {high}{end}")
