@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from recsys.trainer import Trainer
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 from worlds import Checkerboard
 
+ROOT = Path(__file__).parents[2]
 USERS = torch.arange(1, 61)
 
 
@@ -47,11 +50,15 @@ def test_same_seed_same_ranker(micro_config: dict, tmp_path: Path) -> None:
     assert not torch.equal(full_scores(first.ranker, USERS), full_scores(other.ranker, USERS))
 
 
-@pytest.mark.parametrize("killed_in", [8, 12])
+SCALED = {"enable_amp": True, "enable_scaler": True}
+
+
+@pytest.mark.parametrize(("killed_in", "precision"), [(8, {}), (12, SCALED)])
 def test_continuing_after_a_kill_ends_at_the_same_numbers(
-    micro_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
+    micro_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int, precision: dict
 ) -> None:
-    config = {**micro_config, "epochs": 15, "lr_decay": 0.9}
+    """With a falling learning rate, anchors drawn per batch, and once with float16's moving scale."""
+    config = {**micro_config, **precision, "epochs": 15, "lr_decay": 0.9, "anchors": 16}
     whole = train_ranker(config, tmp_path / "whole", progress=False)
     run_epoch = Trainer.run_epoch
 
@@ -66,9 +73,121 @@ def test_continuing_after_a_kill_ends_at_the_same_numbers(
     with pytest.raises(FileNotFoundError, match="no finished ranker"):
         load_ranker(config, tmp_path / "parts")
     continued = train_ranker(config, tmp_path / "parts", progress=False)
-    without_time = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (whole, continued)]
+    _assert_same(whole, continued)
+
+
+def _assert_same(one: TrainedRanker, two: TrainedRanker) -> None:
+    """Every epoch's numbers and every weight, to the last bit."""
+    without_time = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (one, two)]
     assert without_time[0] == without_time[1]
-    assert torch.equal(full_scores(whole.ranker, USERS), full_scores(continued.ranker, USERS))
+    assert one.best_epoch == two.best_epoch
+    weights = two.ranker.state_dict()
+    for name, weight in one.ranker.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+KILLED = """
+import json, os, sys
+from pathlib import Path
+from recsys.trainer import Trainer
+from recsys.training import train_ranker
+
+steps, last, step = 0, int(sys.argv[3]), Trainer._step
+
+def killed(self, batch):
+    global steps
+    steps += 1
+    if steps == last:
+        os._exit(9)
+    return step(self, batch)
+
+Trainer._step = killed
+train_ranker(json.loads(sys.argv[1]), Path(sys.argv[2]), progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_amid_an_epoch_is_continued_by_another(world: Checkerboard, tmp_path: Path) -> None:
+    """RecBole's NeuMF draws dropout masks; 600 clicks make 5 batches of 128, so step 38 lies in the eighth epoch."""
+    config = {key: value for key, value in world.config.items() if key != "embedding_size"}
+    # Pointwise: a batch of 256 holds 128 clicks and as many others.
+    config |= {"model": "NeuMF", "dropout_prob": 0.5, "epochs": 10, "eval_step": 2, "train_batch_size": 256}
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, json.dumps(config), str(tmp_path / "parts"), "38"]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == 9
+    assert json.loads((tmp_path / "parts/ranker.json").read_text())["epoch"] == 6
+    whole = train_ranker(config, tmp_path / "whole", progress=False)
+    _assert_same(whole, train_ranker(config, tmp_path / "parts", progress=False))
+
+
+@pytest.mark.parametrize("model", ["MICRO", "LightGCN"])
+def test_several_negatives_per_positive(micro_config: dict, world: Checkerboard, model: str) -> None:
+    """The loss of a batch with 3 negatives is the mean over its 3 n pairs, each worked out from the scores in float64;
+    the contrastive loss, which knows no pairs, is that of any other batch.
+    """
+    config = {**(micro_config if model == "MICRO" else world.config), "model": model, "reg_weight": 0.1}
+    dataset = Dataset.load({**config, "train_neg_sample_args": {"sample_num": 3}})
+    ranker = dataset.new_ranker()
+    batch = next(iter(dataset.loader("train")))
+    user, item, other = (batch[key] for key in ("user_id", "item_id", "neg_item_id"))
+    assert len(user) == 126  # 42 clicks, 128 being no multiple of 3
+    clicks = torch.stack([user, item]).view(2, 3, 42)
+    assert torch.equal(clicks[:, 0], clicks[:, 1])
+    assert torch.equal(clicks[:, 0], clicks[:, 2])
+    for person, unseen in zip(user.tolist(), other.tolist(), strict=True):
+        assert unseen not in dataset.history(person)
+    assert not torch.equal(other.view(3, 42)[0], other.view(3, 42)[1])
+
+    scores = full_scores(ranker.eval(), user).double()
+    margin = scores.gather(1, item[:, None]) - scores.gather(1, other[:, None])
+    users, items = ranker.forward()
+    if model == "LightGCN":  # it regularises the initial embeddings, MICRO the propagated ones
+        users, items = ranker.user_embedding.weight, ranker.item_embedding.weight
+    norms = [users[user].square().sum(1) + items[item].square().sum(1) + items[other].square().sum(1)]
+    losses = ranker.train().calculate_loss(batch)
+    torch.testing.assert_close(losses[0].double(), -torch.log(torch.sigmoid(margin)).mean(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(losses[1], 0.1 * norms[0].mean() / 2)
+    if model == "MICRO":
+        one = {"user_id": user[:1], "item_id": item[:1], "neg_item_id": other[:1]}
+        torch.testing.assert_close(ranker.calculate_loss(one)[2], losses[2])
+
+
+def test_negatives_that_the_ranker_itself_chooses(world: Checkerboard, tmp_path: Path) -> None:
+    """RecBole's `dynamic`: of 5 candidates the one with the highest score is the negative, so that BPR is harder."""
+    config, losses = {**world.config, "model": "LightGCN", "epochs": 5}, []
+    for number, arguments in enumerate([{}, {"dynamic": True, "candidate_num": 5}]):
+        settings = {**config, "train_neg_sample_args": arguments}
+        losses.append(train_ranker(settings, tmp_path / str(number), progress=False).history[-1]["loss.bpr"])
+    assert losses[1] > 1.2 * losses[0]
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [({"enable_amp": True}, 0.01), (SCALED, 0.05)])
+def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, half: dict, tolerance: float) -> None:
+    """Matrices in bfloat16 keep 8 bits: the loss of ten epochs moves by less than 1 %, but it does move; float16 skips
+    its first steps until the scale of its gradients fits. The weights stay float32.
+    """
+    config = {**micro_config, "epochs": 10, "anchors": 32}
+    full = train_ranker(config, tmp_path / "full", progress=False)
+    mixed = train_ranker({**config, **half}, tmp_path / "half", progress=False)
+    for part in ("bpr", "contrastive"):
+        found, wanted = mixed.history[-1][f"loss.{part}"], full.history[-1][f"loss.{part}"]
+        assert found != wanted
+        assert found == pytest.approx(wanted, rel=tolerance)
+    assert {weight.dtype for weight in mixed.ranker.parameters()} == {torch.float32}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("change", [{}, {"enable_amp": True}, SCALED, {"model": "LightGCN", "fanout": 3}])
+def test_on_a_gpu(micro_config: dict, tmp_path: Path, change: dict) -> None:
+    """Trained there and loaded here, the ranker scores alike, and its losses are those of a training here."""
+    config = with_ranker({**micro_config, "epochs": 5, **change}, change.get("model", "MICRO"))
+    there = train_ranker({**config, "use_gpu": True}, tmp_path / "gpu", progress=False)
+    assert there.ranker.device.type == "cuda"
+    assert {weight.device.type for weight in there.ranker.parameters()} == {"cuda"}
+    here = load_ranker(config, tmp_path / "gpu")
+    scores = full_scores(there.ranker, USERS.cuda()).cpu()
+    torch.testing.assert_close(scores, full_scores(here.ranker, USERS), atol=1e-4, rtol=1e-3)
+    again = train_ranker(config, tmp_path / "cpu", progress=False)
+    assert there.history[-1]["loss.bpr"] == pytest.approx(again.history[-1]["loss.bpr"], rel=0.05)
 
 
 def test_a_finished_ranker_is_not_trained_again(
