@@ -56,7 +56,7 @@ class BM3(DotProductRanker):
         dim = config["embedding_size"]
         self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
         self.predictor = nn.Linear(dim, dim)
-        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim)
         for embedding in (self.user_embedding, self.item_embedding):
             nn.init.xavier_uniform_(embedding.weight)

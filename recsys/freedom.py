@@ -64,7 +64,7 @@ class FREEDOM(DotProductRanker):
         self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
-        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim)
         self.weights = _weights(config["modality_weights"], self.content.names)
         graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.content.names}

@@ -61,7 +61,7 @@ class LATTICE(DotProductRanker):
         self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
-        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim)
         self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.content.names}
         self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
@@ -89,10 +89,10 @@ class LATTICE(DotProductRanker):
         if self._graph is not None:
             return self._propagated(self._graph)
         row, column, value = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
-        self._graph = Propagation(csr(row, column, value.detach(), self.n_items))
+        self._graph = graph = Propagation(csr(row, column, value.detach(), self.n_items))
         if not torch.is_grad_enabled():
-            return self._propagated(self._graph)
-        return self._propagated(lambda x: propagate_edges(x, row, column, value))
+            return self._propagated(graph)
+        return self._propagated(lambda x: propagate_edges(x, row, column, value, graph))
 
     def _propagated(self, step: Callable[[Tensor], Tensor]) -> Float[Tensor, "items dim"]:
         h = self.item_embedding.weight

@@ -247,7 +247,9 @@ class MICRO(DotProductRanker):
         layers = self.settings["n_ui_layers"] if self.settings["cf_model"] == "lightgcn" else 0
         final, _ = layer_mean_at(self.neighbourhoods, *tables, nodes, layers, self.generator)
         who, liked, not_seen = final.chunk(3)
-        liked, not_seen = (i + functional.embedding(at, content) for i, at in zip((liked, not_seen), place, strict=True))
+        liked, not_seen = (
+            i + functional.embedding(at, content) for i, at in zip((liked, not_seen), place, strict=True)
+        )
         there = [tuple(torch.searchsorted(rows, drawn.to(rows.device)) for drawn in pair) for pair in draws]
         return [who, liked, not_seen], self._contrastive(hidden, fused, there)
 
@@ -257,7 +259,9 @@ class MICRO(DotProductRanker):
         for has in self.present:
             rows = has.nonzero().flatten()
             counts = (self.settings[key] for key in ("anchors", "negatives"))
-            drawn.append(tuple(rows[draw_items(len(rows), n, generator=self.generator).to(rows.device)] for n in counts))
+            drawn.append(
+                tuple(rows[draw_items(len(rows), n, generator=self.generator).to(rows.device)] for n in counts)
+            )
         return drawn
 
     def _contrastive(

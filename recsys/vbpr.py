@@ -45,7 +45,7 @@ class VBPR(DotProductRanker):
         dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
         self.user_embedding = nn.Embedding(self.n_users, 2 * dim)  # p_u, then theta_u
         self.item_embedding, self.item_bias = nn.Embedding(self.n_items, dim), nn.Embedding(self.n_items, 1)
-        self.content = Modalities(config["features"], dataset.field2id_token[self.ITEM_ID], self.device)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim + 1, bias=False)  # E, then beta' as the last row
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)

@@ -177,7 +177,7 @@ def test_what_a_batch_reads_gives_the_losses_of_the_whole_graph(
 def test_a_few_neighbours_of_each_node_teach_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
     """The settings for very large catalogues, on the world where chance is 0.5."""
     config = {**micro_config, "fanout": 3, "negatives": 30, "anchors": 16}
-    assert _first_is_right(world, train_ranker(config, tmp_path, progress=False)) >= 0.95
+    assert right_parity_first(world, train_ranker(config, tmp_path, progress=False)) >= 0.95
 
 
 def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
@@ -246,7 +246,14 @@ def test_impossible_settings(micro_config: dict, change: dict, message: str) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [{"cf_model": "mf"}, {"adjacency": "symmetric"}, {"n_ui_layers": 1}, {"lambda_coeff": 0.5}, {"n_layers": 2}, {"cf_model": "ngcf"}],
+    [
+        {"cf_model": "mf"},
+        {"adjacency": "symmetric"},
+        {"n_ui_layers": 1},
+        {"lambda_coeff": 0.5},
+        {"n_layers": 2},
+        {"cf_model": "ngcf"},
+    ],
 )
 def test_every_setting_moves_the_scores(micro_config: dict, change: dict) -> None:
     dataset = Dataset.load({**micro_config, **change})

@@ -165,7 +165,8 @@ def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, 
     """Matrices in bfloat16 keep 8 bits: the loss of ten epochs moves by less than 1 %, but it does move; float16 skips
     its first steps until the scale of its gradients fits. The weights stay float32.
     """
-    config = {**micro_config, "epochs": 10, "anchors": 32}
+    image = micro_config["features"]["image"]  # twice, so that attention over modalities has something to weigh
+    config = {**micro_config, "features": {"image": image, "again": image}, "epochs": 10, "anchors": 32}
     full = train_ranker(config, tmp_path / "full", progress=False)
     mixed = train_ranker({**config, **half}, tmp_path / "half", progress=False)
     for part in ("bpr", "contrastive"):
