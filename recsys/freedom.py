@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
@@ -67,14 +68,26 @@ class FREEDOM(DotProductRanker):
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim)
         self.weights = _weights(config["modality_weights"], self.content.names)
-        graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.content.names}
-        unit = config["edge_weights"] == "unit"
-        self.raw_graphs = {m: _unweighted(graph) if unit else graph for m, graph in graphs.items()}
+        self.raw_graphs = {m: self.raw_graph(m) for m in self.content.names}
         self.item_graph = self._item_graph(self.content.names)
         clicks = torch.stack([dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]])
         self.clicks = torch.unique(clicks, dim=1)
         self.graph = self._interactions(*self.clicks)
         self._thinned: Propagation | None = None
+
+    def raw_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the raw features, its edges weighted as `edge_weights` says."""
+        graph = self.content.graph(modality, self.settings["knn_k"])
+        return _unweighted(graph) if self.settings["edge_weights"] == "unit" else graph
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> FREEDOM:
+        """A twin on the same weights whose item has these features; the modality's graph is built anew."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
+        twin.item_graph = twin._item_graph(self.content.names)
+        twin.forget()
+        return twin
 
     def _interactions(self, users: Int[Tensor, " edges"], items: Int[Tensor, " edges"]) -> Propagation:
         adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
@@ -63,7 +64,7 @@ class LATTICE(DotProductRanker):
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, dim)
-        self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.content.names}
+        self.raw_graphs = {m: self.raw_graph(m) for m in self.content.names}
         self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
@@ -75,6 +76,18 @@ class LATTICE(DotProductRanker):
         """Also drop the fused graph: the next forward pass builds it anew."""
         super().forget()
         self._graph = None
+
+    def raw_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the raw features."""
+        return self.content.graph(modality, self.settings["knn_k"])
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> LATTICE:
+        """A twin on the same weights whose item has these features; all graphs of the modality are built anew."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
+        twin.forget()
+        return twin
 
     def graphs(self, modality: str) -> list[tuple[Tensor, ItemGraph]]:
         """The raw and the learned graph of a modality under the present weights, with their shares of A."""

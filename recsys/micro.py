@@ -126,7 +126,7 @@ class MICRO(DotProductRanker):
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
-        self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}
+        self.raw_graphs = {m: self.raw_graph(m) for m in self.modalities}
         self.trained = nn.ParameterDict()
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
@@ -142,6 +142,18 @@ class MICRO(DotProductRanker):
     def features(self, modality: str) -> Float[Tensor, "items width"]:
         """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
+
+    def raw_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the raw features."""
+        return self.content.graph(modality, self.settings["knn_k"])
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> MICRO:
+        """A twin on the same weights whose item has these features; both graphs of the modality are built anew."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
+        twin.forget()
+        return twin
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""

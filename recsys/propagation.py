@@ -30,6 +30,9 @@ class Propagation:
             self.matrix = matrix
             self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Propagation:
+        return self  # It never changes, and torch has no copy of a CSR matrix.
+
     def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
         """One step; differentiable in x, not in A. Inside autocast too in A's type: torch has no half CSR product."""
         with torch.autocast(x.device.type, enabled=False):

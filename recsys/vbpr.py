@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -50,6 +51,13 @@ class VBPR(DotProductRanker):
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         nn.init.zeros_(self.item_bias.weight)
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> VBPR:
+        """A twin on the same weights whose item has these features."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.forget()
+        return twin
 
     def _items(self, items: Int[Tensor, " batch"], modalities: tuple[str, ...]) -> Float[Tensor, "batch final"]:
         """Final embeddings, of these modalities' features only."""

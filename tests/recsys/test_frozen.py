@@ -7,6 +7,7 @@ import torch
 
 from dense import BATCH, BOTH, random_tables
 from recsys.counterfactual import Counterfactual
+from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from worlds import Checkerboard
 
@@ -73,6 +74,46 @@ def test_the_ranker_stays_bit_identical(world: Checkerboard, tmp_path: Path, set
     with torch.no_grad():
         again = view.substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), features)
     assert torch.equal(again, found.detach())
+
+
+MICRO = {"model": "MICRO", "knn_k": 4}
+
+
+@pytest.mark.parametrize("settings", [*RANKERS, MICRO, {**MICRO, "cf_model": "ngcf", "lambda_coeff": 0.5}], ids=str)
+@pytest.mark.parametrize("token", ["i7", "i5"])
+def test_exact_is_the_ranker_that_another_table_makes(
+    world: Checkerboard, tmp_path: Path, settings: dict, token: str
+) -> None:
+    """The same weights over a feature file in which the item has the foreign row; "i5" had no image before."""
+    dataset = _load(world, tmp_path, settings)
+    ranker, item = dataset.new_ranker().eval(), dataset.item_id(token)
+    foreign = torch.randn(9, generator=torch.Generator().manual_seed(3))
+    users = torch.arange(1, 6)
+    found = Counterfactual(ranker, method="exact").substitute(
+        users, torch.full((5,), item), foreign.expand(5, -1).clone()
+    )
+
+    path = dataset.config["features"]["image"]
+    rows = {name: row for name, row in zip(*vars(FeatureTable.read(path)).values(), strict=True)} | {token: foreign}
+    changed = tmp_path / "changed.safetensors"
+    FeatureTable(tuple(rows), torch.stack([torch.as_tensor(row) for row in rows.values()]).numpy()).write(changed)
+    other = Dataset.load({**dataset.config.plain(), "features": {**dataset.config["features"], "image": str(changed)},
+                          "data_path": world.config["data_path"]}).new_ranker()  # fmt: skip
+    other.load_state_dict(ranker.state_dict())
+    torch.testing.assert_close(found, full_scores(other.eval(), users)[:, item], atol=1e-6, rtol=1e-5)
+    inductive = Counterfactual(ranker).substitute(users, torch.full((5,), item), foreign.expand(5, -1).clone())
+    # A product, or one layer over degrees that are always k: nothing but the row itself moves.
+    same = settings in RANKERS[:2]
+    assert torch.allclose(inductive, found, atol=1e-6, rtol=1e-5) == same
+
+
+@pytest.mark.parametrize("settings", [*RANKERS, MICRO], ids=str)
+def test_exact_gives_own_scores_for_own_features(world: Checkerboard, tmp_path: Path, settings: dict) -> None:
+    ranker = _load(world, tmp_path, settings).new_ranker().eval()
+    items = ranker.content.has("image").nonzero().flatten()[:6]
+    users = torch.arange(1, 7)
+    found = Counterfactual(ranker, method="exact").substitute(users, items, ranker.content.features("image")[items])
+    torch.testing.assert_close(found, full_scores(ranker, users)[users - 1, items], atol=1e-6, rtol=1e-5)
 
 
 def _losses(ranker) -> tuple[torch.Tensor, ...]:
