@@ -27,6 +27,7 @@ def contrastive_loss(
     anchors: Int[Tensor, " anchors"],
     temperature: float,
     negatives: Int[Tensor, " negatives"] | None = None,
+    n_items: int | None = None,
 ) -> Float[Tensor, ""]:
     """Pulls each item's two views together and away from all other items (Zhang et al. 2023, contrastive fusion).
 
@@ -44,10 +45,11 @@ def contrastive_loss(
         anchors: the items i.
         temperature: tau.
         negatives: different items that stand for all; None is all.
+        n_items: how many these are, where the views hold only some of them; None is all that the views hold.
     """
     if torch.is_autocast_enabled(one.device.type):  # exponentials of similarities want all their digits
         with torch.autocast(one.device.type, enabled=False):
-            return contrastive_loss(one.float(), two.float(), anchors, temperature, negatives)
+            return contrastive_loss(one.float(), two.float(), anchors, temperature, negatives, n_items)
     anchors = anchors.to(one.device)
     others = torch.arange(len(one), device=one.device) if negatives is None else negatives.to(one.device)
     one_i, two_i, one_j, two_j = (
@@ -60,7 +62,7 @@ def contrastive_loss(
     drawn = (len(others) - (own >= 0).to(one.dtype)).clamp_min(1)  # negatives that are not the anchor itself
     rest = LogSumExpOfOthers.apply(one_i / temperature, torch.cat([one_j, two_j]), own)
     # -log(e^p / (e^p + rest)) = softplus(log rest - p)
-    return functional.softplus(rest + ((len(one) - 1) / drawn).log() - positive).mean()
+    return functional.softplus(rest + (((n_items or len(one)) - 1) / drawn).log() - positive).mean()
 
 
 class LogSumExpOfOthers(torch.autograd.Function):

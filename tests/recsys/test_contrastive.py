@@ -104,3 +104,13 @@ def test_anchors_are_different_items_and_repeatable() -> None:
     assert len(draws[0].unique()) == 20
     assert draw_items(5, 20, generator=torch.Generator()).sort().values.tolist() == [0, 1, 2, 3, 4]
     assert draw_items(4, "all", generator=torch.Generator()).tolist() == [0, 1, 2, 3]
+
+
+def test_views_that_hold_only_the_drawn_items(rng: torch.Generator) -> None:
+    """Nothing but the rows of anchors and negatives is read; what they stand for is said by `n_items`."""
+    one, two = (torch.randn(40, 5, generator=rng) for _ in range(2))
+    anchors, negatives = torch.tensor([3, 8]), torch.tensor([1, 8, 20, 33])
+    rows = torch.tensor([1, 3, 8, 20, 33])
+    whole = contrastive_loss(one, two, anchors, 0.5, negatives)
+    part = contrastive_loss(one[rows], two[rows], torch.tensor([1, 2]), 0.5, torch.tensor([0, 2, 3, 4]), n_items=40)
+    torch.testing.assert_close(part, whole)

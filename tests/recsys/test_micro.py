@@ -218,10 +218,49 @@ def test_impossible_settings(micro_config: dict, change: dict, message: str) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [{"cf_model": "mf"}, {"adjacency": "symmetric"}, {"n_ui_layers": 1}, {"lambda_coeff": 0.5}, {"n_layers": 2}, {"cf_model": "ngcf"}],
+    [
+        {"cf_model": "mf"},
+        {"adjacency": "symmetric"},
+        {"n_ui_layers": 1},
+        {"lambda_coeff": 0.5},
+        {"n_layers": 2},
+        {"cf_model": "ngcf"},
+    ],
 )
 def test_every_setting_moves_the_scores(micro_config: dict, change: dict) -> None:
     dataset = Dataset.load({**micro_config, **change})
     plain = Dataset.load(micro_config).new_ranker().eval()
     users = torch.arange(1, 5)
     assert not torch.allclose(full_scores(dataset.new_ranker().eval(), users)[:, 1:], full_scores(plain, users)[:, 1:])
+
+
+@pytest.mark.parametrize("cf_model", ["lightgcn", "ngcf", "mf"])
+@pytest.mark.parametrize("negatives", ["all", 30])
+def test_a_batch_that_reads_its_own_part_of_the_graphs(micro_config: dict, cf_model: str, negatives) -> None:
+    """With all neighbours (`fanout: all`): losses and gradients of the first and the second batch of an epoch are those
+    of propagation over everything, anchors and negatives being drawn alike.
+    """
+    settings = {"cf_model": cf_model, "negatives": negatives, "n_layers": 2, "message_dropout": 0.0, "anchors": 16}
+    batch = {
+        "user_id": torch.tensor([1, 2, 2]),
+        "item_id": torch.tensor([1, 2, 9]),
+        "neg_item_id": torch.tensor([3, 4, 4]),
+    }
+    results = []
+    for fanout in (None, "all"):
+        ranker = Dataset.load({**micro_config, **settings, "fanout": fanout}).new_ranker().train()
+        for _ in range(2):
+            ranker.zero_grad()
+            losses = torch.stack(ranker.calculate_loss(batch))
+            losses.sum().backward()
+            results.append([losses, *(weight.grad for weight in ranker.parameters() if weight.grad is not None)])
+    first, second = ((results[step], results[step + 2]) for step in (0, 1))
+    for whole, part in (first, second):
+        torch.testing.assert_close(part, whole, atol=1e-6, rtol=1e-5)
+    assert not torch.equal(results[0][0], results[1][0])  # other anchors
+
+
+def test_a_sampled_part_is_enough_to_learn_from_images(micro_config: dict, world: Checkerboard, tmp_path: Path) -> None:
+    """Three neighbours a node, 16 anchors and 30 negatives: the first withheld item still has the user's parity."""
+    settings = {"fanout": 3, "anchors": 16, "negatives": 30}
+    assert right_parity_first(world, train_ranker({**micro_config, **settings}, tmp_path, progress=False)) >= 0.95
