@@ -24,8 +24,8 @@ import yaml
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from recsys.features import Missing
 from recsys import distributed
+from recsys.features import Missing
 from recsys.isolation import isolated
 from recsys.splits import Parts, by_label, cold_start
 

@@ -90,7 +90,7 @@ from pathlib import Path
 from recsys.trainer import Trainer
 from recsys.training import train_ranker
 
-steps, last, step = 0, int(sys.argv[3]), Trainer._step
+steps, last, step = 0, int(sys.argv[3]), Trainer.step
 
 def killed(self, batch):
     global steps
@@ -99,7 +99,7 @@ def killed(self, batch):
         os._exit(9)
     return step(self, batch)
 
-Trainer._step = killed
+Trainer.step = killed
 train_ranker(json.loads(sys.argv[1]), Path(sys.argv[2]), progress=False)
 """
 
