@@ -3,6 +3,8 @@
     python experiments/ranker.py --config experiments/configs/ml-100k.yaml --output output/rq4
 
 Hardware: two CPU cores, about two minutes beside what rq4.py has already built. Expected numbers: docs/results.md.
+Writes <output>/rankers/<name>-ranks.parquet (user, item, rank of every held-out item) and <name>-lists.parquet (user,
+item, rank, score of everybody's first ten).
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from ragar_rec.pipeline import Run
-from recsys.evaluation import held_out_ranks, per_user
+from recsys.evaluation import held_out_ranks, per_user, top_lists, write_parquet
 from recsys.recbole import full_scores, with_ranker
 from recsys.statistics import interval, paired_difference
 from recsys.training import TrainedRanker, led, train_ranker
@@ -41,7 +44,7 @@ def main() -> None:
     rankers: dict[str, TrainedRanker] = {"MICRO": run.ranker}
     for name in ("LightGCN", "Pop"):
         rankers[name] = train_ranker(with_ranker(run.recbole, name), args.output / "rankers" / name)
-    values = {name: per_person(ranker) for name, ranker in rankers.items()}
+    values = {name: per_person(ranker, args.output / "rankers" / name) for name, ranker in rankers.items()}
     for metric in ("recall@10", "ndcg@10"):
         for name, frame in values.items():
             it = interval(frame[metric].to_numpy())
@@ -51,9 +54,15 @@ def main() -> None:
             print(f"{metric:10} MICRO - {name:9} {it.value:+.4f} [{it.low:+.4f}, {it.high:+.4f}]")
 
 
-def per_person(ranker: TrainedRanker) -> pd.DataFrame:
-    """Test metrics, a row a person."""
-    ranks = held_out_ranks(lambda users: full_scores(ranker.ranker, users), ranker.dataset)
+def per_person(ranker: TrainedRanker, path: Path) -> pd.DataFrame:
+    """Test metrics, a row a person; ranks and lists go to Parquet files whose names begin with ``path``."""
+
+    def score(users: Tensor) -> Tensor:
+        return full_scores(ranker.ranker, users)
+
+    ranks = held_out_ranks(score, ranker.dataset)
+    write_parquet(ranks, path.with_name(f"{path.name}-ranks.parquet"))
+    write_parquet(top_lists(score, ranker.dataset), path.with_name(f"{path.name}-lists.parquet"))
     return per_user(ranks).pivot(index="user", columns="metric", values="value")
 
 

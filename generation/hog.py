@@ -60,7 +60,7 @@ class HogEncoder:
             raise NotImplementedError("hog features have no gradient: take image_encoder dual, or score without one")
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, size=self.size, mode="bilinear", antialias=True, align_corners=False)
-        pictures = images.detach().clamp(0, 1).movedim(1, -1).double().cpu().numpy()  # (n, height, width, 3)
+        pictures = images.detach().clamp(0, 1).movedim(1, -1).float().cpu().numpy()  # (n, height, width, 3)
         rows = [np.concatenate([_unit(edges(picture)), _unit(colours(picture))]) for picture in pictures]
         features = np.stack(rows) if rows else np.empty((0, self.dim))
         return torch.from_numpy(features * math.sqrt(0.5)).to(images)

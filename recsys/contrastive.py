@@ -35,17 +35,17 @@ def contrastive_loss(
     -log[ e^s(1_i,2_i) / (sum_j e^s(1_i,1_j) + sum_j e^s(1_i,2_j) - e^s(1_i,1_i)) ], one direction, every item j a
     negative. Anchors drawn uniformly leave it an unbiased estimate of the loss over all items.
 
-    With `negatives` the sums over j != i run over these items alone and are scaled up to all. The logarithm of an
-    estimated sum is biased downwards (by its relative variance / 2): an approximation for very large catalogues, whose
-    cost does not grow with them.
+    With `negatives` that stand for `n_items`, the sums over j != i are scaled up to all. The logarithm of an estimated
+    sum is biased downwards (by its relative variance / 2): an approximation for very large catalogues, whose cost does
+    not grow with them.
 
     Args:
         one: the view whose items look for themselves; rows of zeros are allowed.
         two: the view in which they find themselves.
-        anchors: the items i.
+        anchors: rows of the items i.
         temperature: tau.
-        negatives: different items that stand for all; None is all.
-        n_items: how many these are, where the views hold only some of them; None is all that the views hold.
+        negatives: rows of the items j, all different; None is every row.
+        n_items: how many items the negatives stand for; None is themselves.
     """
     if torch.is_autocast_enabled(one.device.type):  # exponentials of similarities want all their digits
         with torch.autocast(one.device.type, enabled=False):
@@ -61,8 +61,9 @@ def contrastive_loss(
     own = position[anchors]  # where an anchor stands among the negatives, -1 if it does not
     drawn = (len(others) - (own >= 0).to(one.dtype)).clamp_min(1)  # negatives that are not the anchor itself
     rest = LogSumExpOfOthers.apply(one_i / temperature, torch.cat([one_j, two_j]), own)
+    rest = rest + (((n_items or len(others)) - 1) / drawn).log()
     # -log(e^p / (e^p + rest)) = softplus(log rest - p)
-    return functional.softplus(rest + (((n_items or len(one)) - 1) / drawn).log() - positive).mean()
+    return functional.softplus(rest - positive).mean()
 
 
 class LogSumExpOfOthers(torch.autograd.Function):

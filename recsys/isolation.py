@@ -33,6 +33,9 @@ _WARNINGS = (
     ("Deprecated call to `pkg_resources.declare_namespace", DeprecationWarning),
     ("`torch.jit.", FutureWarning),
     ("`torch.jit.", DeprecationWarning),
+    # RecBole's graph rankers (NGCF, ...) and torch's former constructors.
+    (r"torch\.sparse\.SparseTensor\(indices", UserWarning),
+    ("Creating a tensor from a list of numpy.ndarrays is extremely slow", UserWarning),
     ("Sparse CSR tensor support is in beta state", UserWarning),
     ("Sparse invariant checks are implicitly disabled", UserWarning),
 )

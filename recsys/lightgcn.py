@@ -13,7 +13,7 @@ from torch.nn import functional
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.graph import interaction_adjacency
 from recsys.propagation import Propagation, layer_mean
-from recsys.subgraph import Neighbourhoods, joint_rows
+from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 
 class LightGCN(DotProductRanker):
@@ -59,14 +59,11 @@ class LightGCN(DotProductRanker):
 
     def _at(self, nodes: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
         """Final and initial embeddings of a batch's nodes."""
-        if self.neighbourhoods is None:
-            initial = self._initial()
-            final = layer_mean(self.graph, initial, self.n_layers)
-        else:
-            asked, nodes = nodes.unique(return_inverse=True)
-            part = self.neighbourhoods.around(asked, self.n_layers, self.generator)
-            initial = joint_rows(self.user_embedding.weight, self.item_embedding.weight, part.nodes)
-            final = part.layer_mean(initial)
+        if self.neighbourhoods is not None:
+            tables = self.user_embedding.weight, self.item_embedding.weight
+            return layer_mean_at(self.neighbourhoods, *tables, nodes, self.n_layers, self.generator)
+        initial = self._initial()
+        final = layer_mean(self.graph, initial, self.n_layers)
         # embedding() has a faster gradient than indexing.
         return functional.embedding(nodes, final), functional.embedding(nodes, initial)
 

@@ -17,10 +17,12 @@ from recsys.contrastive import contrastive_loss, draw_items
 from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.graph import Edges, ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
 from recsys.modalities import Modalities, Projections
-from recsys.propagation import Propagation, propagate_edges
-from recsys.subgraph import Neighbourhoods, joint_rows
+from recsys.propagation import Propagation, layer_mean, propagate_edges
+from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
+# Of each modality: rows of the anchors and of the negatives of its contrastive loss.
+Draws = Sequence[tuple[Tensor, Tensor]]
 
 
 class Fusion(nn.Module):
@@ -73,10 +75,9 @@ class MICRO(DotProductRanker):
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
     drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
     very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched through an inverted
-    file with `knn_n_probe` lists (see `recsys.knn.Search`). `fanout` lets a batch read only its part of the graphs: of
-    the user-item graph at most so many neighbours of each node, or "all" (see `recsys.subgraph`); of the item graphs,
-    if `negatives` is a number, the rows of the batch's items, anchors and negatives, exactly. The first batch of an
-    epoch and every evaluation read all of the item graphs.
+    file with `knn_n_probe` lists (see `recsys.knn.Search`). With `fanout` every batch but the first of an epoch
+    propagates over what it reads: "all" of it, with the same result, or at most so many neighbours of each node in the
+    user-item graph (see `recsys.subgraph`), whose cost does not grow with the graph if `negatives` is a number too.
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
@@ -122,16 +123,16 @@ class MICRO(DotProductRanker):
         sizes = {"n_users": self.n_users, "n_items": self.n_items}
         adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
         self.interactions = Propagation(adjacency.to(self.device))
-        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
-        self.raw_graphs = {m: self.content.graph(m, config["knn_k"]) for m in self.modalities}
+        self.raw_graphs = {m: self.raw_graph(m) for m in self.modalities}
         self.trained = nn.ParameterDict()
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
         self._graphs: dict[str, Propagation] | None = None
-        self._rows: dict[str, Neighbourhoods] = {}
+        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
+        self._item_neighbourhoods: dict[str, Neighbourhoods] | None = None
 
     @property
     def present(self) -> Bool[Tensor, "modalities items"]:
@@ -142,6 +143,18 @@ class MICRO(DotProductRanker):
         """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
 
+    def raw_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the raw features."""
+        return self.content.graph(modality, self.settings["knn_k"])
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> MICRO:
+        """A twin on the same weights whose item has these features; both graphs of the modality are built anew."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
+        twin.forget()
+        return twin
+
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
         with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
@@ -151,7 +164,7 @@ class MICRO(DotProductRanker):
     def forget(self) -> None:
         """Also drop the learned graphs: the next forward pass builds them anew."""
         super().forget()
-        self._graphs, self._rows = None, {}
+        self._graphs = None
 
     def _edges(self, modality: str, learned: ItemGraph) -> Edges:
         """A_m = (1 - lambda) A_learned + lambda A_raw; a pair in both graphs is listed twice."""
@@ -175,92 +188,102 @@ class MICRO(DotProductRanker):
             return torch.stack([self._layers(self._graphs[m])[-1] for m in self.modalities])
         edges = {m: self._edges(m, self.learned_graph(m)) for m in self.modalities}
         self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
+        if self.neighbourhoods is not None:
+            # k or 2 k neighbours an item: few enough to read all.
+            self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in self._graphs.items()}
         if not torch.is_grad_enabled():
             return self.hidden()
         steps = [functools.partial(_along, edges[m], self._graphs[m]) for m in self.modalities]
         return torch.stack([self._layers(step)[-1] for step in steps])
 
-    def _hidden_of(self, needed: Int[Tensor, " needed"]) -> tuple[Int[Tensor, " rows"], Float[Tensor, "m rows dim"]]:
-        """Some items in rising order, the needed ones among them, and their h_m."""
-        if self.neighbourhoods is None or self.settings["negatives"] == "all" or self._graphs is None:
-            return torch.arange(self.n_items, device=self.device), self.hidden()
-        rows = needed.unique()
-        self._rows = self._rows or {m: Neighbourhoods(graph.matrix, "all") for m, graph in self._graphs.items()}
-        parts = [self._rows[m].around(rows, self.settings["n_layers"], self.generator) for m in self.modalities]
-        items = self.item_embedding.weight
-        return rows, torch.stack([part.last(functional.embedding(part.nodes, items)) for part in parts])
-
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Embeddings from interactions alone: of LightGCN, NGCF, or the plain ones of matrix factorisation."""
-        nodes = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        final = self._propagated(nodes, [self.interactions] * self._n_hops, len(nodes))
+        users, items = self.user_embedding.weight, self.item_embedding.weight
+        if self.settings["cf_model"] == "mf":
+            return users, items
+        nodes = torch.cat([users, items])
+        if self.settings["cf_model"] == "lightgcn":
+            final = layer_mean(self.interactions, nodes, self.settings["n_ui_layers"])
+        else:
+            layers, state = [nodes], nodes
+            for layer in self.ngcf:
+                state = layer(state, self.interactions(state))
+                layers.append(functional.normalize(state, dim=-1))
+            final = torch.stack(layers).mean(dim=0)
         return final[: self.n_users], final[self.n_users :]
 
-    def _collaborative_of(self, users: Int[Tensor, " users"], items: Int[Tensor, " items"]) -> tuple[Tensor, Tensor]:
-        """The same of some users and items."""
-        # embedding() has a faster gradient than indexing.
-        if self.neighbourhoods is None:
-            every = self.collaborative()
-            return functional.embedding(users, every[0]), functional.embedding(items, every[1])
-        asked, back = torch.cat([users, self.n_users + items]).unique(return_inverse=True)
-        part = self.neighbourhoods.around(asked, self._n_hops, self.generator)
-        nodes = joint_rows(self.user_embedding.weight, self.item_embedding.weight, part.nodes)
-        final = functional.embedding(back, self._propagated(nodes, part.hops, part.asked))
-        return final[: len(users)], final[len(users) :]
-
-    @property
-    def _n_hops(self) -> int:
-        return 0 if self.settings["cf_model"] == "mf" else self.settings["n_ui_layers"]
-
-    def _propagated(
-        self, x: Float[Tensor, "nodes dim"], steps: Sequence[Callable[[Tensor], Tensor]], asked: int
-    ) -> Float[Tensor, "asked dim"]:
-        """Mean over layers at the first nodes; a step may return fewer rows than it reads, the first ones."""
-        total, state = x[:asked], x
-        for number, step in enumerate(steps):
-            messages = step(state)
-            if self.settings["cf_model"] == "ngcf":
-                state = self.ngcf[number](state[: len(messages)], messages)
-                total = total + functional.normalize(state[:asked], dim=-1)
-            else:
-                state = messages
-                total = total + state[:asked]
-        return total / (len(steps) + 1)
+    def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        hidden = self.hidden()
+        fused = self.fusion(hidden, self.present)
+        users, items = self.collaborative()
+        return users, items + functional.normalize(fused, dim=-1), hidden, fused
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Final embeddings of all users and items."""
-        users, items = self.collaborative()
-        return users, items + functional.normalize(self.fusion(self.hidden(), self.present), dim=-1)
+        return self._all()[:2]
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR; `reg_weight` times the norm of the *propagated* batch; `cl_weight` times the sum of CL(h_m, h)."""
         user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        items = torch.cat([item, other])
-        drawn = [self._drawn(has) for has in self.present]
-        rows, hidden = self._hidden_of(torch.cat([items, *(some for pair in drawn for some in pair)]))
-        fused = self.fusion(hidden, self.present[:, rows])
-        who, what = self._collaborative_of(user, items)
-        content = functional.embedding(torch.searchsorted(rows, items), fused)
-        liked, not_seen = (what + functional.normalize(content, dim=-1)).chunk(2)
-        loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
-        regularisation = self.settings["reg_weight"] * half_squared_norm(who, liked, not_seen)
-        contrastive = [
-            contrastive_loss(
-                view, fused, torch.searchsorted(rows, anchors), self.settings["temperature"],
-                torch.searchsorted(rows, negatives), int(has.sum()),
-            )
-            for view, has, (anchors, negatives) in zip(hidden, self.present, drawn, strict=True)
-        ]  # fmt: skip
-        return loss, regularisation, self.settings["cl_weight"] * torch.stack(contrastive).sum()
+        draws = self._draws()
+        if self.neighbourhoods is None or self._graphs is None:
+            batch, contrastive = self._on_the_whole(user, item, other, draws)
+        else:
+            batch, contrastive = self._on_a_part(user, item, other, draws)
+        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
+        regularisation = self.settings["reg_weight"] * half_squared_norm(*batch)
+        return loss, regularisation, self.settings["cl_weight"] * contrastive
 
-    def _drawn(self, has: Bool[Tensor, " items"]) -> tuple[Int[Tensor, " anchors"], Int[Tensor, " negatives"]]:
-        """Anchors and negatives of a modality's contrastive loss, among the items that have it."""
-        rows = has.nonzero().flatten()
-        anchors, negatives = (
-            draw_items(len(rows), self.settings[key], generator=self.generator).to(rows.device)
-            for key in ("anchors", "negatives")
+    def _on_the_whole(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+        """Embeddings of the batch and the contrastive loss, by propagation over all nodes."""
+        users, items, hidden, fused = self._all()
+        # embedding() has a faster gradient than indexing.
+        batch = [functional.embedding(*pair) for pair in ((user, users), (item, items), (other, items))]
+        return batch, self._contrastive(hidden, fused, draws)
+
+    def _on_a_part(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+        """The same, by propagation over what they read."""
+        assert self.neighbourhoods is not None
+        assert self._item_neighbourhoods is not None
+        rows = torch.cat([item, other, *(drawn.to(item.device) for pair in draws for drawn in pair)]).unique()
+        hidden = []
+        for modality in self.modalities:
+            graph = self._item_neighbourhoods[modality]
+            part = graph.around(rows, self.settings["n_layers"], self.generator)
+            hidden.append(part.last(functional.embedding(part.nodes, self.item_embedding.weight)))
+        hidden = torch.stack(hidden)
+        fused = self.fusion(hidden, self.present[:, rows])
+        content, place = functional.normalize(fused, dim=-1), torch.searchsorted(rows, torch.stack([item, other]))
+        nodes = torch.cat([user, self.n_users + item, self.n_users + other])
+        tables = self.user_embedding.weight, self.item_embedding.weight
+        layers = self.settings["n_ui_layers"] if self.settings["cf_model"] == "lightgcn" else 0
+        final, _ = layer_mean_at(self.neighbourhoods, *tables, nodes, layers, self.generator)
+        who, liked, not_seen = final.chunk(3)
+        liked, not_seen = (
+            i + functional.embedding(at, content) for i, at in zip((liked, not_seen), place, strict=True)
         )
-        return rows[anchors], rows[negatives]
+        there = [tuple(torch.searchsorted(rows, drawn.to(rows.device)) for drawn in pair) for pair in draws]
+        return [who, liked, not_seen], self._contrastive(hidden, fused, there)
+
+    def _draws(self) -> Draws:
+        """Anchors and negatives of every modality, among the items that have it."""
+        drawn = []
+        for has in self.present:
+            rows = has.nonzero().flatten()
+            counts = (self.settings[key] for key in ("anchors", "negatives"))
+            drawn.append(
+                tuple(rows[draw_items(len(rows), n, generator=self.generator).to(rows.device)] for n in counts)
+            )
+        return drawn
+
+    def _contrastive(
+        self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"], draws: Draws
+    ) -> Float[Tensor, ""]:
+        losses = [
+            contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, int(count))
+            for view, (anchors, negatives), count in zip(hidden, draws, self.present.sum(1), strict=True)
+        ]
+        return torch.stack(losses).sum()
 
     @torch.no_grad()
     def frozen(self, modality: str) -> FrozenMICRO:
@@ -272,8 +295,8 @@ class MICRO(DotProductRanker):
         position = self.content.position(modality)
         if self.settings["train_features"]:
             raise ValueError(
-                "train_features moves the features away from the pictures they came from, and a new picture has no "
-                "such move: train the ranker with train_features: false to score pictures"
+                "train_features moves the features away from the pictures they came from, and a new picture has no such "
+                "move: train the ranker with train_features: false to score pictures"
             )
         learned = {m: self.learned_graph(m) for m in self.modalities}
         layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
@@ -360,6 +383,8 @@ def _check(config: Any) -> None:
     for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
         if config[key] not in get_args(allowed):
             raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")
+    if config["fanout"] is not None and config["cf_model"] == "ngcf":
+        raise ValueError("fanout goes with cf_model lightgcn or mf; ngcf propagates over the whole graph: fanout: null")
     if config["n_layers"] < 1:
         raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
     if not 0 <= config["lambda_coeff"] <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,6 +59,14 @@ class Modalities(nn.Module):
         """By the keys `features`, `missing_features`, `knn_exact_items` and `knn_n_probe`."""
         search = Search(config["knn_exact_items"], config["knn_n_probe"])
         return cls(config["features"], tokens, device, missing=config["missing_features"], search=search)
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> Modalities:
+        """The same, in tensors of its own, with other features of one item in one modality."""
+        twin = copy.copy(self)
+        features, present = self.features(modality).clone(), self.present.clone()
+        features[item], present[self.position(modality), item] = vector, True
+        twin._buffers = {**self._buffers, f"features_{modality}": features, "present": present}
+        return twin
 
     def features(self, modality: str) -> Float[Tensor, "items width"]:
         """Raw features, zeros where absent."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recsys.graph import csr
 from recsys.isolation import quiet
 
 with quiet():
@@ -28,6 +29,9 @@ class Propagation:
         with quiet():
             self.matrix = matrix
             self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Propagation:
+        return self  # It never changes, and torch has no copy of a CSR matrix.
 
     def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
         """One step; differentiable in x, not in A. Inside autocast too in A's type: torch has no half CSR product."""
@@ -51,13 +55,14 @@ def propagate_edges(
     row: Int[Tensor, " edges"],
     column: Int[Tensor, " edges"],
     value: Float[Tensor, " edges"],
-    graph: Propagation,
+    graph: Propagation | None = None,
 ) -> Float[Tensor, "nodes dim"]:
     """A x for A[row, column] = value, repeated positions added up; differentiable in x and in the values.
 
-    `graph` is the same A. The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that
-    no tensor of edges times dim is held.
+    `graph` is the same A, where it is at hand. The gradient of a value is g_row . x_column; it is taken a block of edges
+    at a time, so that no tensor of edges times dim is held.
     """
+    graph = graph or Propagation(csr(row, column, value.detach(), len(x)))
     with torch.autocast(x.device.type, enabled=False):
         return _Edges.apply(x.to(graph.matrix.dtype), value, row, column, graph)
 

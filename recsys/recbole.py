@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from unittest import mock
 
 import numpy as np
+import scipy.sparse
 import torch
 import yaml
 from jaxtyping import Float, Int
@@ -48,7 +49,15 @@ BaseTrainer = recbole.trainer.trainer.Trainer
 _PROPERTIES = Path(recbole.config.configurator.__file__).parent.parent / "properties"
 
 # Our rankers by name; every other name is looked up among RecBole's general recommenders.
-_OURS = {"MICRO": "recsys.micro", "LightGCN": "recsys.lightgcn", "Pop": "recsys.pop"}
+_OURS = {
+    "BM3": "recsys.bm3",
+    "FREEDOM": "recsys.freedom",
+    "LATTICE": "recsys.lattice",
+    "LightGCN": "recsys.lightgcn",
+    "MICRO": "recsys.micro",
+    "Pop": "recsys.pop",
+    "VBPR": "recsys.vbpr",
+}
 
 # Where we differ from RecBole's own defaults, for every ranker.
 DEFAULTS: Mapping[str, Any] = {
@@ -217,7 +226,7 @@ class Config(recbole.config.configurator.Config):
     @property
     def label_column(self) -> str | None:
         """The column of a given split, `eval_args: {split: {LABEL: <column>}}`."""
-        return self["eval_args"]["split"].get("LABEL")
+        return self.final_config_dict["eval_args"]["split"].get("LABEL")
 
     def compatibility_settings(self) -> None:
         """Do nothing: the NumPy names exist inside `isolated` only."""
@@ -413,7 +422,7 @@ class Dataset:
 
     def new_ranker(self) -> Any:
         """An untrained ranker of the configured class; its weights depend on the key `seed` alone."""
-        with isolated(self.config["seed"]):
+        with isolated(self.config["seed"]), _fillable_dok():
             return self.config.model_class(self.config, self._parts[0]).to(self.config["device"])
 
     def loader(self, phase: Literal["train", "valid", "test"]) -> Any:
@@ -425,6 +434,21 @@ class Dataset:
         # A copy: the loader for evaluation sorts its data in place.
         part = self._parts[position].copy(copy.deepcopy(self._parts[position].inter_feat))
         return build(self.config, part, samplers[position], shuffle=shuffle)
+
+
+def _fill(matrix: Any, values: Mapping[Any, Any]) -> None:
+    for position, value in values.items():
+        matrix[position] = value
+
+
+@contextlib.contextmanager
+def _fillable_dok() -> Iterator[None]:
+    """`dok_matrix._update`, with which RecBole's graph rankers fill theirs, is gone since scipy 1.13: put it back."""
+    if hasattr(scipy.sparse.dok_matrix, "_update"):
+        yield
+        return
+    with mock.patch.object(scipy.sparse.dok_matrix, "_update", _fill, create=True):
+        yield
 
 
 def _pairs(part: Any) -> Pairs:

@@ -121,6 +121,21 @@ class Neighbourhoods:
         return nodes, columns
 
 
+def layer_mean_at(
+    graph: Neighbourhoods,
+    users: Float[Tensor, "users dim"],
+    items: Float[Tensor, "items dim"],
+    nodes: Int[Tensor, " batch"],
+    n_layers: int,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+    """`propagation.layer_mean` of the user-item graph at some nodes, which may repeat, and their initial embeddings."""
+    asked, place = nodes.unique(return_inverse=True)
+    part = graph.around(asked, n_layers, generator)
+    initial = joint_rows(users, items, part.nodes)
+    return functional.embedding(place, part.layer_mean(initial)), functional.embedding(place, initial)
+
+
 def joint_rows(
     first: Float[Tensor, "upper dim"], second: Float[Tensor, "lower dim"], rows: Int[Tensor, " rows"]
 ) -> Float[Tensor, "rows dim"]:

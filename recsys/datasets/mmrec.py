@@ -64,9 +64,10 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
 
 def _read_interactions(file: Path, ids: Sequence[str]) -> pd.DataFrame:
     frame = read_csv(file, list(COLUMNS), optional=["rating", "timestamp"], separator="\t").rename(columns=COLUMNS)
-    unknown = frame["item_id"][~frame["item_id"].isin(ids)]
-    if len(unknown):
-        raise ValueError(f"{file} names item {unknown.iloc[0]!r}, but the features have rows 0 to {len(ids) - 1}")
+    known = set(ids)
+    unknown = [item for item in frame["item_id"].unique() if item not in known]
+    if unknown:
+        raise ValueError(f"{file} names item {unknown[0]!r}, but the features have rows 0 to {len(ids) - 1}")
     try:
         by_label(np.asarray(pd.to_numeric(frame[LABEL], errors="coerce"), dtype=float))
     except ValueError as error:

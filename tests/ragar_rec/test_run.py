@@ -7,12 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
 from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
+from generation.gallery import read_pictures
 from generation.request import Request
 from ragar_rec import cli, pipeline
 from ragar_rec import run as run_module
@@ -21,6 +23,7 @@ from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
 from ragar_rec.run import Run
 from ragar_rec.store import content, hash_file
+from recsys.features import FeatureTable
 
 STAGES = [
     "data", "pictures", "encoder", "features", "ranker", "backbone", "language", "warm-start", "generator", "images",
@@ -221,6 +224,84 @@ def test_an_encoder_with_weights_of_its_own_reads_the_files(
     assert ran() == ["pictures", "features"]
     save_file(timm.create_model(name).state_dict(), weights)
     assert ran() == ["features"]
+
+
+def test_hog_reads_the_files_and_needs_no_weights(
+    copy: World, tmp_path: Path, pixels: Callable[[tuple[int, int]], None]
+):
+    """Another encoder, other features; the catalogue's mean is removed from them."""
+    config = config_file(tmp_path, features__image_encoder="hog", features__image_height=48, features__image_width=32)
+
+    def opened() -> Run:
+        return open_run(config, copy.data, copy.output)
+
+    run = opened()
+    table = FeatureTable.read(run.features_folder / "image.safetensors")
+    assert run.store.ran == ["features"]
+    assert (len(table.ids), table.values.shape[1]) == (23, run.image_encoder.dim)
+    first = run.image_encoder.encode_images(read_pictures(run.items[:1], (48, 32)).float() / 255)
+    torch.testing.assert_close(torch.from_numpy(table.values[:1]) + run.mean_feature, first)
+    assert "hog" in run.judge
+    pixels((16, 2))
+    again = opened()
+    _ = again.features_folder
+    assert again.store.ran == ["pictures", "features"]
+
+
+def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tmp_path: Path):
+    """A matrix for 20 of the 24 films: four holes. Its content counts, tokens included, and pictures do not."""
+    rows = np.random.default_rng(0).normal(size=(20, 5))
+    np.save(tmp_path / "image.npy", rows)
+    tokens = tmp_path / "image.ids.txt"
+    tokens.write_text("\n".join(str(film + 1) for film in range(20)))
+    config = config_file(tmp_path, features__image=str(tmp_path / "image.npy"))
+
+    def opened() -> Run:
+        return open_run(config, copy.data, copy.output)
+
+    run = opened()
+    ranker = run.ranker.ranker
+    assert run.store.ran == ["features", "ranker"]
+    assert ranker.features("image").shape == (25, 5)
+    there = [run.dataset.item_tokens[item] for item in ranker.present[0].nonzero().flatten()]
+    assert sorted(map(int, there)) == list(range(1, 21))
+    row = ranker.features("image")[run.dataset.item_id("7")]
+    torch.testing.assert_close(row, torch.from_numpy(rows[6]).float())
+    with pytest.raises(ValueError, match=r"image\.npy were made elsewhere: .*new pictures cannot be encoded"):
+        pipeline.train_generator(run)
+    tokens.write_text("\n".join(str(film + 1) for film in reversed(range(20))))
+    again = opened()
+    _ = again.ranker
+    assert again.store.ran == ["features", "ranker"]
+
+
+def test_features_that_are_named_but_absent(world: World, tmp_path: Path, capsys):
+    arguments = [f"--config={world.config}", f"--data={world.data}", f"--output={tmp_path}"]
+    assert cli.main(["train-ranker", *arguments, f"--features.image={tmp_path / 'gone.npy'}"]) == 2
+    assert f"no feature table at {tmp_path / 'gone.npy'}" in capsys.readouterr().err
+
+
+def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
+    """Twelve people with five interactions, of which the file says which are test; the tables are the features."""
+    rng, raw = np.random.default_rng(0), tmp_path / "raw"
+    raw.mkdir()
+    rows = [(u, i, int(x)) for u in range(12) for i, x in zip(rng.permutation(15)[:5], "00012", strict=True)]
+    (raw / "baby.inter").write_text("userID\titemID\tx_label\n" + "".join(f"{u}\t{i}\t{x}\n" for u, i, x in rows))
+    np.save(raw / "image_feat.npy", rng.normal(size=(15, 6)))
+    np.save(raw / "text_feat.npy", rng.normal(size=(15, 4)))
+    config = config_file(
+        tmp_path, dataset="baby", catalog__preparer="mmrec", eval_args={"split": {"LABEL": "x_label"}}
+    )  # fmt: skip
+    for step in ("prepare", "train-ranker"):
+        assert cli.main([step, f"--config={config}", f"--data={raw}", f"--output={tmp_path / 'out'}"]) == 0
+    out = capsys.readouterr().out
+    assert "12 users, 15 items, 60 interactions" in out
+    assert "MICRO on validation: recall@10" in out
+    run = open_run(config, raw, tmp_path / "out")
+    test = {(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
+            for u, i in zip(*run.dataset.interactions.test, strict=True)}  # fmt: skip
+    assert test == {(str(u), str(i)) for u, i, x in rows if x == 2}
+    assert run.store.ran == []
 
 
 @pytest.mark.parametrize(

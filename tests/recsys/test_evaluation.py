@@ -127,7 +127,8 @@ def test_top_lists_by_hand(tmp_path: Path) -> None:
     def lists(**options) -> dict[str, list[tuple[str, int, float]]]:
         frame = top_lists(lambda users: sign[users, None] * values, dataset, block=1, **options)
         return {
-            user: [*zip(part["item"], part["rank"], part["score"], strict=True)] for user, part in frame.groupby("user")
+            str(user): [*zip(part["item"], part["rank"], part["score"], strict=True)]
+            for user, part in frame.groupby("user")
         }
 
     assert lists(k=3) == {

@@ -99,6 +99,11 @@ def test_k_larger_than_the_items_that_have_the_modality() -> None:
         item_graph(torch.eye(4), present, 5)
 
 
+def test_an_item_graph_of_nobody() -> None:
+    with pytest.raises(ValueError, match="2 neighbours per item were asked for, but 0 items have features"):
+        item_graph(torch.eye(4), torch.zeros(4, dtype=torch.bool), 2)
+
+
 def test_own_vector_returns_own_row_even_among_copies(rng: torch.Generator) -> None:
     vectors = torch.randn(8, 5, generator=rng).repeat(4, 1)  # every vector four times: ties everywhere
     graph = item_graph(vectors, torch.ones(32, dtype=torch.bool), 6)

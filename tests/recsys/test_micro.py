@@ -154,6 +154,44 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, table
     torch.testing.assert_close(found.double(), scores[:, 1:], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("change", [{}, {"cf_model": "mf"}, {"n_layers": 2}, {"negatives": 20, "anchors": 5}])
+def test_what_a_batch_reads_gives_the_losses_of_the_whole_graph(
+    world: Checkerboard, tables: dict, change: dict
+) -> None:
+    """With fanout "all", from an epoch's second batch on (the first moves the learned graph and reads everything)."""
+    batch = {"user_id": [2, 3, 2], "item_id": [3, 7, 80], "neg_item_id": [9, 3, 85]}
+    batch = {name: torch.tensor(ids) for name, ids in batch.items()}
+    found = []
+    for fanout in (None, "all"):
+        settings = {"model": "MICRO", "features": tables, "knn_k": 4, "fanout": fanout, **change}
+        ranker = Dataset.load({**world.config, **settings}).new_ranker().train()
+        ranker.calculate_loss(batch)
+        losses = torch.stack(ranker.calculate_loss(batch))
+        losses.sum().backward()
+        found.append([losses, *(p.grad for p in ranker.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_training_on_what_batches_read_draws_and_ends_alike(micro_config: dict, tmp_path: Path) -> None:
+    """Three epochs of five batches: reading a part takes nothing from the generator that anchors are drawn from."""
+    config = {**micro_config, "epochs": 3, "anchors": 16, "negatives": 30}
+    whole, part = (
+        train_ranker({**config, "fanout": fanout}, tmp_path / str(fanout), progress=False) for fanout in (None, "all")
+    )
+    for one, other in zip(whole.history, part.history, strict=True):
+        assert one["loss.contrastive"] == pytest.approx(other["loss.contrastive"], rel=1e-5)
+    users = torch.arange(1, 61)
+    torch.testing.assert_close(full_scores(part.ranker, users), full_scores(whole.ranker, users), atol=1e-5, rtol=1e-4)
+
+
+def test_a_few_neighbours_of_each_node_teach_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
+    """The settings for very large catalogues, on the world where chance is 0.5."""
+    config = {**micro_config, "fanout": 3, "negatives": 30, "anchors": 16}
+    assert right_parity_first(world, train_ranker(config, tmp_path, progress=False)) >= 0.95
+
+
 def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     assert right_parity_first(world, trained_micro) >= 0.95
@@ -208,6 +246,8 @@ def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> Non
         ({"anchors": 0}, "anchors is 0"),
         ({"negatives": "some"}, "negatives is 'some', but must be a positive number or 'all'"),
         ({"n_layers": 0}, "n_layers is 0"),
+        ({"fanout": 0}, "fanout is 0"),
+        ({"fanout": 5, "cf_model": "ngcf"}, "fanout goes with cf_model lightgcn or mf"),
         ({"knn_k": 500}, "500 neighbours per item were asked for, but 101 items"),
     ],
 )
@@ -232,35 +272,3 @@ def test_every_setting_moves_the_scores(micro_config: dict, change: dict) -> Non
     plain = Dataset.load(micro_config).new_ranker().eval()
     users = torch.arange(1, 5)
     assert not torch.allclose(full_scores(dataset.new_ranker().eval(), users)[:, 1:], full_scores(plain, users)[:, 1:])
-
-
-@pytest.mark.parametrize("cf_model", ["lightgcn", "ngcf", "mf"])
-@pytest.mark.parametrize("negatives", ["all", 30])
-def test_a_batch_that_reads_its_own_part_of_the_graphs(micro_config: dict, cf_model: str, negatives) -> None:
-    """With all neighbours (`fanout: all`): losses and gradients of the first and the second batch of an epoch are those
-    of propagation over everything, anchors and negatives being drawn alike.
-    """
-    settings = {"cf_model": cf_model, "negatives": negatives, "n_layers": 2, "message_dropout": 0.0, "anchors": 16}
-    batch = {
-        "user_id": torch.tensor([1, 2, 2]),
-        "item_id": torch.tensor([1, 2, 9]),
-        "neg_item_id": torch.tensor([3, 4, 4]),
-    }
-    results = []
-    for fanout in (None, "all"):
-        ranker = Dataset.load({**micro_config, **settings, "fanout": fanout}).new_ranker().train()
-        for _ in range(2):
-            ranker.zero_grad()
-            losses = torch.stack(ranker.calculate_loss(batch))
-            losses.sum().backward()
-            results.append([losses, *(weight.grad for weight in ranker.parameters() if weight.grad is not None)])
-    first, second = ((results[step], results[step + 2]) for step in (0, 1))
-    for whole, part in (first, second):
-        torch.testing.assert_close(part, whole, atol=1e-6, rtol=1e-5)
-    assert not torch.equal(results[0][0], results[1][0])  # other anchors
-
-
-def test_a_sampled_part_is_enough_to_learn_from_images(micro_config: dict, world: Checkerboard, tmp_path: Path) -> None:
-    """Three neighbours a node, 16 anchors and 30 negatives: the first withheld item still has the user's parity."""
-    settings = {"fanout": 3, "anchors": 16, "negatives": 30}
-    assert right_parity_first(world, train_ranker({**micro_config, **settings}, tmp_path, progress=False)) >= 0.95

@@ -3,7 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from recsys import checkpoint
@@ -224,6 +226,36 @@ def test_a_checkpoint_of_something_else_is_refused(micro_config: dict, world: Ch
     load_ranker({**config, "features": {"image": str(tmp_path / "copy.safetensors")}}, tmp_path / "run")
 
 
+def test_a_checkpoint_whose_features_belong_to_other_items_is_refused(
+    micro_config: dict, world: Checkerboard, tmp_path: Path
+) -> None:
+    """The same matrix beside its tokens in another order."""
+    table = FeatureTable.read(world.image)
+    np.save(tmp_path / "image.npy", table.values)
+    tokens = tmp_path / "image.ids.txt"
+    tokens.write_text("\n".join(table.ids))
+    config = {**micro_config, "epochs": 1, "features": {"image": str(tmp_path / "image.npy")}}
+    train_ranker(config, tmp_path / "run", progress=False)
+    load_ranker({**config, "missing_features": "hole"}, tmp_path / "run")
+    tokens.write_text("\n".join(table.ids[::-1]))
+    with pytest.raises(ValueError, match=r"different: the features image$"):
+        load_ranker(config, tmp_path / "run")
+
+
+def test_a_cold_item_is_recommended_by_its_image(micro_config: dict, tmp_path: Path) -> None:
+    """Without a click in training, a test item of the user's parity scores above one of the other parity."""
+    config = {**micro_config, "eval_args": {"split": {"COLD": 0.2}}}
+    trained = train_ranker(config, tmp_path, progress=False)
+    dataset = trained.dataset
+    cold = np.unique(dataset.interactions.test[1])
+    scores = full_scores(trained.ranker, USERS)[:, cold]
+    users = torch.tensor([int(token[1:]) % 2 for token in dataset.user_tokens[1:]])
+    items = torch.tensor([int(token[1:]) % 2 for token in dataset.item_tokens[cold]])
+    right = users[:, None] == items
+    own, other = ((scores * part).sum(1) / part.sum(1) for part in (right, ~right))
+    assert (own > other).float().mean() > 0.95
+
+
 def test_a_truncated_checkpoint(micro_config: dict, tmp_path: Path) -> None:
     config = {**micro_config, "epochs": 1}
     train_ranker(config, tmp_path, progress=False)
@@ -244,6 +276,16 @@ def test_training_leaves_no_litter_and_plain_json(micro_config: dict, empty_fold
     state = json.loads((empty_folder / "run/ranker.json").read_text())
     assert state["finished"] is True
     assert state["identity"]["settings"]["knn_k"] == 5
+
+
+def test_recboles_graph_rankers_run_on_newer_scipy(world: Checkerboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dok_matrix._update` is gone since scipy 1.13; NGCF needs it, scores the same without, and it stays gone."""
+    dataset = Dataset.load(with_ranker(world.config, "NGCF"))
+    scores = full_scores(dataset.new_ranker().eval(), USERS)
+    for owner in (kind for kind in scipy.sparse.dok_matrix.__mro__ if "_update" in vars(kind)):
+        monkeypatch.delattr(owner, "_update")
+    assert torch.equal(full_scores(dataset.new_ranker().eval(), USERS), scores)
+    assert not hasattr(scipy.sparse.dok_matrix, "_update")
 
 
 @pytest.mark.parametrize("model", ["BPR", "ItemKNN"])

@@ -1,0 +1,209 @@
+"""FREEDOM: frozen item graphs from raw features, and a user-item graph that is thinned anew every epoch."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys.dot_product import DotProductRanker, bpr_loss
+from recsys.frozen import FrozenGraphRanker, OpenGraph
+from recsys.graph import ItemGraph, csr, interaction_adjacency, mixed_edges
+from recsys.modalities import Modalities, Projections
+from recsys.propagation import Propagation, layer_mean
+from recsys.settings import check_between, check_choice, check_whole
+
+EdgeWeights = Literal["unit", "cosine"]
+
+
+class FREEDOM(DotProductRanker):
+    """FREEDOM (Zhou & Shen, MM 2023) for any number of modalities.
+
+    Per modality the graph of the k nearest neighbours by cosine in raw features, built once; h = A^L E_item with
+    A = sum_m w_m A_m (eq. 1-5). With LightGCN's u, i of the user-item graph, score = u . (i + h). In training, that
+    graph keeps a share 1 - `dropout` of its edges, drawn anew each epoch by `degree_sensitive_draw` and normalised
+    by what is left (eq. 6-7); evaluation uses all edges. The loss is BPR plus `reg_weight` times, per modality, BPR
+    of u . T_m f in place of the score (eq. 12).
+
+    `modality_weights` are w_m, divided by the sum over the modalities that there are; a single one has 1.
+    `edge_weights: unit` is the paper's (eq. 2): the cosines choose the neighbours, then every edge weighs 1 / k. The
+    score is then piecewise constant in the features and has no gradient; `cosine` weighs as MICRO and LATTICE do.
+
+    An item without a modality has no edges in its graph, and h lacks that part. A triple in which either item lacks
+    it adds nothing to that modality's BPR; the mean is over the whole batch all the same.
+    """
+
+    LOSSES = ("bpr", "content")
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "modality_weights": {"image": 0.1, "text": 0.9},
+        "edge_weights": "unit",
+        "dropout": 0.8,
+        "reg_weight": 1e-3,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+        "epochs": 1000,
+        "eval_step": 1,
+        "stopping_step": 20,
+    }
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        _check(config)
+        self.settings = {key: config[key] for key in self.DEFAULTS}
+        self.generator = torch.Generator().manual_seed(config["seed"])
+        dim = config["embedding_size"]
+        self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
+        nn.init.xavier_uniform_(self.user_embedding.weight)
+        nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
+        self.projections = Projections(self.content, dim)
+        self.weights = _weights(config["modality_weights"], self.content.names)
+        self.raw_graphs = {m: self.raw_graph(m) for m in self.content.names}
+        self.item_graph = self._item_graph(self.content.names)
+        clicks = torch.stack([dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]])
+        self.clicks = torch.unique(clicks, dim=1)
+        self.graph = self._interactions(*self.clicks)
+        self._thinned: Propagation | None = None
+
+    def raw_graph(self, modality: str) -> ItemGraph:
+        """The neighbour graph of the raw features, its edges weighted as `edge_weights` says."""
+        graph = self.content.graph(modality, self.settings["knn_k"])
+        return _unweighted(graph) if self.settings["edge_weights"] == "unit" else graph
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> FREEDOM:
+        """A twin on the same weights whose item has these features; the modality's graph is built anew."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
+        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
+        twin.item_graph = twin._item_graph(self.content.names)
+        twin.forget()
+        return twin
+
+    def _interactions(self, users: Int[Tensor, " edges"], items: Int[Tensor, " edges"]) -> Propagation:
+        adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)
+        return Propagation(adjacency.to(self.device))
+
+    def _item_graph(self, modalities: tuple[str, ...]) -> Propagation:
+        """The weighted sum of these modalities' graphs."""
+        row, column, value = mixed_edges([(self.weights[m], self.raw_graphs[m]) for m in modalities])
+        return Propagation(csr(row, column, value, self.n_items))
+
+    def forget(self) -> None:
+        """Also drop the thinned graph: the next forward pass in training draws another."""
+        super().forget()
+        self._thinned = None
+
+    def _epoch_graph(self) -> Propagation:
+        if self._thinned is None:
+            users, items = self.clicks
+            keep = max(1, round(len(users) * (1 - self.settings["dropout"])))
+            kept = degree_sensitive_draw(users, items, keep, generator=self.generator)
+            self._thinned = self._interactions(users[kept], items[kept])
+        return self._thinned
+
+    def collaborative(self, graph: Propagation) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """LightGCN's embeddings over a user-item graph."""
+        initial = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+        final = layer_mean(graph, initial, self.settings["n_ui_layers"])
+        return final[: self.n_users], final[self.n_users :]
+
+    def hidden(self, n_layers: int) -> Float[Tensor, "items dim"]:
+        """A^n E_item."""
+        h = self.item_embedding.weight
+        for _ in range(n_layers):
+            h = self.item_graph(h)
+        return h
+
+    def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Final embeddings of all users and items: over this epoch's clicks in training, over all otherwise."""
+        users, items = self.collaborative(self._epoch_graph() if self.training else self.graph)
+        return users, items + self.hidden(self.settings["n_layers"])
+
+    def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
+        """BPR of the scores, and the weighted BPR of the projected features."""
+        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items = self.forward()
+        # embedding() has a faster gradient than indexing.
+        who, liked, not_seen = (functional.embedding(*p) for p in ((user, users), (item, items), (other, items)))
+        loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
+        content = torch.stack([self._content_loss(m, who, item, other) for m in self.content.names]).sum()
+        return loss, self.settings["reg_weight"] * content
+
+    def _content_loss(self, modality: str, who: Tensor, item: Tensor, other: Tensor) -> Float[Tensor, ""]:
+        features, has = self.content.features(modality), self.content.has(modality)
+        liked, not_seen = (self.projections.of(modality)(features[some]) for some in (item, other))
+        wrong = functional.softplus((who * (not_seen - liked)).sum(-1))
+        return (wrong * (has[item] & has[other])).mean()
+
+    @torch.no_grad()
+    def frozen(self, modality: str) -> FrozenGraphRanker:
+        """Everything that a substituted item needs, copied, over all edges; the ranker stays as it is.
+
+        Raises:
+            ValueError: the ranker has no such modality.
+        """
+        self.content.position(modality)
+        others = tuple(m for m in self.content.names if m != modality and self.weights[m])
+        users, items = self.collaborative(self.graph)
+        before = self.hidden(self.settings["n_layers"] - 1)
+        unit = self.settings["edge_weights"] == "unit"
+        return FrozenGraphRanker(
+            users=users,
+            items=items + self.item_graph(before),
+            collaborative=items,
+            before=before.clone(),
+            rest=self._item_graph(others)(before) if others else torch.zeros_like(before),
+            graphs=(OpenGraph(self.raw_graphs[modality], self.weights[modality], unit=unit),),
+            normalised=False,
+        )
+
+
+def degree_sensitive_draw(
+    users: Int[Tensor, " edges"], items: Int[Tensor, " edges"], keep: int, *, generator: torch.Generator
+) -> Int[Tensor, " kept"]:
+    """Positions of `keep` edges, drawn one after the other without replacement (Zhou & Shen 2023, eq. 6).
+
+    The probability of edge (u, i) among those that are left is proportional to (deg_u deg_i)^-1/2: edges between
+    popular nodes go first.
+    """
+    degrees = (torch.bincount(nodes)[nodes] for nodes in (users, items))
+    weight = torch.stack([degree.float().rsqrt() for degree in degrees]).prod(dim=0)
+    # Clocks that ring after exponential times of these rates: the first to ring are such a draw.
+    times = torch.empty(len(users)).exponential_(generator=generator) / weight.cpu()
+    return times.topk(keep, largest=False).indices.to(users.device)
+
+
+def _unweighted(graph: ItemGraph) -> ItemGraph:
+    """The same neighbours at a weight of 1: degrees are k, every normalised edge is 1 / k."""
+    degree = torch.zeros_like(graph.degree).index_fill(0, graph.rows, graph.k)
+    return dataclasses.replace(graph, weights=torch.ones_like(graph.weights), degree=degree)
+
+
+def _weights(given: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    if len(names) == 1:
+        return {names[0]: 1.0}
+    for name in names:
+        if not isinstance(given.get(name), (int, float)) or given[name] < 0:
+            raise ValueError(f"modality_weights.{name} is {given.get(name)!r}, but must be a number from 0 on")
+    total = sum(given[name] for name in names)
+    if total == 0:
+        raise ValueError(f"modality_weights of {', '.join(names)} are all 0; one at least must be positive")
+    return {name: given[name] / total for name in names}
+
+
+def _check(config: Any) -> None:
+    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
+        check_whole(config, key, least=least)
+    check_choice(config, "edge_weights", get_args(EdgeWeights))
+    check_between(config, "dropout", 0, 1, open_end=True)
+    check_between(config, "reg_weight", 0)
