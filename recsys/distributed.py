@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import get_node_local_rank
 
 Value = TypeVar("Value")
 
@@ -30,6 +31,11 @@ def count() -> int:
 def rank() -> int:
     """This process's number, from 0."""
     return distributed.get_rank() if count() > 1 else 0
+
+
+def gpu(alone: int) -> int:
+    """The number of this process's GPU: its own among the processes of this machine, or `alone` without a launcher."""
+    return get_node_local_rank(fallback_rank=alone)
 
 
 def leave() -> None:
@@ -59,7 +65,7 @@ def add_up(tensors: Iterable[Tensor]) -> None:
             distributed.all_reduce(tensor)
 
 
-def from_first(value: Value) -> Value:
+def from_first(value: Any) -> Any:
     """The first process's value, on every process; waits until all have asked for it."""
     values = [value]
     if count() > 1:

@@ -25,6 +25,7 @@ import yaml
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recsys import distributed
 from recsys.features import Missing
 from recsys.isolation import isolated
 from recsys.splits import Parts, by_label, cold_start
@@ -253,9 +254,7 @@ class Config(recbole.config.configurator.Config):
     def _init_device(self) -> None:
         gpu = self.final_config_dict["use_gpu"] and torch.cuda.is_available()
         first = int(str(self.final_config_dict["gpu_id"]).split(",")[0] or 0)
-        # One of several processes on this machine takes the GPU of its own number.
-        number = torch.distributed.get_node_local_rank(fallback_rank=first)
-        self.final_config_dict["device"] = torch.device(f"cuda:{number}" if gpu else "cpu")
+        self.final_config_dict["device"] = torch.device(f"cuda:{distributed.gpu(first)}" if gpu else "cpu")
         self.final_config_dict.update(single_spec=True, local_rank=0)
 
     def plain(self) -> dict[str, Any]:

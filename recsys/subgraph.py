@@ -43,19 +43,24 @@ class Subgraph:
     nodes: Int[Tensor, " nodes"]
     hops: Sequence[Hop]
 
-    def last(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
-        """A^l x at the nodes asked for."""
-        for hop in self.hops:
-            x = hop(x)
-        return x
+    @property
+    def asked(self) -> int:
+        """How many nodes were asked for."""
+        return len(self.hops[-1].starts) if self.hops else len(self.nodes)
 
     def layer_mean(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
         """Mean of x and of its propagations at the nodes asked for, as `propagation.layer_mean` at all."""
-        layers = [x]
+        total = x[: self.asked]
         for hop in self.hops:
-            layers.append(hop(layers[-1]))
-        asked = len(layers[-1])
-        return torch.stack([layer[:asked] for layer in layers]).mean(dim=0)
+            x = hop(x)
+            total = total + x[: self.asked]
+        return total / (len(self.hops) + 1)
+
+    def last(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
+        """The last propagation of x, at the nodes asked for."""
+        for hop in self.hops:
+            x = hop(x)
+        return x
 
 
 class Neighbourhoods:
@@ -83,6 +88,9 @@ class Neighbourhoods:
     def around(self, nodes: Int[Tensor, " asked"], n_hops: int, generator: torch.Generator) -> Subgraph:
         """What `n_hops` propagations read at these nodes, which must differ; on their device."""
         device, nodes, hops = nodes.device, nodes.cpu(), list[Hop]()
+        if self._most is not None:  # One draw, however many nodes: what else the generator gives stays the same.
+            seed = int(torch.randint(2**62, (), generator=generator))
+            generator = torch.Generator().manual_seed(seed)
         for _ in range(n_hops):
             starts, columns, weights = self._neighbours(nodes, generator)
             nodes, columns = self._joined(nodes, columns)
@@ -97,8 +105,9 @@ class Neighbourhoods:
         row = torch.arange(len(nodes)).repeat_interleave(taken)
         # Systematic sampling: every (degree / taken)th neighbour from a random start. Where all are taken, each once.
         stride = degree.double() / taken.clamp(min=1)
-        shift = torch.rand(len(nodes), generator=generator).double()
-        edge = first[row] + ((torch.arange(len(row)) - starts[row] + shift[row]) * stride[row]).long()
+        shift = torch.zeros(len(nodes)) if self._most is None else torch.rand(len(nodes), generator=generator)
+        place = (torch.arange(len(row)) - starts[row] + shift.double()[row]) * stride[row]
+        edge = first[row] + place.long()
         return starts, self._columns[edge], self._values[edge] * stride[row].to(self._values.dtype)
 
     def _joined(self, nodes: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,9 +70,9 @@ def led(program: Callable[[], None]) -> None:
     """
     if distributed.rank() == 0:
         program()
-        distributed.from_first(None)
+        distributed.from_first(())
     else:
-        while (task := distributed.from_first(None)) is not None:
+        while task := distributed.from_first(()):
             _train(*task)
     distributed.leave()
 

@@ -65,6 +65,7 @@ def test_two_processes_end_where_one_does(micro_config: dict, world: Checkerboar
     clicks = {key: value for key, value in world.config.items() if key not in ("embedding_size", "learning_rate")}
     configs = {
         "micro": {**micro_config, "anchors": 32, "lr_decay": 0.9},
+        "part": {**micro_config, "anchors": 32, "negatives": 30, "fanout": "all"},
         "lightgcn": {**world.config, "model": "LightGCN", "fanout": "all"},
         "pop": {**clicks, "model": "Pop"},
     }

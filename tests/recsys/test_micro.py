@@ -174,6 +174,18 @@ def test_what_a_batch_reads_gives_the_losses_of_the_whole_graph(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
+def test_training_on_what_batches_read_draws_and_ends_alike(micro_config: dict, tmp_path: Path) -> None:
+    """Three epochs of five batches: reading a part takes nothing from the generator that anchors are drawn from."""
+    config = {**micro_config, "epochs": 3, "anchors": 16, "negatives": 30}
+    whole, part = (
+        train_ranker({**config, "fanout": fanout}, tmp_path / str(fanout), progress=False) for fanout in (None, "all")
+    )
+    for one, other in zip(whole.history, part.history, strict=True):
+        assert one["loss.contrastive"] == pytest.approx(other["loss.contrastive"], rel=1e-5)
+    users = torch.arange(1, 61)
+    torch.testing.assert_close(full_scores(part.ranker, users), full_scores(whole.ranker, users), atol=1e-5, rtol=1e-4)
+
+
 def test_a_few_neighbours_of_each_node_teach_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
     """The settings for very large catalogues, on the world where chance is 0.5."""
     config = {**micro_config, "fanout": 3, "negatives": 30, "anchors": 16}

@@ -92,7 +92,7 @@ from pathlib import Path
 from recsys.trainer import Trainer
 from recsys.training import train_ranker
 
-steps, last, step = 0, int(sys.argv[3]), Trainer._step
+steps, last, step = 0, int(sys.argv[3]), Trainer.step
 
 def killed(self, batch):
     global steps
@@ -101,7 +101,7 @@ def killed(self, batch):
         os._exit(9)
     return step(self, batch)
 
-Trainer._step = killed
+Trainer.step = killed
 train_ranker(json.loads(sys.argv[1]), Path(sys.argv[2]), progress=False)
 """
 
@@ -162,10 +162,11 @@ def test_negatives_that_the_ranker_itself_chooses(world: Checkerboard, tmp_path:
 
 @pytest.mark.parametrize(("half", "tolerance"), [({"enable_amp": True}, 0.01), (SCALED, 0.05)])
 def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, half: dict, tolerance: float) -> None:
-    """Matrices in bfloat16 keep 8 bits: the loss of ten epochs moves by less than 1 %, but it does move; float16 skips
-    its first steps until the scale of its gradients fits. The weights stay float32.
+    """Two modalities, so that attention has something to weigh. In bfloat16 it keeps 8 bits: the loss of ten epochs
+    moves by less than 1 %, but it does move; float16 skips its first steps until the scale of its gradients fits. The
+    weights stay float32.
     """
-    image = micro_config["features"]["image"]  # twice, so that attention over modalities has something to weigh
+    image = micro_config["features"]["image"]
     config = {**micro_config, "features": {"image": image, "again": image}, "epochs": 10, "anchors": 32}
     full = train_ranker(config, tmp_path / "full", progress=False)
     mixed = train_ranker({**config, **half}, tmp_path / "half", progress=False)
