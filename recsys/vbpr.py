@@ -65,7 +65,7 @@ class VBPR(DotProductRanker):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR and weighted regularisation of one batch; only its own items' features are read."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        user, item, other = self.triple(interaction)
         factors = self.user_embedding(user)
         who = _with_one(factors)
         liked, not_seen = (self._items(some, self.content.names) for some in (item, other))
