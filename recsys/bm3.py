@@ -10,15 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.dot_product import DotProductRanker
-from recsys.graph import interaction_adjacency
+from recsys.graph_ranker import GraphRanker
 from recsys.modalities import Modalities, Projections
-from recsys.propagation import Propagation, layer_mean
 from recsys.recbole import InputType
 from recsys.settings import check_between, check_whole
 
 
-class BM3(DotProductRanker):
+class BM3(GraphRanker):
     """BM3 (Zhou et al., WWW 2023): bootstrapped alignment, no negatives, for any number of modalities.
 
     h_u and h_i are LightGCN's, h_i with the item's own embedding added once more (eq. 5); P is a linear predictor;
@@ -62,15 +60,12 @@ class BM3(DotProductRanker):
             nn.init.xavier_uniform_(embedding.weight)
         for linear in (self.predictor, *map(self.projections.of, self.content.names)):
             nn.init.xavier_normal_(linear.weight)
-        users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
-        adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)
-        self.graph = Propagation(adjacency.to(self.device))
+        self.graph = self.propagation(dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID])
 
     def online(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """h_u and h_i of all users and items, before the predictor."""
-        initial = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        final = layer_mean(self.graph, initial, self.settings["n_layers"])
-        return final[: self.n_users], final[self.n_users :] + self.item_embedding.weight
+        users, items = self.lightgcn(self.graph, self.settings["n_layers"])
+        return users, items + self.item_embedding.weight
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """P h of all users and items."""

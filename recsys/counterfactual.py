@@ -58,10 +58,18 @@ class Rebuilt:
     ) -> Float[Tensor, "batch dim"]:
         """Final embedding of each item if its features were these and all graphs were built with them."""
         rebuilt = [
-            self._ranker.substituted(self._modality, int(item), vector).embeddings()[1][item]
-            for item, vector in zip(items, features, strict=True)
+            self._twin(int(item), vector).embeddings()[1][item] for item, vector in zip(items, features, strict=True)
         ]
         return torch.stack(rebuilt) if rebuilt else self.items[items]
+
+    def _twin(self, item: int, vector: Float[Tensor, " width"]) -> Any:
+        """The ranker on the same weights, and with a catalogue in which the item has these features."""
+        twin = copy.copy(self._ranker)
+        content = twin.content.substituted(self._modality, item, vector)
+        twin._modules = {**twin._modules, "content": content}
+        twin.build_graphs()
+        twin.forget()
+        return twin
 
 
 class Counterfactual:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from recsys.recbole import GeneralRecommender, InputType
+
+# Users, items that they clicked, and items drawn for comparison.
+Triple = tuple[Int[Tensor, " batch"], Int[Tensor, " batch"], Int[Tensor, " batch"]]
 
 
 def bpr_loss(positive: Float[Tensor, " batch"], negative: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -20,6 +23,13 @@ def bpr_loss(positive: Float[Tensor, " batch"], negative: Float[Tensor, " batch"
 def half_squared_norm(*embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Half the squared norm of the batch's embeddings, over the size of the batch."""
     return torch.stack([e.square().sum() for e in embeddings]).sum() / (2 * len(embeddings[0]))
+
+
+def batch_rows(
+    users: Float[Tensor, "users dim"], items: Float[Tensor, "items dim"], triple: Triple
+) -> list[Float[Tensor, "batch dim"]]:
+    """Embeddings of a batch's users, items and other items; embedding() has a faster gradient than indexing."""
+    return [functional.embedding(rows, table) for rows, table in zip(triple, (users, items, items), strict=True)]
 
 
 class DotProductRanker(GeneralRecommender):
@@ -37,6 +47,9 @@ class DotProductRanker(GeneralRecommender):
         self._kept: tuple[Tensor, Tensor] | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.forget())
 
+    def build_graphs(self) -> None:
+        """Build what is made of raw features, where a ranker has such a thing."""
+
     def forget(self) -> None:
         """Drop what was computed from the weights."""
         self._kept = None
@@ -45,6 +58,10 @@ class DotProductRanker(GeneralRecommender):
         """As torch's, after `forget`; RecBole calls it at the start of every epoch and of every evaluation."""
         self.forget()
         return super().train(mode)
+
+    def triple(self, interaction: Any) -> Triple:
+        """A batch with one negative per row."""
+        return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:

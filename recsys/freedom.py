@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from recsys.dot_product import DotProductRanker, bpr_loss
+from recsys.dot_product import batch_rows, bpr_loss
 from recsys.frozen import FrozenGraphRanker, OpenGraph
-from recsys.graph import ItemGraph, csr, interaction_adjacency, mixed_edges
+from recsys.graph import ItemGraph, mixed_edges
+from recsys.graph_ranker import GraphRanker
 from recsys.modalities import Modalities, Projections
-from recsys.propagation import Propagation, layer_mean
+from recsys.propagation import Propagation, power
 from recsys.settings import check_between, check_choice, check_whole
 
 EdgeWeights = Literal["unit", "cosine"]
 
 
-class FREEDOM(DotProductRanker):
+class FREEDOM(GraphRanker):
     """FREEDOM (Zhou & Shen, MM 2023) for any number of modalities.
 
     Per modality the graph of the k nearest neighbours by cosine in raw features, built once; h = A^L E_item with
@@ -61,42 +61,26 @@ class FREEDOM(DotProductRanker):
         _check(config)
         self.settings = {key: config[key] for key in self.DEFAULTS}
         self.generator = torch.Generator().manual_seed(config["seed"])
-        dim = config["embedding_size"]
-        self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_embedding.weight)
-        nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.embed(config["embedding_size"])
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
-        self.projections = Projections(self.content, dim)
+        self.projections = Projections(self.content, config["embedding_size"])
         self.weights = _weights(config["modality_weights"], self.content.names)
-        self.raw_graphs = {m: self.raw_graph(m) for m in self.content.names}
-        self.item_graph = self._item_graph(self.content.names)
+        self.build_graphs()
         clicks = torch.stack([dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]])
         self.clicks = torch.unique(clicks, dim=1)
-        self.graph = self._interactions(*self.clicks)
+        self.graph = self.propagation(*self.clicks)
         self._thinned: Propagation | None = None
 
-    def raw_graph(self, modality: str) -> ItemGraph:
-        """The neighbour graph of the raw features, its edges weighted as `edge_weights` says."""
-        graph = self.content.graph(modality, self.settings["knn_k"])
-        return _unweighted(graph) if self.settings["edge_weights"] == "unit" else graph
-
-    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> FREEDOM:
-        """A twin on the same weights whose item has these features; the modality's graph is built anew."""
-        twin = copy.copy(self)
-        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
-        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
-        twin.item_graph = twin._item_graph(self.content.names)
-        twin.forget()
-        return twin
-
-    def _interactions(self, users: Int[Tensor, " edges"], items: Int[Tensor, " edges"]) -> Propagation:
-        adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)
-        return Propagation(adjacency.to(self.device))
+    def build_graphs(self) -> None:
+        """The neighbour graphs of raw features, edges weighted as `edge_weights` says, and their weighted sum."""
+        graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.content.names}
+        unit = self.settings["edge_weights"] == "unit"
+        self.raw_graphs = {m: _unweighted(graph) if unit else graph for m, graph in graphs.items()}
+        self.item_graph = self._item_graph(self.content.names)
 
     def _item_graph(self, modalities: tuple[str, ...]) -> Propagation:
         """The weighted sum of these modalities' graphs."""
-        row, column, value = mixed_edges([(self.weights[m], self.raw_graphs[m]) for m in modalities])
-        return Propagation(csr(row, column, value, self.n_items))
+        return Propagation.of(mixed_edges([(self.weights[m], self.raw_graphs[m]) for m in modalities]), self.n_items)
 
     def forget(self) -> None:
         """Also drop the thinned graph: the next forward pass in training draws another."""
@@ -108,33 +92,19 @@ class FREEDOM(DotProductRanker):
             users, items = self.clicks
             keep = max(1, round(len(users) * (1 - self.settings["dropout"])))
             kept = degree_sensitive_draw(users, items, keep, generator=self.generator)
-            self._thinned = self._interactions(users[kept], items[kept])
+            self._thinned = self.propagation(users[kept], items[kept])
         return self._thinned
-
-    def collaborative(self, graph: Propagation) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
-        """LightGCN's embeddings over a user-item graph."""
-        initial = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        final = layer_mean(graph, initial, self.settings["n_ui_layers"])
-        return final[: self.n_users], final[self.n_users :]
-
-    def hidden(self, n_layers: int) -> Float[Tensor, "items dim"]:
-        """A^n E_item."""
-        h = self.item_embedding.weight
-        for _ in range(n_layers):
-            h = self.item_graph(h)
-        return h
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Final embeddings of all users and items: over this epoch's clicks in training, over all otherwise."""
-        users, items = self.collaborative(self._epoch_graph() if self.training else self.graph)
-        return users, items + self.hidden(self.settings["n_layers"])
+        graph = self._epoch_graph() if self.training else self.graph
+        users, items = self.lightgcn(graph, self.settings["n_ui_layers"])
+        return users, items + power(self.item_graph, self.item_embedding.weight, self.settings["n_layers"])
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR of the scores, and the weighted BPR of the projected features."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        users, items = self.forward()
-        # embedding() has a faster gradient than indexing.
-        who, liked, not_seen = (functional.embedding(*p) for p in ((user, users), (item, items), (other, items)))
+        triple = _, item, other = self.triple(interaction)
+        who, liked, not_seen = batch_rows(*self.forward(), triple)
         loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
         content = torch.stack([self._content_loss(m, who, item, other) for m in self.content.names]).sum()
         return loss, self.settings["reg_weight"] * content
@@ -154,8 +124,8 @@ class FREEDOM(DotProductRanker):
         """
         self.content.position(modality)
         others = tuple(m for m in self.content.names if m != modality and self.weights[m])
-        users, items = self.collaborative(self.graph)
-        before = self.hidden(self.settings["n_layers"] - 1)
+        users, items = self.lightgcn(self.graph, self.settings["n_ui_layers"])
+        before = power(self.item_graph, self.item_embedding.weight, self.settings["n_layers"] - 1)
         unit = self.settings["edge_weights"] == "unit"
         return FrozenGraphRanker(
             users=users,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.graph import ItemGraph
@@ -28,6 +29,11 @@ class OpenGraph:
     projection: tuple[Tensor, Tensor] | None = None
     unit: bool = False
 
+    @property
+    def feature_dim(self) -> int:
+        """Width of the features that it takes."""
+        return self.graph.unit.shape[1] if self.projection is None else self.projection[0].shape[1]
+
     def rows_times(
         self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"], x: Float[Tensor, "items dim"]
     ) -> Float[Tensor, "batch dim"]:
@@ -37,6 +43,15 @@ class OpenGraph:
         if self.unit:
             weights = torch.full_like(weights, 1 / self.graph.k)
         return self.weight * torch.einsum("bk,bkd->bd", weights, x[columns])
+
+
+def open_graphs(
+    raw: tuple[float | Tensor, ItemGraph], learned: tuple[float | Tensor, ItemGraph], projection: nn.Linear
+) -> tuple[OpenGraph, ...]:
+    """The raw and the learned graph of a modality with their weights, without gradient; none of weight 0."""
+    layer = (projection.weight.detach().clone(), projection.bias.detach().clone())
+    parts = ((*raw, None), (*learned, layer))
+    return tuple(OpenGraph(graph.detached(), float(weight), through) for weight, graph, through in parts if weight)
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,7 @@ class FrozenGraphRanker:
     @property
     def feature_dim(self) -> int:
         """Width of the open modality's features."""
-        first = self.graphs[0]
-        return first.graph.unit.shape[1] if first.projection is None else first.projection[0].shape[1]
+        return self.graphs[0].feature_dim
 
     def item_embeddings(
         self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
@@ -86,3 +100,51 @@ class FrozenGraphRanker:
         h = torch.stack([self.rest[items], *(open_.rows_times(items, features, self.before) for open_ in self.graphs)])
         h = h.sum(dim=0)
         return self.collaborative[items] + (functional.normalize(h, dim=-1) if self.normalised else h)
+
+
+@dataclass(frozen=True)
+class FrozenMICRO:
+    """A trained MICRO at rest, with one modality open to substitution.
+
+    Attributes:
+        users: final embeddings.
+        items: final embeddings, before any substitution.
+        collaborative: the part of them that comes from interactions.
+        hidden: h_m of every modality.
+        present: which items have which modality.
+        before: A_m^(L-1) E_item of the open modality: what its last propagation reads.
+        position: the open modality's place among all.
+        graphs: its raw and its learned graph.
+        fusion: the attention.
+    """
+
+    users: Float[Tensor, "users dim"]
+    items: Float[Tensor, "items dim"]
+    collaborative: Float[Tensor, "items dim"]
+    hidden: Float[Tensor, "modalities items dim"]
+    present: Bool[Tensor, "modalities items"]
+    before: Float[Tensor, "items dim"]
+    position: int
+    graphs: tuple[OpenGraph, ...]
+    fusion: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the open modality's features."""
+        return self.graphs[0].feature_dim
+
+    def item_embeddings(
+        self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Final embedding of each item if its features were these; differentiable in them.
+
+        Row i of each open graph is recomputed with the other items' rows and degrees as they are. With more than one
+        item layer only the last propagation of row i is recomputed.
+        """
+        # Backwards, so that the gradient in the features is added up in the order that published runs had.
+        rows = [open_.rows_times(items, features, self.before) for open_ in reversed(self.graphs)]
+        row = torch.stack(rows).sum(dim=0)
+        here = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
+        hidden = torch.where(here[..., None], row, self.hidden[:, items])
+        fused = self.fusion(hidden, self.present[:, items] | here)
+        return self.collaborative[items] + functional.normalize(fused, dim=-1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -11,15 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.frozen import FrozenGraphRanker, OpenGraph
-from recsys.graph import ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
+from recsys.dot_product import batch_rows, bpr_loss, half_squared_norm
+from recsys.frozen import FrozenGraphRanker, open_graphs
+from recsys.graph import ItemGraph, Normalisation, mixed_edges
+from recsys.graph_ranker import GraphRanker
 from recsys.modalities import Modalities, Projections
-from recsys.propagation import Propagation, layer_mean, propagate_edges
+from recsys.propagation import Propagation, power, propagate_edges
 from recsys.settings import check_between, check_choice, check_whole
 
 
-class LATTICE(DotProductRanker):
+class LATTICE(GraphRanker):
     """LATTICE (Zhang et al., MM 2021) for any number of modalities, over LightGCN (`n_ui_layers: 0`: plain factors).
 
     Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
@@ -58,18 +59,13 @@ class LATTICE(DotProductRanker):
         super().__init__(config, dataset)
         _check(config)
         self.settings = {key: config[key] for key in self.DEFAULTS}
-        dim = config["embedding_size"]
-        self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_embedding.weight)
-        nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.embed(config["embedding_size"])
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
-        self.projections = Projections(self.content, dim)
-        self.raw_graphs = {m: self.raw_graph(m) for m in self.content.names}
+        self.projections = Projections(self.content, config["embedding_size"])
+        self.build_graphs()
         self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
-        sizes = {"n_users": self.n_users, "n_items": self.n_items}
-        adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
-        self.interactions = Propagation(adjacency.to(self.device))
+        self.interactions = self.propagation(users, items, config["adjacency"])
         self._graph: Propagation | None = None
 
     def forget(self) -> None:
@@ -77,47 +73,30 @@ class LATTICE(DotProductRanker):
         super().forget()
         self._graph = None
 
-    def raw_graph(self, modality: str) -> ItemGraph:
-        """The neighbour graph of the raw features."""
-        return self.content.graph(modality, self.settings["knn_k"])
+    def build_graphs(self) -> None:
+        """The neighbour graphs of raw features."""
+        self.raw_graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.content.names}
 
-    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> LATTICE:
-        """A twin on the same weights whose item has these features; all graphs of the modality are built anew."""
-        twin = copy.copy(self)
-        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
-        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
-        twin.forget()
-        return twin
-
-    def graphs(self, modality: str) -> list[tuple[Tensor, ItemGraph]]:
+    def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
         """The raw and the learned graph of a modality under the present weights, with their shares of A."""
         alpha = self.modality_logits.softmax(dim=0)[self.content.position(modality)]
         share = self.settings["lambda_coeff"]
-        vectors = self.projections.of(modality)(self.content.features(modality))
-        learned = self.content.graph(modality, self.settings["knn_k"], vectors)
-        return [(alpha * share, self.raw_graphs[modality]), (alpha * (1 - share), learned)]
+        learned = self.content.learned_graph(modality, self.settings["knn_k"], self.projections.of(modality))
+        return (alpha * share, self.raw_graphs[modality]), (alpha * (1 - share), learned)
 
     def hidden(self) -> Float[Tensor, "items dim"]:
         """The content part A^L E_item. On the first batch of an epoch A carries gradient."""
-        if self._graph is not None:
-            return self._propagated(self._graph)
-        row, column, value = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
-        self._graph = graph = Propagation(csr(row, column, value.detach(), self.n_items))
-        if not torch.is_grad_enabled():
-            return self._propagated(graph)
-        return self._propagated(lambda x: propagate_edges(x, row, column, value, graph))
-
-    def _propagated(self, step: Callable[[Tensor], Tensor]) -> Float[Tensor, "items dim"]:
-        h = self.item_embedding.weight
-        for _ in range(self.settings["n_layers"]):
-            h = step(h)
-        return h
+        step = self._graph
+        if step is None:
+            edges = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
+            self._graph = step = Propagation.of(edges, self.n_items)
+            if torch.is_grad_enabled():
+                step = functools.partial(propagate_edges, edges=edges, graph=step)
+        return power(step, self.item_embedding.weight, self.settings["n_layers"])
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """LightGCN's embeddings, from interactions alone."""
-        initial = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        final = layer_mean(self.interactions, initial, self.settings["n_ui_layers"])
-        return final[: self.n_users], final[self.n_users :]
+        return self.lightgcn(self.interactions, self.settings["n_ui_layers"])
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Final embeddings of all users and items."""
@@ -126,10 +105,7 @@ class LATTICE(DotProductRanker):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR, and `reg_weight` times the norm of the propagated batch."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        users, items = self.forward()
-        # embedding() has a faster gradient than indexing.
-        batch = [functional.embedding(*pair) for pair in ((user, users), (item, items), (other, items))]
+        batch = batch_rows(*self.forward(), self.triple(interaction))
         loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
         return loss, self.settings["reg_weight"] * half_squared_norm(*batch)
 
@@ -142,26 +118,17 @@ class LATTICE(DotProductRanker):
         """
         self.content.position(modality)
         parts = {m: self.graphs(m) for m in self.content.names}
-        projection = self.projections.of(modality)
-        layers = (None, (projection.weight.detach().clone(), projection.bias.detach().clone()))
-        before = self.item_embedding.weight.clone()
-        everything = [part for m in parts for part in parts[m]]
-        for _ in range(self.settings["n_layers"] - 1):
-            before = propagate_edges(before, *mixed_edges(everything))
+        graph = Propagation.of(mixed_edges([part for m in parts for part in parts[m]]), self.n_items)
+        before = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)
         rest = [part for m in parts if m != modality for part in parts[m]]
         users, items = self.collaborative()
-        h = propagate_edges(before, *mixed_edges(everything))
         return FrozenGraphRanker(
             users=users,
-            items=items + functional.normalize(h, dim=-1),
+            items=items + functional.normalize(graph(before), dim=-1),
             collaborative=items,
             before=before,
-            rest=propagate_edges(before, *mixed_edges(rest)) if rest else torch.zeros_like(before),
-            graphs=tuple(
-                OpenGraph(graph.detached(), float(weight), layer)
-                for (weight, graph), layer in zip(parts[modality], layers, strict=True)
-                if weight
-            ),
+            rest=Propagation.of(mixed_edges(rest), self.n_items)(before) if rest else torch.zeros_like(before),
+            graphs=open_graphs(*parts[modality], self.projections.of(modality)),
             normalised=True,
         )
 

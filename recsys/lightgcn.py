@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.graph import interaction_adjacency
-from recsys.propagation import Propagation, layer_mean
+from recsys.dot_product import bpr_loss, half_squared_norm
+from recsys.graph_ranker import GraphRanker
+from recsys.propagation import layer_mean
 from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 
-class LightGCN(DotProductRanker):
+class LightGCN(GraphRanker):
     """LightGCN (He et al. 2020) on torch-geometric: D^-1/2 A D^-1/2, mean of layers, score = user . item.
 
     The loss is BPR plus `reg_weight` times half the squared norm of the batch's *initial* embeddings.
@@ -39,37 +39,29 @@ class LightGCN(DotProductRanker):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.n_layers, self.reg_weight = config["n_layers"], config["reg_weight"]
-        self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"])
-        self.item_embedding = nn.Embedding(self.n_items, config["embedding_size"])
-        nn.init.xavier_uniform_(self.user_embedding.weight)
-        nn.init.xavier_uniform_(self.item_embedding.weight)
-        users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
-        adjacency = interaction_adjacency(users, items, n_users=self.n_users, n_items=self.n_items)
-        self.graph = Propagation(adjacency.to(self.device))
+        self.embed(config["embedding_size"])
+        self.graph = self.propagation(dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID])
         self.generator = torch.Generator().manual_seed(config["seed"])
-        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
+        fanout = config["fanout"]
+        self.neighbourhoods = None if fanout is None else Neighbourhoods(self.graph.matrix, fanout)
 
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Propagated embeddings of all users and items."""
-        final = layer_mean(self.graph, self._initial(), self.n_layers)
-        return final[: self.n_users], final[self.n_users :]
-
-    def _initial(self) -> Float[Tensor, "nodes dim"]:
-        return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+        return self.lightgcn(self.graph, self.n_layers)
 
     def _at(self, nodes: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
         """Final and initial embeddings of a batch's nodes."""
         if self.neighbourhoods is not None:
             tables = self.user_embedding.weight, self.item_embedding.weight
             return layer_mean_at(self.neighbourhoods, *tables, nodes, self.n_layers, self.generator)
-        initial = self._initial()
+        initial = self.initial()
         final = layer_mean(self.graph, initial, self.n_layers)
         # embedding() has a faster gradient than indexing.
         return functional.embedding(nodes, final), functional.embedding(nodes, initial)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR and weighted regularisation of one batch."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        user, item, other = self.triple(interaction)
         final, initial = self._at(torch.cat([user, self.n_users + item, self.n_users + other]))
         who, liked, not_seen = final.chunk(3)
         loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))

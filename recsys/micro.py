@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.contrastive import contrastive_loss, draw_items
-from recsys.dot_product import DotProductRanker, bpr_loss, half_squared_norm
-from recsys.graph import Edges, ItemGraph, Normalisation, csr, interaction_adjacency, mixed_edges
+from recsys.dot_product import Triple, batch_rows, bpr_loss, half_squared_norm
+from recsys.frozen import FrozenMICRO, open_graphs
+from recsys.graph import ItemGraph, Normalisation, mixed_edges
+from recsys.graph_ranker import GraphRanker
 from recsys.modalities import Modalities, Projections
-from recsys.propagation import Propagation, layer_mean, propagate_edges
+from recsys.ngcf import NGCF
+from recsys.propagation import Propagation, power, propagate_edges
+from recsys.settings import check_between, check_choice, check_whole
 from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
@@ -41,27 +44,7 @@ class Fusion(nn.Module):
         return (weights[..., None] * hidden).sum(dim=0)
 
 
-class NGCFLayer(nn.Module):
-    """LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2) with messages m = A x, then dropout (Wang et al. 2019, eq. 7).
-
-    As MICRO's reference code has it: x itself enters through the self edges of A alone, and both parts have their own
-    LeakyReLU (slope 0.01).
-    """
-
-    def __init__(self, dim: int, dropout: float) -> None:
-        super().__init__()
-        self.plain, self.product = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self, x: Float[Tensor, "nodes dim"], messages: Float[Tensor, "nodes dim"]
-    ) -> Float[Tensor, "nodes dim"]:
-        """The next layer's state; what enters the mean over layers is this at length 1."""
-        parts = functional.leaky_relu(self.plain(messages)) + functional.leaky_relu(self.product(x * messages))
-        return self.dropout(parts)
-
-
-class MICRO(DotProductRanker):
+class MICRO(GraphRanker):
     """MICRO (Zhang et al., TKDE 2023) as its reference code computes it, for any number of modalities.
 
     Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
@@ -112,27 +95,23 @@ class MICRO(DotProductRanker):
         self.settings = {key: config[key] for key in self.DEFAULTS}
         self.generator = torch.Generator().manual_seed(config["seed"])
         dim = config["embedding_size"]
-        self.user_embedding, self.item_embedding = nn.Embedding(self.n_users, dim), nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_embedding.weight)
-        nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.embed(dim)
         self.fusion = Fusion(dim)
         if config["cf_model"] == "ngcf":
-            self.ngcf = nn.ModuleList(NGCFLayer(dim, config["message_dropout"]) for _ in range(config["n_ui_layers"]))
-
+            self.ngcf = NGCF(dim, config["n_ui_layers"], config["message_dropout"])
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
-        sizes = {"n_users": self.n_users, "n_items": self.n_items}
-        adjacency = interaction_adjacency(users, items, **sizes, normalisation=config["adjacency"])
-        self.interactions = Propagation(adjacency.to(self.device))
+        self.interactions = self.propagation(users, items, config["adjacency"])
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
-        self.raw_graphs = {m: self.raw_graph(m) for m in self.modalities}
+        self.build_graphs()
         self.trained = nn.ParameterDict()
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
         self._graphs: dict[str, Propagation] | None = None
-        self.neighbourhoods = None if config["fanout"] is None else Neighbourhoods(adjacency, config["fanout"])
-        self._item_neighbourhoods: dict[str, Neighbourhoods] | None = None
+        fanout = config["fanout"]
+        self.neighbourhoods = None if fanout is None else Neighbourhoods(self.interactions.matrix, fanout)
+        self._item_neighbourhoods: dict[str, Neighbourhoods] = {}
 
     @property
     def present(self) -> Bool[Tensor, "modalities items"]:
@@ -143,74 +122,46 @@ class MICRO(DotProductRanker):
         """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
 
-    def raw_graph(self, modality: str) -> ItemGraph:
-        """The neighbour graph of the raw features."""
-        return self.content.graph(modality, self.settings["knn_k"])
-
-    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> MICRO:
-        """A twin on the same weights whose item has these features; both graphs of the modality are built anew."""
-        twin = copy.copy(self)
-        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
-        twin.raw_graphs = {**self.raw_graphs, modality: twin.raw_graph(modality)}
-        twin.forget()
-        return twin
+    def build_graphs(self) -> None:
+        """The neighbour graphs of raw features."""
+        self.raw_graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.modalities}
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
-        with torch.autocast(self.device.type, enabled=False):  # The graph of training is that of evaluation.
-            vectors = self.projections.of(modality)(self.trained.get(modality, self.features(modality)))
-            return self.content.graph(modality, self.settings["knn_k"], vectors)
+        features = self.trained.get(modality, self.features(modality))
+        return self.content.learned_graph(modality, self.settings["knn_k"], self.projections.of(modality), features)
+
+    def graphs(self, modality: str) -> tuple[tuple[float, ItemGraph], tuple[float, ItemGraph]]:
+        """The raw and the learned graph of a modality with their shares, lambda and 1 - lambda, of A_m."""
+        share = self.settings["lambda_coeff"]
+        return (share, self.raw_graphs[modality]), (1 - share, self.learned_graph(modality))
 
     def forget(self) -> None:
         """Also drop the learned graphs: the next forward pass builds them anew."""
         super().forget()
         self._graphs = None
 
-    def _edges(self, modality: str, learned: ItemGraph) -> Edges:
-        """A_m = (1 - lambda) A_learned + lambda A_raw; a pair in both graphs is listed twice."""
-        share = self.settings["lambda_coeff"]
-        return mixed_edges([(share, self.raw_graphs[modality]), (1 - share, learned)])
-
-    def _graph(self, edges: Edges) -> Propagation:
-        row, column, value = edges
-        return Propagation(csr(row, column, value.detach(), self.n_items))
-
-    def _layers(self, step: Callable[[Tensor], Tensor]) -> list[Float[Tensor, "items dim"]]:
-        """E_item, A_m E_item, ... A_m^L E_item."""
-        layers = [self.item_embedding.weight]
-        for _ in range(self.settings["n_layers"]):
-            layers.append(step(layers[-1]))
-        return layers
-
     def hidden(self) -> Float[Tensor, "modalities items dim"]:
         """h_m = A_m^L E_item of every modality. On the first batch of an epoch A_learned carries gradient."""
-        if self._graphs is not None:
-            return torch.stack([self._layers(self._graphs[m])[-1] for m in self.modalities])
-        edges = {m: self._edges(m, self.learned_graph(m)) for m in self.modalities}
-        self._graphs = {m: self._graph(edges[m]) for m in self.modalities}
-        if self.neighbourhoods is not None:
-            # k or 2 k neighbours an item: few enough to read all.
-            self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in self._graphs.items()}
-        if not torch.is_grad_enabled():
-            return self.hidden()
-        steps = [functools.partial(_along, edges[m], self._graphs[m]) for m in self.modalities]
-        return torch.stack([self._layers(step)[-1] for step in steps])
+        steps = self._graphs
+        if steps is None:
+            edges = {m: mixed_edges(self.graphs(m)) for m in self.modalities}
+            self._graphs = steps = {m: Propagation.of(edges[m], self.n_items) for m in self.modalities}
+            if self.neighbourhoods is not None:
+                # k or 2 k neighbours an item: few enough to read all.
+                self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in steps.items()}
+            if torch.is_grad_enabled():
+                steps = {m: functools.partial(propagate_edges, edges=edges[m], graph=g) for m, g in steps.items()}
+        n_layers = self.settings["n_layers"]
+        return torch.stack([power(steps[m], self.item_embedding.weight, n_layers) for m in self.modalities])
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Embeddings from interactions alone: of LightGCN, NGCF, or the plain ones of matrix factorisation."""
-        users, items = self.user_embedding.weight, self.item_embedding.weight
         if self.settings["cf_model"] == "mf":
-            return users, items
-        nodes = torch.cat([users, items])
-        if self.settings["cf_model"] == "lightgcn":
-            final = layer_mean(self.interactions, nodes, self.settings["n_ui_layers"])
-        else:
-            layers, state = [nodes], nodes
-            for layer in self.ngcf:
-                state = layer(state, self.interactions(state))
-                layers.append(functional.normalize(state, dim=-1))
-            final = torch.stack(layers).mean(dim=0)
-        return final[: self.n_users], final[self.n_users :]
+            return self.user_embedding.weight, self.item_embedding.weight
+        if self.settings["cf_model"] == "ngcf":
+            return self.split(self.ngcf(self.interactions, self.initial()))
+        return self.lightgcn(self.interactions, self.settings["n_ui_layers"])
 
     def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hidden = self.hidden()
@@ -224,32 +175,27 @@ class MICRO(DotProductRanker):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR; `reg_weight` times the norm of the *propagated* batch; `cl_weight` times the sum of CL(h_m, h)."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        draws = self._draws()
+        triple, draws = self.triple(interaction), self._draws()
         if self.neighbourhoods is None or self._graphs is None:
-            batch, contrastive = self._on_the_whole(user, item, other, draws)
+            batch, contrastive = self._on_the_whole(triple, draws)
         else:
-            batch, contrastive = self._on_a_part(user, item, other, draws)
+            batch, contrastive = self._on_a_part(self.neighbourhoods, triple, draws)
         loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
         regularisation = self.settings["reg_weight"] * half_squared_norm(*batch)
         return loss, regularisation, self.settings["cl_weight"] * contrastive
 
-    def _on_the_whole(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+    def _on_the_whole(self, triple: Triple, draws: Draws) -> tuple[list[Tensor], Tensor]:
         """Embeddings of the batch and the contrastive loss, by propagation over all nodes."""
         users, items, hidden, fused = self._all()
-        # embedding() has a faster gradient than indexing.
-        batch = [functional.embedding(*pair) for pair in ((user, users), (item, items), (other, items))]
-        return batch, self._contrastive(hidden, fused, draws)
+        return batch_rows(users, items, triple), self._contrastive(hidden, fused, draws)
 
-    def _on_a_part(self, user: Tensor, item: Tensor, other: Tensor, draws: Draws) -> tuple[list[Tensor], Tensor]:
+    def _on_a_part(self, graph: Neighbourhoods, triple: Triple, draws: Draws) -> tuple[list[Tensor], Tensor]:
         """The same, by propagation over what they read."""
-        assert self.neighbourhoods is not None
-        assert self._item_neighbourhoods is not None
-        rows = torch.cat([item, other, *(drawn.to(item.device) for pair in draws for drawn in pair)]).unique()
+        user, item, other = triple
+        rows = torch.cat([item, other, *(drawn for pair in draws for drawn in pair)]).unique()
         hidden = []
         for modality in self.modalities:
-            graph = self._item_neighbourhoods[modality]
-            part = graph.around(rows, self.settings["n_layers"], self.generator)
+            part = self._item_neighbourhoods[modality].around(rows, self.settings["n_layers"], self.generator)
             hidden.append(part.last(functional.embedding(part.nodes, self.item_embedding.weight)))
         hidden = torch.stack(hidden)
         fused = self.fusion(hidden, self.present[:, rows])
@@ -257,23 +203,17 @@ class MICRO(DotProductRanker):
         nodes = torch.cat([user, self.n_users + item, self.n_users + other])
         tables = self.user_embedding.weight, self.item_embedding.weight
         layers = self.settings["n_ui_layers"] if self.settings["cf_model"] == "lightgcn" else 0
-        final, _ = layer_mean_at(self.neighbourhoods, *tables, nodes, layers, self.generator)
-        who, liked, not_seen = final.chunk(3)
-        liked, not_seen = (
-            i + functional.embedding(at, content) for i, at in zip((liked, not_seen), place, strict=True)
-        )
-        there = [tuple(torch.searchsorted(rows, drawn.to(rows.device)) for drawn in pair) for pair in draws]
-        return [who, liked, not_seen], self._contrastive(hidden, fused, there)
+        who, *both = layer_mean_at(graph, *tables, nodes, layers, self.generator)[0].chunk(3)
+        both = [i + functional.embedding(at, content) for i, at in zip(both, place, strict=True)]
+        there = [(torch.searchsorted(rows, anchors), torch.searchsorted(rows, others)) for anchors, others in draws]
+        return [who, *both], self._contrastive(hidden, fused, there)
 
     def _draws(self) -> Draws:
         """Anchors and negatives of every modality, among the items that have it."""
-        drawn = []
-        for has in self.present:
-            rows = has.nonzero().flatten()
-            counts = (self.settings[key] for key in ("anchors", "negatives"))
-            drawn.append(
-                tuple(rows[draw_items(len(rows), n, generator=self.generator).to(rows.device)] for n in counts)
-            )
+        counts, drawn = (self.settings["anchors"], self.settings["negatives"]), []
+        for rows in (has.nonzero().flatten() for has in self.present):
+            places = (draw_items(len(rows), count, generator=self.generator) for count in counts)
+            drawn.append(tuple(rows[place.to(rows.device)] for place in places))
         return drawn
 
     def _contrastive(
@@ -295,100 +235,40 @@ class MICRO(DotProductRanker):
         position = self.content.position(modality)
         if self.settings["train_features"]:
             raise ValueError(
-                "train_features moves the features away from the pictures they came from, and a new picture has no such "
-                "move: train the ranker with train_features: false to score pictures"
+                "train_features moves the features away from the pictures they came from, and a new picture has no "
+                "such move: train the ranker with train_features: false to score pictures"
             )
-        learned = {m: self.learned_graph(m) for m in self.modalities}
-        layers = {m: self._layers(self._graph(self._edges(m, learned[m]))) for m in self.modalities}
-        hidden = torch.stack([layers[m][-1] for m in self.modalities])
+        parts = {m: self.graphs(m) for m in self.modalities}
+        graphs = {m: Propagation.of(mixed_edges(parts[m]), self.n_items) for m in self.modalities}
+        n_layers = self.settings["n_layers"]
+        before = {m: power(graphs[m], self.item_embedding.weight, n_layers - 1) for m in self.modalities}
+        hidden = torch.stack([graphs[m](before[m]) for m in self.modalities])
         users, items = self.collaborative()
         fusion = copy.deepcopy(self.fusion).requires_grad_(False)
         fusion.zero_grad()
-        projection = self.projections.of(modality)
         return FrozenMICRO(
             users=users.clone(),
             items=items + functional.normalize(self.fusion(hidden, self.present), dim=-1),
             collaborative=items.clone(),
             hidden=hidden,
             present=self.present.clone(),
-            before=layers[modality][-2].clone(),
+            before=before[modality].clone(),
             position=position,
-            graphs=(self.raw_graphs[modality], learned[modality].detached()),
-            shares=(self.settings["lambda_coeff"], 1 - self.settings["lambda_coeff"]),
-            projection=(projection.weight.detach().clone(), projection.bias.detach().clone()),
+            graphs=open_graphs(*parts[modality], self.projections.of(modality)),
             fusion=fusion,
         )
 
 
-def _along(edges: Edges, graph: Propagation, x: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
-    return propagate_edges(x, *edges, graph)
-
-
-@dataclass(frozen=True)
-class FrozenMICRO:
-    """A trained MICRO at rest, with one modality open to substitution.
-
-    Attributes:
-        users: final embeddings.
-        items: final embeddings, before any substitution.
-        collaborative: the part of them that comes from interactions.
-        hidden: h_m of every modality.
-        present: which items have which modality.
-        before: A_m^(L-1) E_item of the open modality: what its last propagation reads.
-        position: the open modality's place among all.
-        graphs: its raw and its learned graph.
-        shares: lambda and 1 - lambda, their weights.
-        projection: weight and bias of T_m.
-        fusion: the attention.
-    """
-
-    users: Float[Tensor, "users dim"]
-    items: Float[Tensor, "items dim"]
-    collaborative: Float[Tensor, "items dim"]
-    hidden: Float[Tensor, "modalities items dim"]
-    present: Bool[Tensor, "modalities items"]
-    before: Float[Tensor, "items dim"]
-    position: int
-    graphs: tuple[ItemGraph, ItemGraph]
-    shares: tuple[float, float]
-    projection: tuple[Tensor, Tensor]
-    fusion: Fusion
-
-    @property
-    def feature_dim(self) -> int:
-        """Width of the open modality's features."""
-        return self.graphs[0].unit.shape[1]
-
-    def item_embeddings(
-        self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Final embedding of each item if its features were these; differentiable in them.
-
-        Rows i of the raw and of the learned graph are recomputed with the other items' rows and degrees as they
-        are. With more than one item layer only the last propagation of row i is recomputed.
-        """
-        row = torch.zeros_like(self.before[items])
-        vectors = (features, functional.linear(features, *self.projection))
-        for share, graph, vector in zip(self.shares, self.graphs, vectors, strict=True):
-            if share:
-                columns, weights = graph.substituted_rows(items, vector)
-                row = row + share * torch.einsum("bk,bkd->bd", weights, self.before[columns])
-        here = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
-        hidden = torch.where(here[..., None], row, self.hidden[:, items])
-        fused = self.fusion(hidden, self.present[:, items] | here)
-        return self.collaborative[items] + functional.normalize(fused, dim=-1)
-
-
 def _check(config: Any) -> None:
-    for key, allowed in (("cf_model", CollaborativeModel), ("adjacency", Normalisation)):
-        if config[key] not in get_args(allowed):
-            raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(get_args(allowed))}")
+    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
+        check_whole(config, key, least=least)
+    for key in ("anchors", "negatives"):
+        check_whole(config, key, least=1, word="all")
+    check_choice(config, "cf_model", get_args(CollaborativeModel))
+    check_choice(config, "adjacency", get_args(Normalisation))
+    check_between(config, "lambda_coeff", 0, 1)
+    check_between(config, "message_dropout", 0, 1, open_end=True)
+    for key in ("reg_weight", "cl_weight"):
+        check_between(config, key, 0)
     if config["fanout"] is not None and config["cf_model"] == "ngcf":
         raise ValueError("fanout goes with cf_model lightgcn or mf; ngcf propagates over the whole graph: fanout: null")
-    if config["n_layers"] < 1:
-        raise ValueError(f"n_layers is {config['n_layers']}, but content reaches the score only through 1 or more")
-    if not 0 <= config["lambda_coeff"] <= 1:
-        raise ValueError(f"lambda_coeff is {config['lambda_coeff']}, but must lie in [0, 1]")
-    for key in ("anchors", "negatives"):
-        if config[key] != "all" and not (isinstance(config[key], int) and config[key] > 0):
-            raise ValueError(f"{key} is {config[key]!r}, but must be a positive number or 'all'")

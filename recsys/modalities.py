@@ -86,6 +86,16 @@ class Modalities(nn.Module):
             raise ValueError(f"the ranker has no modality {modality!r}, only {', '.join(self.names)}")
         return self.names.index(modality)
 
+    def learned_graph(
+        self, modality: str, k: int, projection: nn.Linear, features: Float[Tensor, "items width"] | None = None
+    ) -> ItemGraph:
+        """As `graph`, by the projected features (or by others, projected), and carrying gradient.
+
+        Inside autocast too without it: the graph of training is that of evaluation.
+        """
+        with torch.autocast(self.present.device.type, enabled=False):
+            return self.graph(modality, k, projection(self.features(modality) if features is None else features))
+
     def graph(self, modality: str, k: int, vectors: Float[Tensor, "items dim"] | None = None) -> ItemGraph:
         """The `k` nearest neighbours of each item that has the modality, by its raw features or by `vectors`."""
         return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k, self.search)

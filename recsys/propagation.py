@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from recsys.graph import csr
+from recsys.graph import Edges, csr
 from recsys.isolation import quiet
 
 with quiet():
@@ -30,6 +31,12 @@ class Propagation:
             self.matrix = matrix
             self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
 
+    @classmethod
+    def of(cls, edges: Edges, size: int) -> Propagation:
+        """Over A[row, column] = value, repeated positions added up; without the values' gradient."""
+        row, column, value = edges
+        return cls(csr(row, column, value.detach(), size))
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Propagation:
         return self  # It never changes, and torch has no copy of a CSR matrix.
 
@@ -50,19 +57,13 @@ class _Step(torch.autograd.Function):
         return _CONVOLUTION(gradients[0].contiguous(), ctx.graph.transposed), None
 
 
-def propagate_edges(
-    x: Float[Tensor, "nodes dim"],
-    row: Int[Tensor, " edges"],
-    column: Int[Tensor, " edges"],
-    value: Float[Tensor, " edges"],
-    graph: Propagation | None = None,
-) -> Float[Tensor, "nodes dim"]:
-    """A x for A[row, column] = value, repeated positions added up; differentiable in x and in the values.
+def propagate_edges(x: Float[Tensor, "nodes dim"], edges: Edges, graph: Propagation) -> Float[Tensor, "nodes dim"]:
+    """A x, differentiable in x and in the values of the edges, of which `graph` is `Propagation.of`.
 
-    `graph` is the same A, where it is at hand. The gradient of a value is g_row . x_column; it is taken a block of edges
-    at a time, so that no tensor of edges times dim is held.
+    The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that no tensor of edges
+    times dim is held.
     """
-    graph = graph or Propagation(csr(row, column, value.detach(), len(x)))
+    row, column, value = edges
     with torch.autocast(x.device.type, enabled=False):
         return _Edges.apply(x.to(graph.matrix.dtype), value, row, column, graph)
 
@@ -81,6 +82,13 @@ class _Edges(torch.autograd.Function):
         blocks = zip(row.split(_BLOCK), column.split(_BLOCK), strict=True)
         of_value = torch.cat([(gradient[i] * x[j]).sum(-1) for i, j in blocks])
         return _CONVOLUTION(gradient, ctx.graph.transposed), of_value, None, None, None
+
+
+def power(step: Callable[[Tensor], Tensor], x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
+    """A^n x; x itself for 0 layers."""
+    for _ in range(n_layers):
+        x = step(x)
+    return x
 
 
 def layer_mean(graph: Propagation, x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:

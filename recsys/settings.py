@@ -12,11 +12,14 @@ def check_choice(config: Any, key: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{key} is {config[key]!r}, but must be one of {', '.join(allowed)}")
 
 
-def check_whole(config: Any, key: str, *, least: int) -> None:
-    """ValueError unless `config[key]` is a whole number from `least` on."""
+def check_whole(config: Any, key: str, *, least: int, word: str | None = None) -> None:
+    """ValueError unless `config[key]` is a whole number from `least` on, or that word if there is one."""
     value = config[key]
+    if word is not None and value == word:
+        return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{key} is {value!r}, but must be a whole number from {least} on")
+        other = "" if word is None else f" or {word!r}"
+        raise ValueError(f"{key} is {value!r}, but must be a whole number from {least} on{other}")
 
 
 def check_between(config: Any, key: str, low: float, high: float = float("inf"), *, open_end: bool = False) -> None:

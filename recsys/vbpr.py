@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -52,13 +51,6 @@ class VBPR(DotProductRanker):
         nn.init.xavier_uniform_(self.item_embedding.weight)
         nn.init.zeros_(self.item_bias.weight)
 
-    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> VBPR:
-        """A twin on the same weights whose item has these features."""
-        twin = copy.copy(self)
-        twin._modules = {**self._modules, "content": self.content.substituted(modality, item, vector)}
-        twin.forget()
-        return twin
-
     def _items(self, items: Int[Tensor, " batch"], modalities: tuple[str, ...]) -> Float[Tensor, "batch final"]:
         """Final embeddings, of these modalities' features only."""
         factors, bias = self.item_embedding(items), self.item_bias(items)
@@ -73,7 +65,7 @@ class VBPR(DotProductRanker):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR and weighted regularisation of one batch; only its own items' features are read."""
-        user, item, other = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        user, item, other = self.triple(interaction)
         factors = self.user_embedding(user)
         who = _with_one(factors)
         liked, not_seen = (self._items(some, self.content.names) for some in (item, other))

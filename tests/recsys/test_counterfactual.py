@@ -48,10 +48,11 @@ def test_foreign_features_give_the_row_of_an_exact_rebuild(trained_micro: Traine
     frozen = ranker.frozen("image")
     items = torch.tensor([dataset.item_id(name) for name in ("i3", "w5", "n0", "n1")])
     features = torch.randn(4, frozen.feature_dim, generator=rng)
-    present, k = ranker.present[0], frozen.graphs[0].k
+    graphs = [open_.graph for open_ in frozen.graphs]
+    present, k = ranker.present[0], graphs[0].k
     projection = ranker.projections["image"].requires_grad_(False)
     tables = (ranker.features("image"), projection(ranker.features("image")))
-    for graph, table, vectors in zip(frozen.graphs, tables, (features, projection(features)), strict=True):
+    for graph, table, vectors in zip(graphs, tables, (features, projection(features)), strict=True):
         columns, weights = graph.substituted_rows(items, vectors)
         rows = torch.zeros(4, dataset.n_items).scatter_add(1, columns, weights)
         expected = [_exact_row(table, present, int(i), v, k) for i, v in zip(items, vectors, strict=True)]

@@ -9,67 +9,58 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dense import (
+    BATCH,
+    assert_equal_to_oracle,
+    assert_scores_equal,
+    bpr,
+    lightgcn,
+    neighbour_graph,
+    symmetric,
+    tables_by_id,
+    training_clicks,
+    weights_of,
+    with_loops,
+)
 from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker, train_ranker
 from worlds import Checkerboard, right_parity_first, withheld_scores
 
 
-def _dense_graph(vectors: torch.Tensor, present: torch.Tensor, k: int) -> torch.Tensor:
-    unit = vectors / vectors.norm(dim=1, keepdim=True)
-    similarity = (unit @ unit.T).masked_fill(~(present[:, None] & present), -torch.inf)
-    mask = torch.zeros_like(similarity).scatter(1, similarity.topk(k).indices, 1.0) * present[:, None]
-    kept = torch.where(mask > 0, similarity, 0.0)
-    scale = torch.where(present, kept.sum(1), torch.ones(())).rsqrt()
-    return scale[:, None] * kept * scale
-
-
-def _dense_adjacency(dataset: Dataset, normalisation: str) -> torch.Tensor:
-    """D^-1 (A + I) as in the reference, or D^-1/2 A D^-1/2 with empty rows for who has no edges."""
-    users, items = (torch.from_numpy(side) for side in dataset.interactions.train)
-    n_users, size = dataset.n_users, dataset.n_users + dataset.n_items
-    adjacency = torch.eye(size, dtype=torch.float64) * (normalisation == "reference")
-    adjacency[users, n_users + items] = adjacency[n_users + items, users] = 1
-    degree = adjacency.sum(1)
-    if normalisation == "reference":
-        return adjacency / degree[:, None]
-    scale = torch.where(degree > 0, degree, 1).rsqrt()
-    return scale[:, None] * adjacency * scale
-
-
-def _collaborative(w: dict, adjacency: torch.Tensor, cf_model: str) -> torch.Tensor:
+def _ngcf(w: dict, adjacency: torch.Tensor) -> torch.Tensor:
+    """LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2) twice; unit vectors enter the mean."""
     state = torch.cat([w["user_embedding.weight"], w["item_embedding.weight"]])
-    if cf_model == "mf":
-        return state
     layers = [state]
     for n in range(2):
         messages = adjacency @ state
-        if cf_model == "lightgcn":
-            state = messages
-            layers.append(state)
-        else:  # LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2); its unit vectors enter the mean
-            one, two = (f"ngcf.{n}.{part}" for part in ("plain", "product"))
-            first = messages @ w[f"{one}.weight"].T + w[f"{one}.bias"]
-            second = (state * messages) @ w[f"{two}.weight"].T + w[f"{two}.bias"]
-            state = sum(torch.where(x > 0, x, 0.01 * x) for x in (first, second))
-            layers.append(state / state.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        one, two = (f"ngcf.{n}.{part}" for part in ("plain", "product"))
+        first = messages @ w[f"{one}.weight"].T + w[f"{one}.bias"]
+        second = (state * messages) @ w[f"{two}.weight"].T + w[f"{two}.bias"]
+        state = sum(torch.where(x > 0, x, 0.01 * x) for x in (first, second))
+        layers.append(state / state.norm(dim=1, keepdim=True).clamp_min(1e-12))
     return sum(layers) / len(layers)
 
 
-def _oracle(ranker, dataset: Dataset, batch: dict, case: "Case"):
+def _collaborative(w: dict, dataset: Dataset, case: "Case") -> tuple[torch.Tensor, torch.Tensor]:
+    adjacency = {"reference": with_loops, "symmetric": symmetric}[case.adjacency](training_clicks(dataset), dataset)
+    if case.cf_model != "ngcf":
+        return lightgcn(adjacency, w, {"lightgcn": 2, "mf": 0}[case.cf_model])
+    final = _ngcf(w, adjacency)
+    return final[: dataset.n_users], final[dataset.n_users :]
+
+
+def _oracle(ranker, dataset: Dataset, paths: dict[str, str], case: "Case"):
     """Scores and the three losses in float64, from a copy of the weights; returns the copy for its gradients."""
-    w = {name: value.detach().double().requires_grad_() for name, value in ranker.named_parameters()}
-    final = _collaborative(w, _dense_adjacency(dataset, case.adjacency), case.cf_model)
-    user_final, item_collaborative = final[: dataset.n_users], final[dataset.n_users :]
+    w = weights_of(ranker)
+    user_final, item_collaborative = _collaborative(w, dataset, case)
 
     hidden, masks = [], []
-    for name in ranker.modalities:
-        raw = ranker.features(name).double()
-        present = raw.abs().sum(1) > 0
+    for name, (raw, present) in tables_by_id(dataset, paths).items():
         features = w[f"trained.{name}"] if case.train_features else raw
         learned = features @ w[f"projections.{name}.weight"].T + w[f"projections.{name}.bias"]
-        graph = case.share * _dense_graph(raw + 1e-30, present, 4)
-        graph = graph + (1 - case.share) * _dense_graph(learned, present, 4)
+        graph = case.share * neighbour_graph(raw, present, 4)
+        graph = graph + (1 - case.share) * neighbour_graph(learned, present, 4)
         state = w["item_embedding.weight"]
         for _ in range(case.item_layers):
             state = graph @ state
@@ -85,9 +76,8 @@ def _oracle(ranker, dataset: Dataset, batch: dict, case: "Case"):
     norm = fused.norm(dim=1, keepdim=True)
     item_final = item_collaborative + fused / torch.where(norm > 0, norm, 1.0)
 
-    user = user_final[batch["user_id"]]
-    positive, negative = item_final[batch["item_id"]], item_final[batch["neg_item_id"]]
-    bpr = -torch.log(torch.sigmoid((user * positive).sum(1) - (user * negative).sum(1))).mean()
+    user, positive = user_final[BATCH["user_id"]], item_final[BATCH["item_id"]]
+    negative = item_final[BATCH["neg_item_id"]]
     reg = 1e-5 * sum((x**2).sum() for x in (user, positive, negative)) / 2 / len(user)
     contrastive = torch.zeros(())
     for h, mask in zip(hidden, masks, strict=True):
@@ -95,7 +85,7 @@ def _oracle(ranker, dataset: Dataset, batch: dict, case: "Case"):
         own, other = (one @ one.T / 0.5).exp(), (one @ two.T / 0.5).exp()
         bottom = own.sum(1) + other.sum(1) - own.diagonal()
         contrastive = contrastive - torch.log(other.diagonal() / bottom).mean()
-    return user_final @ item_final.T, (bpr, reg, 0.03 * contrastive), w
+    return user_final @ item_final.T, (bpr(user, positive, negative).mean(), reg, 0.03 * contrastive), w
 
 
 class Case(NamedTuple):
@@ -137,21 +127,9 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, table
     }  # fmt: skip
     dataset = Dataset.load({**world.config, **settings})
     ranker = dataset.new_ranker()
-    triples = {"user_id": [2, 3, 4], "item_id": [3, 7, 80], "neg_item_id": [9, 11, 85]}
-    batch = {name: torch.tensor(ids) for name, ids in triples.items()}
-
-    scores, wanted, weights = _oracle(ranker, dataset, batch, case)
-    losses = ranker.train().calculate_loss(batch)
-    for found, exact in zip(losses, wanted, strict=True):
-        torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-5)
-    torch.stack(losses).sum().backward()
-    torch.stack(wanted).sum().backward()
-    for name, parameter in ranker.named_parameters():
-        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        exact = weights[name].grad if weights[name].grad is not None else torch.zeros_like(weights[name])
-        torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
-    found = full_scores(ranker.eval(), torch.arange(dataset.n_users))[:, 1:]
-    torch.testing.assert_close(found.double(), scores[:, 1:], atol=1e-5, rtol=1e-5)
+    scores, wanted, weights = _oracle(ranker, dataset, settings["features"], case)
+    assert_equal_to_oracle(ranker, ranker.train().calculate_loss(BATCH), wanted, weights)
+    assert_scores_equal(ranker, dataset, scores)
 
 
 @pytest.mark.parametrize("change", [{}, {"cf_model": "mf"}, {"n_layers": 2}, {"negatives": 20, "anchors": 5}])
@@ -244,7 +222,7 @@ def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> Non
         ({"adjacency": "none"}, "adjacency is 'none', but must be one of reference, symmetric"),
         ({"lambda_coeff": 1.5}, r"lambda_coeff is 1.5, but must lie in \[0, 1\]"),
         ({"anchors": 0}, "anchors is 0"),
-        ({"negatives": "some"}, "negatives is 'some', but must be a positive number or 'all'"),
+        ({"negatives": "some"}, "negatives is 'some', but must be a whole number from 1 on or 'all'"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"fanout": 0}, "fanout is 0"),
         ({"fanout": 5, "cf_model": "ngcf"}, "fanout goes with cf_model lightgcn or mf"),
