@@ -37,9 +37,9 @@ def _ngcf(w: dict, adjacency: torch.Tensor) -> torch.Tensor:
         one, two = (f"ngcf.{n}.{part}" for part in ("plain", "product"))
         first = messages @ w[f"{one}.weight"].T + w[f"{one}.bias"]
         second = (state * messages) @ w[f"{two}.weight"].T + w[f"{two}.bias"]
-        state = sum(torch.where(x > 0, x, 0.01 * x) for x in (first, second))
+        state = torch.stack([torch.where(x > 0, x, 0.01 * x) for x in (first, second)]).sum(0)
         layers.append(state / state.norm(dim=1, keepdim=True).clamp_min(1e-12))
-    return sum(layers) / len(layers)
+    return torch.stack(layers).mean(0)
 
 
 def _collaborative(w: dict, dataset: Dataset, case: "Case") -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,7 +78,7 @@ def _oracle(ranker, dataset: Dataset, paths: dict[str, str], case: "Case"):
 
     user, positive = user_final[BATCH["user_id"]], item_final[BATCH["item_id"]]
     negative = item_final[BATCH["neg_item_id"]]
-    reg = 1e-5 * sum((x**2).sum() for x in (user, positive, negative)) / 2 / len(user)
+    reg = 1e-5 * (torch.stack([user, positive, negative]) ** 2).sum() / 2 / len(user)
     contrastive = torch.zeros(())
     for h, mask in zip(hidden, masks, strict=True):
         one, two = functional.normalize(h[mask], dim=1), functional.normalize(fused[mask], dim=1)

@@ -44,6 +44,21 @@ def test_graphs_leave_holes_out(paths: dict[str, Path]) -> None:
     assert other.weights[:, 1].tolist() == [0, 0]
 
 
+def test_learned_graphs_keep_float32_inside_autocast(paths: dict[str, Path]) -> None:
+    """T = 2 I keeps the cosine of a and c, 11 / (5 sqrt 5) = 0.98387; in bfloat16 it would be 0.984375."""
+    content = Modalities(paths, TOKENS, CPU)
+    projection = Projections(content, 2).of("image")
+    with torch.no_grad():
+        projection.weight.copy_(2 * torch.eye(2))
+        projection.bias.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        graph = content.learned_graph("image", 2, projection)
+        other = content.learned_graph("image", 2, projection, torch.tensor([[0.0, 0], [1, 0], [0, 0], [3, 4]]))
+    assert graph.weights.dtype == torch.float32
+    assert graph.weights[:, 1].tolist() == pytest.approx([11 / 125**0.5] * 2, abs=1e-6)
+    assert other.weights[:, 1].tolist() == pytest.approx([0.6, 0.6], abs=1e-6)
+
+
 def test_projections_have_the_widths_of_the_features(paths: dict[str, Path]) -> None:
     content = Modalities(paths, TOKENS, CPU)
     projections = Projections(content, 3, bias=False)
