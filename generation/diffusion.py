@@ -1,7 +1,9 @@
 """The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
 
+import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,19 @@ class Backbone:
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
             return (self.pipeline.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
 
+    @contextmanager
+    def checkpointing(self, wanted: bool = True) -> Iterator[None]:
+        """The UNet keeps only its blocks' inputs and computes the rest again in the backward pass; then as before."""
+        unet = self.pipeline.unet
+        change = wanted and not unet.is_gradient_checkpointing
+        if change:
+            unet.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            if change:
+                unet.disable_gradient_checkpointing()
+
     def sample(
         self,
         prompt_embeds: Float[Tensor, "n rows width"],
@@ -230,6 +245,7 @@ class Backbone:
         steps: int,
         strength: float,
         guidance_scale: float,
+        with_grad: bool = False,
     ) -> Float[Tensor, "n 3 height width"]:
         """Pictures in [0, 1]; each depends on its own seed alone, not on its neighbours in the batch.
 
@@ -241,6 +257,8 @@ class Backbone:
             steps: denoising steps that are really run (diffusers counts the skipped ones too; here they don't count).
             strength: share of the diffusion that a reference goes through, in (0, 1].
             guidance_scale: of classifier-free guidance; 1 is none.
+            with_grad: keep the gradient from the pictures to the embeddings, through every step and the codec. The
+                same pictures; memory grows with the steps, see :meth:`checkpointing`.
         """
         common: dict[str, Any] = {
             "prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds,
@@ -249,8 +267,11 @@ class Backbone:
         }  # fmt: skip
         if references is None:
             height, width = self.size
-            made: Any = self.text_to_image(num_inference_steps=steps, height=height, width=width, **common)
+            pipeline: Any = self.text_to_image
+            own: dict[str, Any] = {"num_inference_steps": steps, "height": height, "width": width}
         else:
-            planned = scheduled(steps, strength)
-            made = self.pipeline(image=references, strength=strength, num_inference_steps=planned, **common)
-        return made.images
+            pipeline = self.pipeline
+            own = {"image": references, "strength": strength, "num_inference_steps": scheduled(steps, strength)}
+        # The pipelines' __call__ is one decorated function; what torch.no_grad() wraps is the sampling loop itself.
+        call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
+        return call(pipeline, **own, **common).images

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 NoiseMode = Literal["full", "token_shared", "low_rank"]
-Objective = Literal["reinforce", "paper_literal"]
+Objective = Literal["reinforce", "path", "paper_literal"]
 
 
 class GaussianPolicy:
@@ -54,10 +54,21 @@ class GaussianPolicy:
         return coefficients.unflatten(-1, (self.rows, self.width))
 
     def sample(
-        self, mu: Float[Tensor, "batch rows width"], samples: int, generator: torch.Generator
-    ) -> Float[Tensor, "batch samples rows width"]:
-        """x_t = mu + sigma B^T eps_t, detached: reward and density must not see one another through the sample."""
-        eps = torch.randn(len(mu), samples, self.dims, generator=generator)
+        self, mu: Float[Tensor, "batch rows width"], samples: int, generator: torch.Generator, *,
+        antithetic: bool = False,
+    ) -> Float[Tensor, "batch samples rows width"]:  # fmt: skip
+        """x_t = mu + sigma B^T eps_t, detached: reward and density must not see one another through the sample.
+
+        ``antithetic``: the second half of the samples are the first half's mirror images, eps_{t + r/2} = -eps_t.
+
+        Raises:
+            ValueError: an odd number of samples cannot be paired.
+        """
+        if antithetic and samples % 2:
+            raise ValueError(f"antithetic samples come in pairs, got {samples}")
+        eps = torch.randn(len(mu), samples // 2 if antithetic else samples, self.dims, generator=generator)
+        if antithetic:
+            eps = torch.cat([eps, -eps], dim=1)
         return (mu[:, None] + self.sigma * self.expand(eps)).detach()
 
     def log_prob(
@@ -65,6 +76,15 @@ class GaussianPolicy:
     ) -> Float[Tensor, "batch samples"]:
         """Log of N(x; mu, sigma) over the coefficients, up to a constant that no gradient sees."""
         return -(self.project(x - mu[:, None]) ** 2).sum(-1) / (2 * self.sigma**2)
+
+    def divergence(
+        self, mu: Float[Tensor, "batch rows width"], start: Float[Tensor, "batch rows width"]
+    ) -> Float[Tensor, " batch"]:
+        """KL(N(mu, sigma) || N(mu_0, sigma)) = ||mu - mu_0||^2 / (2 sigma^2).
+
+        Over all coordinates, not the basis's alone: training moves mu outside of it too, and nothing else holds it.
+        """
+        return ((mu - start) ** 2).sum((-2, -1)) / (2 * self.sigma**2)
 
 
 def rewards(
@@ -89,9 +109,19 @@ def leave_one_out(rewards: Float[Tensor, "batch samples"]) -> Float[Tensor, "bat
     return (r * rewards - rewards.sum(1, keepdim=True)) / (r - 1)
 
 
-def silent(rewards: Float[Tensor, "batch samples"]) -> Bool[Tensor, " batch"]:
-    """Groups whose rewards are all equal: they say nothing about the direction and are counted."""
-    return (rewards - rewards[:, :1]).abs().amax(1) < 1e-9
+def paired(rewards: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
+    """Advantage of antithetic samples, A_t = (f_t - f_t') / 2 with t' the mirror image of t.
+
+    Its estimate is exactly that of the raw f, because a pair's mean times (eps - eps) is 0, but its size does not
+    depend on where f is centred. Leave-one-out would be biased here: the other samples hold the mirror image, and the
+    estimate would be r / (r - 1) times too large.
+    """
+    return (rewards - rewards.roll(rewards.shape[1] // 2, dims=1)) / 2
+
+
+def silent(advantage: Float[Tensor, "batch samples"]) -> Bool[Tensor, " batch"]:
+    """Groups whose rewards (so also advantages) are all equal: they say nothing about the direction and are counted."""
+    return (advantage - advantage[:, :1]).abs().amax(1) < 1e-9
 
 
 def rank_loss(

@@ -81,10 +81,14 @@ class Curves:
     """Loss against step, by what was trained."""
 
     values: dict[str, Curve] = field(default_factory=dict)
+    tell: Callable[[str, int, float], object] | None = None
+    """Hears every point as it comes, for whoever wants to watch."""
 
     def add(self, name: str, step: int, value: float) -> None:
         """Append one point."""
         self.values.setdefault(name, []).append((step, value))
+        if self.tell is not None:
+            self.tell(name, step, value)
 
 
 def batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Int[Tensor, " batch"]]:

@@ -238,15 +238,19 @@ class Ragar(nn.Module):
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
     def render(
-        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request], *, steps: int | None = None
-    ) -> Float[Tensor, "n 3 height width"]:
-        """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers)."""
+        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request], *, steps: int | None = None,
+        with_grad: bool = False,
+    ) -> Float[Tensor, "n 3 height width"]:  # fmt: skip
+        """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers).
+
+        ``with_grad`` keeps the gradient from the pictures to the embeddings.
+        """
         config = self.config
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
         return self.backbone.sample(
             embeds, self.negative(embeds), None if config.text_to_image else references,
             [request.seed for request in requests], steps=steps or config.steps, strength=config.strength,
-            guidance_scale=config.guidance_scale,
+            guidance_scale=config.guidance_scale, with_grad=with_grad,
         )  # fmt: skip
 
     @torch.no_grad()

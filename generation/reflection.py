@@ -1,5 +1,6 @@
 """Reflection: warm start, then training with the ranker's reward (eq. 10-15)."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from generation.pictures import to_float
 from generation.policy import (
     GaussianPolicy,
     NoiseMode,
     Objective,
     RunningScale,
     leave_one_out,
+    paired,
     rank_loss,
     rewards,
     silent,
@@ -24,6 +25,7 @@ from generation.pretrain import Curves, batches, one_cycle
 from generation.ragar import Preference, Ragar
 from generation.request import Request
 from generation.reward import Reward
+from generation.scoring import check_gradient, path_scores, rival_scores, score_samples
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,25 @@ class ReflectionConfig:
     """Standard deviation of the noise, in units of the warm-start preference's own deviation along the directions."""
     margin: float = 0.5
     """delta of eq. 11, in standard deviations of the user's scores."""
+    antithetic: bool = False
+    """Draw the samples in pairs of mirror images (eq. 12) instead of comparing each with the mean of the others."""
     objective: Objective = "reinforce"
-    """``paper_literal`` is eq. 11-12 as printed, for the ablation."""
+    """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
+    the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
+    ``steps`` are enough. ``paper_literal``: eq. 11-12 as printed, for the ablation."""
+    checkpointing: bool = False
+    """``path``: compute the UNet's blocks again in the backward pass instead of keeping what they hold."""
     alpha: float = 0.2
     """Weight of L_rank (eq. 15)."""
     beta: float = 0.5
     """Weight of L_cal (eq. 15)."""
     gamma: float = 0.3
     """Weight of L_sem (eq. 15)."""
+    kl: float = 0.0
+    """Weight of the divergence from the warm-start preference, ||mu - mu_0||^2 / (2 sigma^2) (beside eq. 15)."""
+    relevance: float = 0.0
+    """Weight of the dual encoder's cosine with the reference's caption beside the ranker's score (eq. 10): a score of
+    1 is one standard deviation of the user's scores, a cosine of captions and pictures moves by tenths."""
     learning_rate: float = 1e-3
     """Of the reward phase (the paper's 1e-5 is for models a thousand times larger)."""
     held_out: float = 0.2
@@ -67,17 +80,23 @@ class ReflectionConfig:
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
-        if self.samples < 2:
+        if self.objective != "path" and not self.antithetic and self.samples < 2:
             yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
+        if self.antithetic and self.objective != "reinforce":
+            yield f"antithetic belongs to objective reinforce, not to {self.objective}"
+        elif self.antithetic and self.samples % 2:
+            yield f"samples {self.samples} with antithetic must be even: they come in pairs"
+        if self.checkpointing and self.objective != "path":
+            yield f"checkpointing belongs to objective path: {self.objective} keeps nothing of the UNet"
         if not 0 < self.held_out < 0.6:
             yield f"held_out {self.held_out} must lie between 0 and 0.6"
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "margin", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "relevance", "margin", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
-        for name in ("warm_start_steps", "reward_steps", "steps", "batch_size", "rank"):
+        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
@@ -178,12 +197,19 @@ def reflect(
 ) -> None:  # fmt: skip
     """The reward phase: L = alpha L_rank + beta L_cal + gamma L_sem (eq. 15), on every trained part together.
 
-    Pictures are made and scored without gradient; all samples of a request share its initial latent noise. The reward
-    is only called, never changed.
+    Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
+    ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
+    With ``kl``, a fourth term holds the preference near the warm start's. The reward is only called, never changed.
+
+    Raises:
+        ValueError: ``path`` with a reward that has no gradient, or a reward that is not finite.
     """
     generator = torch.Generator().manual_seed(config.seed + 1)
     policy = build_policy(ragar, requests, config)
+    if config.objective == "path":
+        check_gradient(ragar, requests[0], reward)
     rivals = rival_scores(ragar, requests, reward, steps=config.steps, progress=progress)  # (requests, 2)
+    start = frozen_copy(ragar) if config.kl else None
     parts = ragar.trained_parts()
     optimizer = torch.optim.Adam(parts.values(), lr=config.learning_rate)
     schedule = one_cycle(optimizer, config.reward_steps)
@@ -194,21 +220,27 @@ def reflect(
     ):
         chosen = [requests[i] for i in picked.tolist()]
         preference = ragar.encode_preference(chosen)
-        x = policy.sample(preference.detail, config.samples, generator)
-        scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
-        if config.objective == "paper_literal":
-            advantage = (rivals[picked][:, None] - scores[..., None]).clamp_min(0).sum(-1) + config.margin
-        else:
+        if config.objective == "path":
+            scores = path_scores(
+                ragar, preference, chosen, reward, steps=config.steps, checkpointing=config.checkpointing
+            )[:, None]
             gained = rewards(scores, rivals[picked], config.margin)
-            advantage = leave_one_out(gained)
-            log.silent_groups += int(silent(gained).sum())
-        log.groups += len(chosen)
+            rank, without_signal = -gained.mean(), gained[:, 0] == 0  # the hinges are closed: no gradient
+        else:
+            x = policy.sample(preference.detail, config.samples, generator, antithetic=config.antithetic)
+            scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
+            advantage = advantages(scores, rivals[picked], config)
+            rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
+            scale.update(advantage)
         losses = {
-            "rank": config.alpha * rank_loss(policy, preference.detail, x, advantage / scale.value()),
+            "rank": config.alpha * rank,
             "cal": config.beta * calibrator_loss(ragar, preference),
             "sem": config.gamma * semantic_loss(preference, ragar.reference_states(chosen)),
         }
-        scale.update(advantage)
+        if start is not None:
+            with torch.no_grad():
+                before = start.encode_preference(chosen).detail
+            losses["kl"] = config.kl * policy.divergence(preference.detail, before).mean()
         optimizer.zero_grad()
         if step % 10 == 0:
             for name, norm in gradient_norms(losses, list(parts.values())).items():
@@ -218,47 +250,27 @@ def reflect(
         optimizer.step()
         schedule.step()
         ragar.language.renormalise()
+        log.groups += len(chosen)
+        log.silent_groups += int(without_signal.sum())
         log.curves.add("reward: score of v_gen", step, scores.mean().item())
         log.curves.add("reward: over the reference", step, (scores - rivals[picked][:, :1]).mean().item())
+        log.curves.add("groups: share without signal", step, without_signal.float().mean().item())
 
 
-@torch.no_grad()
-def rival_scores(
-    ragar: Ragar, requests: Sequence[Request], reward: Reward, *, steps: int, progress: bool = True
-) -> Float[Tensor, "requests 2"]:
-    """Scores of v_ref and v_glob, which do not change while training: once."""
-    parts = []
-    for i in tqdm(range(0, len(requests), 64), desc="v_ref and v_glob", unit="batch", disable=not progress):
-        chosen = requests[i : i + 64]
-        references = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in chosen])])
-        rivals = (references, ragar.generate_global(chosen, steps=steps))
-        parts.append(torch.stack([finite(reward(chosen, images)) for images in rivals], dim=1))
-    return torch.cat(parts)
+def advantages(
+    scores: Float[Tensor, "batch samples"], rivals: Float[Tensor, "batch rivals"], config: ReflectionConfig
+) -> Float[Tensor, "batch samples"]:
+    """What the log densities are weighted with (eq. 11-12), by objective and baseline."""
+    if config.objective == "paper_literal":
+        return (rivals[:, None] - scores[..., None]).clamp_min(0).sum(-1) + config.margin
+    gained = rewards(scores, rivals, config.margin)
+    return paired(gained) if config.antithetic else leave_one_out(gained)
 
 
-@torch.no_grad()
-def score_samples(
-    ragar: Ragar, preference: Preference, x: Float[Tensor, "batch samples rows width"], requests: Sequence[Request],
-    reward: Reward, *, steps: int,
-) -> Float[Tensor, "batch samples"]:  # fmt: skip
-    """Scores of each noisy preference's picture, under the request's own initial latent."""
-    samples = x.shape[1]
-    scores = []
-    for sample in range(samples):
-        images = ragar.render(preference.embeds(x[:, sample]), requests, steps=steps)
-        scores.append(finite(reward(requests, images)))
-    return torch.stack(scores, dim=1)
-
-
-def finite(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """The reward's answer as it is.
-
-    Raises:
-        ValueError: it holds infinities or NaN, which would spoil every weight.
-    """
-    if bad := int((~torch.isfinite(scores)).sum()):
-        raise ValueError(f"the reward gave {bad} values that are not finite numbers")
-    return scores
+def frozen_copy(ragar: Ragar) -> Ragar:
+    """The generator as it is now, to compare with: trained parts copied, everything frozen shared."""
+    shared = (ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer)
+    return copy.deepcopy(ragar, {id(part): part for part in shared})
 
 
 def gradient_norms(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:

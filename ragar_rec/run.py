@@ -7,7 +7,8 @@ of one pixel or one key runs exactly what depends on it again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from generation.language import LanguageModel, load_language_model, train_langua
 from generation.pretrain import Curves, train_dual_encoder, train_unet
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
+from generation.reward import Mixture, Relevance, Reward
 from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
@@ -385,8 +387,9 @@ class Run:
         _ = self.image_encoder  # Said now rather than after the warm start: its pictures cannot be judged.
 
         def build(to: Path) -> None:
-            ragar, log = self.new_generator(), ReflectionLog()
-            warm_start(ragar, self.config.reflection, log, progress=self.progress)
+            ragar = self.new_generator()
+            with self.watched("warm start") as log:
+                warm_start(ragar, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
             write_curves(log.curves, to)
 
@@ -407,16 +410,37 @@ class Run:
         """The generator after reflection."""
 
         def build(to: Path) -> None:
-            ragar, log = self.new_generator(), ReflectionLog()
+            ragar = self.new_generator()
             ragar.load_trained(load_file(self.warm_folder / "model.safetensors"))
             requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
-            reflect(ragar, requests, self.reward, self.config.reflection, log, progress=self.progress)
+            with self.watched("reflection") as log:
+                reflect(ragar, requests, self.wish, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
             write_curves(log.curves, to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
         before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder), **self.frozen}
         return self.stage("generator", ["generator", "reflection"], before, build)
+
+    @property
+    def wish(self) -> Reward:
+        """What reflection works for: the ranker's score, and relevance where the config gives it a weight."""
+        if not (weight := self.config.reflection.relevance):
+            return self.reward
+        relevance = Relevance(self.encoder, self.gallery, self.gallery.semantic)
+        return Mixture([(1.0, self.reward), (weight, relevance)])
+
+    @contextmanager
+    def watched(self, training: str) -> Iterator[ReflectionLog]:
+        """A log whose curves TensorBoard shows while they grow: ``tensorboard --logdir OUTPUT/tensorboard``."""
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and a finished stage needs none
+
+        with SummaryWriter(str(self.output / "tensorboard" / training)) as writer:
+
+            def tell(name: str, step: int, value: float) -> None:
+                writer.add_scalar(name.replace(": ", "/"), value, step)
+
+            yield ReflectionLog(Curves(tell=tell))
 
     def load_generator(self, folder: Path, **changes: Any) -> Ragar:
         """A saved generator, optionally with other sampling settings."""
