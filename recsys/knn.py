@@ -30,7 +30,7 @@ class Search:
     """
 
     exact_items: int = 50_000
-    n_probe: int = 8
+    n_probe: int = 16
 
 
 def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Search()) -> Int[np.ndarray, "items k"]:

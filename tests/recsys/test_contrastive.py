@@ -31,9 +31,9 @@ def test_value_and_gradient_equal_the_dense_formula(
 ) -> None:
     """However many similarities are held at a time: 100 are two anchors of 20 items."""
     monkeypatch.setattr(contrastive, "SIMILARITIES", held)
-    views = [torch.randn(20, 5, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(2)]
-    loss = contrastive_loss(*views, torch.arange(20), 0.5)
-    wanted = _dense(*views, 0.5)
+    one, two = views = [torch.randn(20, 5, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(2)]
+    loss = contrastive_loss(one, two, torch.arange(20), 0.5)
+    wanted = _dense(one, two, 0.5)
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), abs=1e-12)
     for found, exact in zip(torch.autograd.grad(loss, views), torch.autograd.grad(wanted, views), strict=True):
         torch.testing.assert_close(found, exact)

@@ -93,12 +93,13 @@ def test_exact_is_the_ranker_that_another_table_makes(
         users, torch.full((5,), item), foreign.expand(5, -1).clone()
     )
 
-    path = dataset.config["features"]["image"]
-    rows = {name: row for name, row in zip(*vars(FeatureTable.read(path)).values(), strict=True)} | {token: foreign}
+    paths = random_tables(world, tmp_path, BOTH, holes=True)
+    rows = {name: row for name, row in zip(*vars(FeatureTable.read(paths["image"])).values(), strict=True)} | {
+        token: foreign
+    }
     changed = tmp_path / "changed.safetensors"
     FeatureTable(tuple(rows), torch.stack([torch.as_tensor(row) for row in rows.values()]).numpy()).write(changed)
-    other = Dataset.load({**dataset.config.plain(), "features": {**dataset.config["features"], "image": str(changed)},
-                          "data_path": world.config["data_path"]}).new_ranker()  # fmt: skip
+    other = Dataset.load({**world.config, **settings, "features": {**paths, "image": str(changed)}}).new_ranker()
     other.load_state_dict(ranker.state_dict())
     torch.testing.assert_close(found, full_scores(other.eval(), users)[:, item], atol=1e-6, rtol=1e-5)
     inductive = Counterfactual(ranker).substitute(users, torch.full((5,), item), foreign.expand(5, -1).clone())
