@@ -52,8 +52,11 @@ def contrastive_loss(
             return contrastive_loss(one.float(), two.float(), anchors, temperature, negatives, n_items)
     anchors = anchors.to(one.device)
     others = torch.arange(len(one), device=one.device) if negatives is None else negatives.to(one.device)
+    # embedding() has a faster gradient than indexing.
     one_i, two_i, one_j, two_j = (
-        functional.normalize(view[rows], dim=-1) for rows in (anchors, others) for view in (one, two)
+        functional.normalize(functional.embedding(rows, view), dim=-1)
+        for rows in (anchors, others)
+        for view in (one, two)
     )
     positive = (one_i * two_i).sum(-1) / temperature
     position = torch.full((len(one),), -1, device=one.device)
@@ -69,16 +72,20 @@ def contrastive_loss(
 class LogSumExpOfOthers(torch.autograd.Function):
     """log sum_j e^(q_i . k_j) over all keys but the anchor's own two; both passes hold a few rows at a time.
 
-    The keys are two views of the same items, one below the other. Only the result is kept for the backward pass, which
-    computes the similarities again: memory does not grow with anchors times items.
+    The keys are two views of the same items, one below the other. Where one block holds all similarities they are kept
+    for the backward pass; otherwise that pass computes them again, and memory does not grow with anchors times items.
     """
 
     @staticmethod
     def forward(
         ctx: Any, queries: Float[Tensor, "anchors dim"], keys: Float[Tensor, "twice dim"], own: Int[Tensor, " anchors"]
     ) -> Float[Tensor, " anchors"]:
-        blocks = [_similarities(q, keys, o).logsumexp(1) for q, o in _blocks(queries, own, keys=keys)]
-        total = torch.cat(blocks).clamp_min(torch.finfo(queries.dtype).min)  # an item without others: 0, not NaN
+        ctx.kept, sums = None, []
+        for q, o in _blocks(queries, own, keys=keys):
+            similarity = _similarities(q, keys, o)
+            sums.append(similarity.logsumexp(1))
+            ctx.kept = similarity if len(q) == len(queries) else None
+        total = torch.cat(sums).clamp_min(torch.finfo(queries.dtype).min)  # an item without others: 0, not NaN
         ctx.save_for_backward(queries, keys, own, total)
         return total
 
@@ -88,7 +95,8 @@ class LogSumExpOfOthers(torch.autograd.Function):
         of_queries, of_keys = torch.empty_like(queries), torch.zeros_like(keys)
         start = 0
         for q, o, t, g in _blocks(queries, own, total, gradients[0], keys=keys):
-            share = _similarities(q, keys, o).sub_(t[:, None]).exp_().mul_(g[:, None])
+            similarity = _similarities(q, keys, o) if ctx.kept is None else ctx.kept
+            share = (similarity - t[:, None]).exp_().mul_(g[:, None])
             torch.mm(share, keys, out=of_queries[start : start + len(q)])
             of_keys.addmm_(share.T, q)
             start += len(q)
