@@ -178,3 +178,32 @@ def test_a_missing_pipeline_is_a_missing_file(tmp_path: Path) -> None:
         Backbone.from_pretrained(tmp_path / "nowhere", size=(48, 32))
     with pytest.raises(FileNotFoundError, match="no Stable Diffusion pipeline at runs/nowhere"):
         Backbone.from_pretrained(Path("runs/nowhere"), size=(48, 32))
+
+
+# --- sampling with gradient -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("strength", [None, 0.6])
+def test_pictures_with_gradient_are_the_pipelines_own(
+    world: World, strength: float | None, checkpointing: bool, rng: torch.Generator
+) -> None:
+    backbone, unet = world.backbone, world.backbone.pipeline.unet
+    embeds = torch.randn(2, 20, 32, generator=rng, requires_grad=True)
+    references = None if strength is None else to_float(world.gallery.images[:2])
+    how = {"steps": 3, "strength": strength or 1.0, "guidance_scale": 3.0}
+
+    def sample(**more: bool) -> Tensor:
+        return backbone.sample(embeds, torch.zeros(2, 20, 32), references, [0, 1], **how, **more)
+
+    plain = sample()
+    assert not plain.requires_grad
+    with backbone.checkpointing(checkpointing):
+        assert unet.is_gradient_checkpointing == checkpointing
+        made = sample(with_grad=True)
+    assert not unet.is_gradient_checkpointing
+    torch.testing.assert_close(made, plain, atol=0, rtol=0)
+    made[0].sum().backward()
+    assert embeds.grad is not None
+    assert embeds.grad[0].abs().max() > 1e-4
+    assert embeds.grad[1].abs().max() == 0  # a picture's neighbours have no part in it

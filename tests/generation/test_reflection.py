@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,21 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generation.policy import GaussianPolicy, leave_one_out, rank_loss
+from generation.pretrain import Curves
 from generation.ragar import Preference, Ragar
 from generation.reflection import (
     ReflectionConfig,
     ReflectionLog,
     build_policy,
     calibrator_loss,
+    frozen_copy,
     gradient_norms,
     principal_directions,
     reflect,
-    rival_scores,
-    score_samples,
     semantic_loss,
     warm_start,
 )
 from generation.request import Request
+from generation.scoring import rival_scores, score_samples
 from generation_world import COLOURS, SHAPES, SMALL, World, request
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
@@ -368,3 +370,111 @@ def test_settings_that_cannot_be_run_are_all_named() -> None:
 
 def test_the_smallest_world_is_what_the_tests_say(world: World) -> None:
     assert world.backbone.context + SMALL.text_rows == 20
+
+
+# --- path, pairs and the divergence ---------------------------------------------------------------------------------
+
+
+def test_path_raises_the_reward_with_one_picture_a_request(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    before = copy(frozen(world, ragar))
+    start = redness(REQUESTS, ragar.generate(REQUESTS))
+    calls: list[int] = []
+    hook = world.backbone.pipeline.unet.register_forward_hook(lambda *_: calls.append(1))
+    config = replace(FAST, objective="path", reward_steps=12, batch_size=12, samples=1)
+    try:
+        reflect(ragar, REQUESTS, redness, config, log, progress=False)
+    finally:
+        hook.remove()
+    assert len(calls) == 2 + 12 * 2  # two steps for v_glob, two for each batch
+    gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
+    assert gain.min() > 0
+    assert same(frozen(world, ragar), before)
+    assert all(value.grad is None for value in frozen(world, ragar).values())
+    assert (log.groups, log.silent_groups) == (144, 0)
+    assert log.curves.values["groups: share without signal"] == [(step, 0.0) for step in range(12)]
+
+
+def test_path_learns_nothing_where_both_rivals_are_beaten_by_the_margin(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    before = copy(dict(ragar.trained_parts()))
+    seen: list[int] = []
+
+    def content(requests: Sequence[Request], images: Tensor) -> Tensor:
+        seen.append(1)  # one probe, v_ref and v_glob, and from then on 4 more than those
+        return 0 * images.mean((1, 2, 3)) + (4.0 if len(seen) > 3 else 0.0)
+
+    config = replace(FAST, objective="path", margin=3.0)
+    reflect(ragar, REQUESTS, content, config, log, progress=False)
+    assert (log.groups, log.silent_groups) == (8, 8)
+    for name, value in ragar.trained_parts().items():
+        torch.testing.assert_close(value.detach(), before[name], atol=1e-6, rtol=0)
+
+
+def test_path_refuses_a_reward_without_gradient_before_any_picture_is_made(world: World) -> None:
+    ragar, asked = world.ragar(), []
+
+    def detached(requests: Sequence[Request], images: Tensor) -> Tensor:
+        asked.append(len(requests))
+        return redness(requests, images.detach())
+
+    with pytest.raises(ValueError, match="objective path needs a reward whose scores carry the gradient"):
+        reflect(ragar, REQUESTS, detached, replace(FAST, objective="path"), ReflectionLog(), progress=False)
+    assert asked == [1]
+
+
+def test_pairs_raise_the_reward(world: World) -> None:
+    ragar = world.ragar()
+    start = redness(REQUESTS, ragar.generate(REQUESTS))
+    config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0, antithetic=True)
+    reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
+    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() > 0.2
+
+
+def test_the_divergence_holds_the_preference_near_the_warm_start(world: World) -> None:
+    def moved(kl: float) -> tuple[float, Curves]:
+        ragar, log = world.ragar(), ReflectionLog()
+        before = ragar.encode_preference(REQUESTS).detail.detach()
+        config = replace(FAST, objective="path", reward_steps=11, batch_size=12, kl=kl)
+        reflect(ragar, REQUESTS, redness, config, log, progress=False)
+        return (ragar.encode_preference(REQUESTS).detail - before).norm().item(), log.curves
+
+    free, without = moved(0.0)
+    held, with_it = moved(10.0)
+    assert held < 0.5 * free
+    assert "gradient norm: kl" not in without.values
+    (first, at_start), (last, later) = with_it.values["gradient norm: kl"]
+    assert (first, last) == (0, 10)
+    assert at_start == pytest.approx(0, abs=1e-3)  # mu is mu_0
+    assert later > 1e-2
+
+
+def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: World) -> None:
+    ragar = world.ragar()
+    start = frozen_copy(ragar)
+    assert start.backbone is ragar.backbone
+    assert start.gallery is ragar.gallery
+    assert start.language.model is ragar.language.model
+    before = start.encode_preference(REQUESTS[:2]).detail
+    assert torch.equal(before, ragar.encode_preference(REQUESTS[:2]).detail)
+    with torch.no_grad():
+        for value in ragar.trained_parts().values():
+            value.add_(0.1)
+    assert torch.equal(start.encode_preference(REQUESTS[:2]).detail, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"samples": 1}, "samples 1: the leave-one-out baseline needs at least 2"),
+        ({"samples": 3, "antithetic": True}, "samples 3 with antithetic must be even: they come in pairs"),
+        ({"antithetic": True, "objective": "path"}, "antithetic belongs to objective reinforce, not to path"),
+        ({"checkpointing": True}, "checkpointing belongs to objective path: reinforce keeps nothing of the UNet"),
+        ({"kl": -1.0}, "kl -1.0 must not be negative"),
+        ({"relevance": -1.0}, "relevance -1.0 must not be negative"),
+    ],
+)
+def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> None:
+    assert list(replace(ReflectionConfig(), **changes).conflicts()) == [sentence]
+    assert not list(replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True).conflicts())
+    assert not list(replace(ReflectionConfig(), antithetic=True).conflicts())

@@ -134,6 +134,7 @@ def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
         ("reflection.alpha=-0.1", "alpha -0.1 must not be negative"),
         ("reflection.beta=-1", "beta -1.0 must not be negative"),
         ("reflection.gamma=-1", "gamma -1.0 must not be negative"),
+        ("reflection.kl=-1", "kl -1.0 must not be negative"),
         ("reflection.margin=-1", "margin -1.0 must not be negative"),
         ("reflection.seed=-1", "seed -1 must not be negative"),
         ("reflection.steps=0", "steps must be at least 1, got 0"),

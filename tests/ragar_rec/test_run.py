@@ -2,7 +2,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +12,18 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
 from generation.gallery import read_pictures
 from generation.request import Request
+from generation.scoring import path_scores
 from ragar_rec import cli, pipeline
 from ragar_rec import run as run_module
 from ragar_rec.config import Config
 from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
-from ragar_rec.run import Run
+from ragar_rec.run import Run, read_curves
 from ragar_rec.store import content, hash_file
 from recsys.features import FeatureTable
 
@@ -489,3 +491,43 @@ def test_nobody_with_three_interactions(files: Files, capsys):
     rows = (files.data / "ratings.csv").read_text().splitlines()
     (files.data / "ratings.csv").write_text("\n".join(rows[:3]) + "\n")
     assert "nobody is left: all 1 people have fewer than 3 interactions" in fails(capsys, *files.arguments())
+
+
+# --- what reflection works for --------------------------------------------------------------------------------------
+
+
+def test_the_rankers_gradient_in_the_preference_is_the_scores_own_difference(world: World) -> None:
+    """Preference -> denoising -> codec -> encoder -> counterfactual score -> mean, along the gradient, in float32."""
+    run, asked = world.run, world.requests[:4]
+    ragar = run.generator
+    made = ragar.encode_preference(asked)
+
+    def mean_score(detail: torch.Tensor) -> torch.Tensor:
+        return path_scores(ragar, replace(made, detail=detail), asked, run.wish, steps=2).mean()
+
+    start = made.detail.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(mean_score(start), start)
+    way = gradient / gradient.norm()
+    with torch.no_grad():
+        difference = mean_score(start + 0.1 * way) - mean_score(start - 0.1 * way)
+    assert difference.item() / 0.2 == pytest.approx(gradient.norm().item(), rel=0.05)
+
+
+def test_relevance_is_added_with_its_weight(world: World) -> None:
+    run, other, asked = world.run, world.again(), world.requests[:4]
+    assert run.wish is run.reward
+    other.config = replace(run.config, reflection=replace(run.config.reflection, relevance=2.0))
+    pictures = run.generator.generate(asked)
+    rows = run.gallery.rows([request.reference for request in asked])
+    cosines = (run.encoder.encode_images(pictures) * run.gallery.semantic[rows]).sum(1)
+    torch.testing.assert_close(other.wish(asked, pictures), run.reward(asked, pictures) + 2 * cosines)
+
+
+def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
+    for training, folder in {"warm start": world.run.warm_folder, "reflection": world.run.generator_folder}.items():
+        events = EventAccumulator(str(world.output / "tensorboard" / training)).Reload()
+        curves = read_curves(folder)
+        assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)
+        for name, points in curves.items():
+            shown = [(event.step, event.value) for event in events.Scalars(name.replace(": ", "/"))]
+            assert shown == [(step, pytest.approx(value)) for step, value in points]
