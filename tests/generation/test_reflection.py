@@ -258,7 +258,7 @@ def test_the_reward_goes_up_and_what_is_frozen_stays(world: World) -> None:
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
     assert same(frozen(world, ragar), before)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert gain.mean() > 2  # 5.6 +- .6 with this and other seeds
+    assert gain.mean() > 0.4  # .60 to .62 with this and other seeds
     assert gain.min() > 0
     assert (log.groups, log.silent_groups) == (12 * 12, 0)
     assert [len(log.curves.values[f"gradient norm: {name}"]) for name in ("rank", "cal", "sem")] == [2, 2, 2]
@@ -388,7 +388,7 @@ def test_path_raises_the_reward_with_one_picture_a_request(world: World) -> None
         hook.remove()
     assert len(calls) == 2 + 12 * 2  # two steps for v_glob, two for each batch
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
-    assert gain.min() > 0
+    assert gain.min() > 0.8  # .95; 1.34 on average, twice as much as the estimator gains in as many steps
     assert same(frozen(world, ragar), before)
     assert all(value.grad is None for value in frozen(world, ragar).values())
     assert (log.groups, log.silent_groups) == (144, 0)
@@ -428,7 +428,7 @@ def test_pairs_raise_the_reward(world: World) -> None:
     start = redness(REQUESTS, ragar.generate(REQUESTS))
     config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0, antithetic=True)
     reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
-    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() > 0.2
+    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() > 0.4  # .61 to .64 with other seeds
 
 
 def test_the_divergence_holds_the_preference_near_the_warm_start(world: World) -> None:

@@ -14,8 +14,8 @@ def test_a_mixture_is_the_weighted_sum(rng: torch.Generator) -> None:
     asked = [request("a", seed=3), request("b", seed=5)]
     reward = Mixture(
         [
-            (2.0, lambda requests, pictures: pictures.mean((1, 2, 3))),
-            (-0.5, lambda requests, pictures: torch.tensor([float(one.seed) for one in requests])),
+            (2.0, lambda requests, images: images.mean((1, 2, 3))),
+            (-0.5, lambda requests, images: torch.tensor([float(one.seed) for one in requests])),
         ]
     )
     assert isinstance(reward, Reward)

@@ -86,7 +86,7 @@ def test_the_estimator_finds_the_gradient_of_path(world: World, rng: torch.Gener
     (truth,) = torch.autograd.grad(path_scores(ragar, made, REQUESTS[:1], redness, steps=2).mean(), made.detail)
     other = torch.randn(truth.numel(), generator=rng)
     basis = torch.linalg.qr(torch.stack([truth.flatten() / truth.norm(), other]).T).Q.T.contiguous()
-    policy = GaussianPolicy("low_rank", *truth.shape[1:], 0.3, basis)
+    policy = GaussianPolicy("low_rank", 20, 32, 0.3, basis)
     group = REQUESTS[:1] * 200
     mu = made.detail.detach().expand(200, -1, -1).clone().requires_grad_()
     many = ragar.encode_preference(group)
