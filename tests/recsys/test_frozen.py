@@ -94,9 +94,8 @@ def test_exact_is_the_ranker_that_another_table_makes(
     )
 
     paths = random_tables(world, tmp_path, BOTH, holes=True)
-    rows = {name: row for name, row in zip(*vars(FeatureTable.read(paths["image"])).values(), strict=True)} | {
-        token: foreign
-    }
+    table = FeatureTable.read(paths["image"])
+    rows = dict(zip(table.ids, table.values, strict=True)) | {token: foreign}
     changed = tmp_path / "changed.safetensors"
     FeatureTable(tuple(rows), torch.stack([torch.as_tensor(row) for row in rows.values()]).numpy()).write(changed)
     other = Dataset.load({**world.config, **settings, "features": {**paths, "image": str(changed)}}).new_ranker()
