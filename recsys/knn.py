@@ -25,8 +25,8 @@ class Search:
 
     Attributes:
         exact_items: catalogues up to this size are searched exactly, larger ones through an inverted file (IVF).
-        n_probe: lists of the inverted file that are looked through for each item, of 4 sqrt(items) in all. Lists hold
-            sqrt(items) / 4 items on average, so that a search reads about (4 + n_probe / 4) sqrt(items) vectors.
+        n_probe: cells of the inverted file that are looked through for the items of each, of 4 sqrt(items) in all. Cells
+            hold sqrt(items) / 4 items on average, so that a search reads about (4 + n_probe / 4) sqrt(items) vectors.
     """
 
     exact_items: int = 50_000
@@ -55,16 +55,15 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     wanted = min(n_items, k + _MARGIN)
     if n_items <= search.exact_items:
         return _ordered(*_exact(contiguous, contiguous, wanted), np.arange(n_items), k)
-    index = _inverted_file(contiguous, search.n_probe)
-    similarity, found = index.search(contiguous, wanted)
-    # Lists with fewer than k items leave gaps: these few rows are searched exactly.
+    similarity, found, cells = _inverted_file(contiguous, wanted, search.n_probe)
+    # Cells with fewer than k candidates leave gaps: these few rows are searched exactly.
     gaps = np.flatnonzero(found[:, k - 1] < 0)
     if len(gaps):
         similarity[gaps], found[gaps] = _exact(contiguous[gaps], contiguous, wanted)
     neighbours = _ordered(similarity, found, np.arange(n_items), k)
     logger.info(
-        "%d items, %d lists, %d probed: %.1f %% of the nearest neighbours found (on %d rows)",
-        n_items, index.nlist, search.n_probe, 100 * recall(contiguous, neighbours), min(_SAMPLE, n_items),
+        "%d items, %d cells, %d probed: %.1f %% of the nearest neighbours found (on %d rows)",
+        n_items, cells, search.n_probe, 100 * recall(contiguous, neighbours), min(_SAMPLE, n_items),
     )  # fmt: skip
     return neighbours
 
@@ -84,15 +83,31 @@ def _exact(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray
     return faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def _inverted_file(vectors: np.ndarray, n_probe: int) -> Any:
-    lists, dim = max(1, round(4 * math.sqrt(len(vectors)))), vectors.shape[1]
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 6, 1, 64
-    index.nprobe = n_probe
-    index = faiss.index_cpu_to_all_gpus(index) if _gpus() else index
-    index.train(vectors)
-    index.add(vectors)
-    return index
+def _inverted_file(vectors: np.ndarray, k: int, n_probe: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """The `k` nearest rows of each row among those of the cells nearest to its own, and how many cells there are.
+
+    All rows of a cell are searched together, by one matrix product. Faiss's own inverted file takes them one by one: at
+    a million rows that is ten times slower.
+    """
+    n_items, dim = vectors.shape
+    cells = max(1, round(4 * math.sqrt(n_items)))
+    means = faiss.Kmeans(
+        dim, cells, niter=6, spherical=True, min_points_per_centroid=1, max_points_per_centroid=64, gpu=bool(_gpus())
+    )
+    means.train(vectors)
+    _, near = _exact(means.centroids, means.centroids, min(cells, n_probe))
+    cell = means.assign(vectors)[1]
+    order = np.argsort(cell, kind="stable")
+    members = np.split(order, np.searchsorted(cell[order], np.arange(1, cells)))
+    similarity = np.full((n_items, k), -np.inf, np.float32)
+    found = np.full((n_items, k), -1, np.int64)
+    for rows, probed in zip(members, near, strict=True):
+        if len(rows):
+            candidates = np.concatenate([members[c] for c in probed])
+            some = min(k, len(candidates))
+            similarity[rows, :some], places = _exact(vectors[rows], vectors[candidates], some)
+            found[rows, :some] = candidates[places]
+    return similarity, found, cells
 
 
 def _gpus() -> int:

@@ -47,7 +47,7 @@ def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: py
     assert (found[:, 0] == np.arange(3000)).all()
     share = recall(vectors, found)
     assert 0.5 < share < 1
-    assert f"3000 items, 219 lists, 2 probed: {100 * share:.1f} %" in caplog.text
+    assert f"3000 items, 219 cells, 2 probed: {100 * share:.1f} %" in caplog.text
 
 
 def test_every_list_probed_is_exact() -> None:
