@@ -4,17 +4,24 @@
 
 All rows share the split, the seeds and the config's batch size, epochs and patience. Each ranker is trained at every
 point of its grid (below) with the first seed; validation (`valid_metric`) picks one, which is trained with the other
-seeds. The test part is read for that point alone. MICRO's reduced rows keep MICRO's point.
+seeds. The test part is read for that point alone. MICRO's reduced rows keep the point that was tuned for whole MICRO,
+which favours whole MICRO. A row marked * has its reasons below the table: that one, a chosen value at an end of its
+grid (0 is no end: nothing lies below it), or a training that used all its epochs and was best within `eval_step` of
+the last.
 
 Intervals are 95 % bootstrap intervals over people, each person's values averaged over seeds; `sd` is the standard
-deviation of the mean over seeds. Seconds per epoch are the median over the epochs of the chosen point. Peak memory is
-that of the process that trains, read from /proc (Linux), with the libraries, which are the same for all rows.
+deviation of the mean over seeds. Seconds per epoch are the median over the epochs of the chosen point. `fit s` is the
+median over seeds of what construction and all epochs took (ItemKNN does its work when it is constructed), without
+validation; – where the training was made before this was measured. Both are wall seconds, taken while `--jobs`
+trainings run: with more than one they contend for cores and memory, so compare seconds of --jobs 1. Peak memory is that
+of the process that trains, read from /proc (Linux), with the libraries, which are the same for all rows.
 
 Writes <output>/rankers.json after every row, <output>/rankers/<row>-ranks.parquet (seed, user, item, rank of every
 held-out item) and <row>-lists.parquet (seed, user, item, rank, score of everybody's first ten). Every training stands
 in <output>/rankers/<model>/<point>/<seed>: stopped and started again, it continues. --quick (two epochs, one seed, the
-first point of every grid) does the same in <output>/quick. One process, so not under `accelerate launch`: `ragar-rec
-train-ranker` is. Hardware: two CPU cores; minutes and numbers: docs/results.md.
+first point of every grid) does the same in <output>/quick. Not for `accelerate launch`, as each training gets a process
+of its own: several processes share a training under `ragar-rec train-ranker`. Hardware: two CPU cores; minutes and
+numbers: docs/results.md.
 """
 
 from __future__ import annotations
@@ -25,6 +32,8 @@ import json
 import multiprocessing
 import os
 import re
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -33,6 +42,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import distributed
 
 from recsys import checkpoint
 from recsys.evaluation import held_out_ranks, per_user, top_lists, write_parquet
@@ -63,6 +73,7 @@ REDUCED: Mapping[str, Mapping[str, Any]] = {
 """What is changed of MICRO; `modalities` are those whose features it keeps."""
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+TUNED_FOR_WHOLE = f"keeps the point that was tuned for whole {WHOLE}, which favours whole {WHOLE}"
 PEAK = "peak.json"
 PRELOADED = ["recsys.training", "recsys.statistics", "recsys.micro", "torch._dynamo"]
 """What trainings import, some of it when they first need it; one process pays for all."""
@@ -86,6 +97,9 @@ class Args:
 
 def main() -> None:
     """Train what is missing, write and print the table."""
+    if distributed.is_torchelastic_launched():
+        sys.exit("experiments/ranker.py starts a process for each training itself: run it by python, with --jobs for "
+                 "several at a time, not under accelerate launch or torchrun")  # fmt: skip
     args, overrides = parse()
     from ragar_rec.pipeline import Run, provenance  # Here: what generation imports is no part of a training's memory.
 
@@ -124,13 +138,18 @@ def parse() -> tuple[Args, list[str]]:
 
 
 def train(config: Mapping[str, Any], folder: Path) -> None:
-    """Train unless it is done; leave this process's peak memory beside the ranker. Runs in a process of its own."""
+    """Train unless it is done; leave peak memory and seconds beside the ranker. Runs in a process of its own."""
     before = peak_memory()
-    seconds = [row["seconds"] for row in train_ranker(config, folder, progress=False).history]
+    trained = train_ranker(config, folder, progress=False)
+    seconds = [row["seconds"] for row in trained.history]
     file = folder / PEAK
     # Seconds tell one training from another: whoever only finds it finished must not replace the peak.
     if not file.is_file() or json.loads(file.read_text())["seconds"] != seconds:
-        checkpoint.write_json(file, {"seconds": seconds, "bytes": peak_memory(), "before": before})
+        peak = peak_memory()
+        began = time.perf_counter()
+        trained.dataset.new_ranker()  # Once more for the clock; the training may have been constructed days ago.
+        fit = time.perf_counter() - began + sum(seconds)
+        checkpoint.write_json(file, {"seconds": seconds, "bytes": peak, "before": before, "fit": fit})
 
 
 def peak_memory() -> int:
@@ -142,7 +161,7 @@ def peak_memory() -> int:
 
 
 def train_apart(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """`train` in a new process; returns the ranker's state with its `memory`, in bytes."""
+    """`train` in a new process; returns the ranker's state with its `memory`, in bytes, and `fit`, seconds or None."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=train, args=(config, folder))
@@ -154,6 +173,7 @@ def train_apart(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     assert state is not None
     seconds, best = np.median([row["seconds"] for row in state["history"]]), state["best_valid"]
     state["memory"] = json.loads((folder / PEAK).read_text())
+    state["fit"] = state["memory"].get("fit")  # None if an earlier version of this experiment trained it.
     print(
         f"{folder.parent.parent.name}/{folder.parent.name}/{folder.name}: validation {best:.4f} after epoch "
         f"{state['best_epoch']} of {state['epoch']}, {seconds:.2f} s an epoch, {state['memory']['bytes'] / 1e9:.2f} GB",
@@ -190,6 +210,8 @@ class Table:
         settings = {**point, **change}
         states = self.train(name, [(settings, seed) for seed in self.seeds])
         seconds = [row["seconds"] for state in states for row in state["history"]]
+        fits = [state["fit"] for state in states]
+        ends = [TUNED_FOR_WHOLE] if name in REDUCED else at_the_ends(point, tried)
         self.rows[name] = {
             "row": name,
             "model": model,
@@ -199,8 +221,10 @@ class Table:
             "validation": [state["best_valid"] for state in states],
             "best_epochs": [state["best_epoch"] for state in states],
             "seconds_per_epoch": float(np.median(seconds)),
+            "fit_seconds": None if None in fits else float(np.median(fits)),
             "peak_memory_gb": max(state["memory"]["bytes"] for state in states) / 1e9,
             "memory_before_gb": max(state["memory"]["before"] for state in states) / 1e9,
+            "cautions": [*ends, *cut_short(states)],
             "metrics": self.measure(name, settings),
         }
 
@@ -278,15 +302,34 @@ class Table:
         checkpoint.write_json(self.output / "rankers.json", content)
 
     def markdown(self) -> str:
-        """Two tables: rows, and differences to MICRO."""
+        """Two tables, rows with what is to be said of them, and differences to MICRO."""
         titles = [metric.replace("recall", "Recall").replace("ndcg", "NDCG") for metric in METRICS]
-        lines = [*header("ranker", *titles, "chosen", "s / epoch", "peak GB"), *map(line, self.rows.values())]
+        lines = [*header("ranker", *titles, "chosen", "s / epoch", "fit s", "peak GB"), *map(line, self.rows.values())]
+        if cautions := [f"{name}: {'; '.join(row['cautions'])}" for name, row in self.rows.items() if row["cautions"]]:
+            lines += ["", f"\\* {'. '.join(cautions)}."]
         if differences := self.differences():
             lines += ["", *header("difference", *titles)]
         for name, by_metric in differences.items():
             cells = [f"{d['value']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" for d in by_metric.values()]
             lines.append(f"| {WHOLE} − {name} | {' | '.join(cells)} |")
         return "\n".join(lines)
+
+
+def at_the_ends(point: Point, tried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which values of the chosen point are the least or the greatest tried; 0 is no end, as nothing lies below it."""
+    axes = {key: [one["settings"][key] for one in tried] for key in point}
+    ends = [key for key, values in axes.items() if point[key] and point[key] in (min(values), max(values))]
+    return [f"{key} {point[key]} is an end of the grid" for key in ends]
+
+
+def cut_short(states: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The best epochs of trainings that used all `epochs` and were best within `eval_step` of the last."""
+    best = []
+    for state in states:
+        settings = state["identity"]["settings"]
+        if state["epoch"] == settings["epochs"] and state["best_epoch"] + settings["eval_step"] >= state["epoch"]:
+            best.append(f"best epoch {state['best_epoch']} of {state['epoch']}")
+    return list(dict.fromkeys(best))
 
 
 def summary(people: pd.Series, rows: pd.DataFrame) -> dict[str, Any]:
@@ -312,8 +355,10 @@ def line(row: Mapping[str, Any]) -> str:
     spreads = [m["sd"] for m in row["metrics"].values()]
     cells = [cell if sd is None else f"{cell} sd {sd:.4f}" for cell, sd in zip(cells, spreads, strict=True)]
     settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items()) or "–"
-    last = (settings, f"{row['seconds_per_epoch']:.2f}", f"{row['peak_memory_gb']:.2f}")
-    return f"| {' | '.join((row['row'], *cells, *last))} |"
+    fit = "–" if row["fit_seconds"] is None else f"{row['fit_seconds']:.1f}"
+    last = (settings, f"{row['seconds_per_epoch']:.2f}", fit, f"{row['peak_memory_gb']:.2f}")
+    name = f"{row['row']} \\*" if row["cautions"] else row["row"]
+    return f"| {' | '.join((name, *cells, *last))} |"
 
 
 if __name__ == "__main__":

@@ -47,9 +47,10 @@ class FeaturesConfig:
     """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
     colour histograms, which have learned nothing."""
     image: str | None = None
-    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone."""
+    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
+    relative path is looked for in the data folder (``--data``) first, then in the working directory."""
     text: str | None = None
-    """A feature table made elsewhere instead of TF-IDF."""
+    """A feature table made elsewhere instead of TF-IDF, found in the same way."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
     image_height: Count = 192

@@ -7,9 +7,10 @@ of one pixel or one key runs exactly what depends on it again.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -258,8 +259,13 @@ class Run:
         brought = {name: self._catalog_file.with_name(f"{name}.safetensors") for name in MODALITIES}
         named = {name: getattr(self.config.features, name) for name in MODALITIES}
         return {name: file for name, file in brought.items() if file.is_file()} | {
-            name: Path(file) for name, file in named.items() if file is not None
+            name: self._named(file) for name, file in named.items() if file is not None
         }
+
+    def _named(self, file: str) -> Path:
+        """A file that the config names: in the data folder if it is there, else as seen from the working directory."""
+        in_data = Path(file) if self.data is None else self.data / file
+        return in_data if in_data.is_file() else Path(file)
 
     @cached_property
     def features_folder(self) -> Path:
@@ -281,7 +287,10 @@ class Run:
                 words.write(to / "text.safetensors")
 
         before = self._words | {f"given {name}": hash_files(feature_files(file)) for name, file in given.items()}
-        return self.stage("features", ["features"], before if "image" in given else before | self._seen, build)
+        before |= {} if "image" in given else self._seen
+        # What was made elsewhere counts by its content, wherever it lies.
+        config = {"features": asdict(replace(self.config.features, image=None, text=None))}
+        return self.store.run("features", {"config": config, "before": before}, build)
 
     @property
     def _seen(self) -> dict[str, str]:
@@ -388,7 +397,7 @@ class Run:
 
         def build(to: Path) -> None:
             ragar = self.new_generator()
-            with self.watched("warm start") as log:
+            with self.watched(to) as log:
                 warm_start(ragar, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
             write_curves(log.curves, to)
@@ -413,7 +422,7 @@ class Run:
             ragar = self.new_generator()
             ragar.load_trained(load_file(self.warm_folder / "model.safetensors"))
             requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
-            with self.watched("reflection") as log:
+            with self.watched(to) as log:
                 reflect(ragar, requests, self.wish, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
             write_curves(log.curves, to)
@@ -431,11 +440,17 @@ class Run:
         return Mixture([(1.0, self.reward), (weight, relevance)])
 
     @contextmanager
-    def watched(self, training: str) -> Iterator[ReflectionLog]:
-        """A log whose curves TensorBoard shows while they grow: ``tensorboard --logdir OUTPUT/tensorboard``."""
+    def watched(self, stage: Path) -> Iterator[ReflectionLog]:
+        """A log whose curves TensorBoard shows while they grow: ``tensorboard --logdir OUTPUT/tensorboard``.
+
+        They stand under the name that the stage's folder will have, key included, in place of what an earlier attempt
+        at the same stage drew.
+        """
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and a finished stage needs none
 
-        with SummaryWriter(str(self.output / "tensorboard" / training)) as writer:
+        folder = self.output / "tensorboard" / stage.stem
+        shutil.rmtree(folder, ignore_errors=True)
+        with SummaryWriter(str(folder)) as writer:
 
             def tell(name: str, step: int, value: float) -> None:
                 writer.add_scalar(name.replace(": ", "/"), value, step)

@@ -277,6 +277,25 @@ def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tm
     assert again.store.ran == ["features", "ranker"]
 
 
+def test_a_relative_feature_table_lies_in_the_data_or_in_the_working_directory(tmp_path: Path, monkeypatch):
+    """Film 1 has (1, 0) in the data folder's table, (2, 0) in the other; the stage follows content, not the path."""
+    data, here = film_folder(tmp_path / "raw"), tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for file, value in ((here / "made.npz", 2.0), (data / "made.npz", 1.0), (tmp_path / "same.npz", 1.0)):
+        np.savez(file, ids=np.array(["1"]), values=np.array([[value, 0.0]]))
+
+    def first(named: str) -> tuple[list[float], list[str]]:
+        run = open_run(config_file(tmp_path, features__image=named), data, tmp_path / "output")
+        return FeatureTable.read(run.features_folder / "image.safetensors").values[0].tolist(), run.store.ran
+
+    assert first("made.npz") == ([1.0, 0.0], ["data", "features"])
+    assert first(str(tmp_path / "same.npz")) == ([1.0, 0.0], [])
+    assert first(str(here / "made.npz")) == ([2.0, 0.0], ["features"])
+    (data / "made.npz").unlink()
+    assert first("made.npz") == ([2.0, 0.0], [])
+
+
 def test_features_that_are_named_but_absent(world: World, tmp_path: Path, capsys):
     arguments = [f"--config={world.config}", f"--data={world.data}", f"--output={tmp_path}"]
     assert cli.main(["train-ranker", *arguments, f"--features.image={tmp_path / 'gone.npy'}"]) == 2
@@ -523,9 +542,20 @@ def test_relevance_is_added_with_its_weight(world: World) -> None:
     torch.testing.assert_close(other.wish(asked, pictures), run.reward(asked, pictures) + 2 * cosines)
 
 
+def test_tensorboard_shows_the_last_attempt_at_a_stage_and_other_stages_beside_it(tmp_path: Path) -> None:
+    run = Run(Config(recbole={}), tmp_path)
+    for name, values in (("generator-a", (1.0, 2.0, 3.0)), ("generator-b", (7.0,)), ("generator-a", (4.0, 5.0))):
+        with run.watched(tmp_path / f"{name}.partial") as log:
+            for step, value in enumerate(values):
+                log.curves.add("loss: rank", step, value)
+    for name, shown in (("generator-a", [4.0, 5.0]), ("generator-b", [7.0])):
+        events = EventAccumulator(str(tmp_path / "tensorboard" / name)).Reload()
+        assert [event.value for event in events.Scalars("loss/rank")] == shown
+
+
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
-    for training, folder in {"warm start": world.run.warm_folder, "reflection": world.run.generator_folder}.items():
-        events = EventAccumulator(str(world.output / "tensorboard" / training)).Reload()
+    for folder in (world.run.warm_folder, world.run.generator_folder):
+        events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)
         for name, points in curves.items():
