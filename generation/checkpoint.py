@@ -30,6 +30,17 @@ def require(folder: Path, *patterns: str) -> None:
         raise FileNotFoundError(f"no {pattern} in {folder}: copy the whole folder of a saved generator")
 
 
+def require_tokenizer(folder: Path) -> None:
+    """A tokenizer's words are there: without them transformers builds an empty one and says nothing.
+
+    Raises:
+        FileNotFoundError: they are not.
+    """
+    require(folder, "tokenizer_config.json")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        require(folder, *(("vocab.json", "merges.txt") if (folder / "vocab.json").is_file() else ("tokenizer.json",)))
+
+
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file.
 

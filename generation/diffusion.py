@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from generation.checkpoint import require
+from generation.checkpoint import require, require_tokenizer
 
 diffusers_logging.set_verbosity_error()
 
@@ -195,7 +195,7 @@ class Backbone:
         if folder.is_dir():
             require(folder, "model_index.json")
             require(folder / "scheduler", "scheduler_config.json")
-            require(folder / "tokenizer", "tokenizer_config.json")
+            require_tokenizer(folder / "tokenizer")
             for part in ("vae", "text_encoder", "unet"):
                 require(folder / part, "config.json", "*.safetensors")
         parts: dict[str, Any] = {

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Q
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
-from generation.checkpoint import require
+from generation.checkpoint import require, require_tokenizer
 from generation.pretrain import Curves, batches, one_cycle
 from generation.tokens import train_bpe
 
@@ -150,6 +150,7 @@ def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]
         ValueError: its weights are pickled.
     """
     if (folder := Path(source)).is_dir():
-        require(folder, "config.json", "*.safetensors", "tokenizer_config.json")
+        require(folder, "config.json", "*.safetensors")
+        require_tokenizer(folder)
     model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
     return model, AutoTokenizer.from_pretrained(source)

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
@@ -33,7 +31,8 @@ References = str | Sequence[str] | Mapping[str, float]
 class RagarOutput(BaseOutput):
     """Pictures and where they came from; row ``i`` of every list belongs to picture ``i``."""
 
-    images: list[Image.Image] | Tensor | np.ndarray
+    images: Any
+    """As ``output_type`` says: see :data:`OUTPUT_TYPES`."""
     retrieved: list[tuple[str, ...]]
     """Items of the history that were used, those of the heaviest reference first."""
     weights: list[tuple[float, ...]]
@@ -71,10 +70,9 @@ class RagarPipeline:
         generator: Generator | Sequence[Generator] | None = None,
         seeds: Sequence[int] | None = None,
         output_type: str = "pil",
-        return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-    ) -> RagarOutput | tuple[Any, ...]:
+    ) -> RagarOutput:
         """Pictures of the reference for the person with this history.
 
         Several references are blended: the weighted means of their preferences (the rows stand for the same thing in
@@ -82,17 +80,16 @@ class RagarPipeline:
 
         Args:
             history: item ids, oldest first.
-            reference: the item to be shown, a list of items, or a mapping of items to weights (which need not sum to 1).
+            reference: the item to be shown, a list of items, or a mapping of items to weights (of any sum).
             num_inference_steps: as diffusers counts: image-to-image runs the share ``strength`` of them. By default as
                 many as it takes to run the configured ``steps``.
             strength: share of the diffusion that the reference goes through, in (0, 1]; the configured one by default.
                 Text-to-image does without.
             guidance_scale: of classifier-free guidance, 1 is none; the configured one by default.
             num_images_per_prompt: pictures, where neither seeds nor a list of generators says how many.
-            generator: of the initial noise: one, or one a picture. A fresh one with seed s draws what ``seeds=[s]`` does.
+            generator: of the initial noise: one, or one a picture. A fresh one of seed s draws what ``seeds=[s]`` does.
             seeds: one a picture. Without seeds and generators each picture takes a new one, named in the output.
             output_type: see :data:`OUTPUT_TYPES`.
-            return_dict: an output object, or its fields as a tuple.
             callback_on_step_end: diffusers calls it as ``f(pipeline, step, timestep, tensors)`` after each step.
             callback_on_step_end_tensor_inputs: names of the tensors that it wants.
 
@@ -121,10 +118,9 @@ class RagarPipeline:
         )  # fmt: skip
         of_each = zip(*(made.explanations for made in preferences), strict=True)
         why = [joined(of_one, weights.values()) for of_one in of_each]
-        output = RagarOutput(
+        return RagarOutput(
             images, [one.retrieved for one in why], [one.weights for one in why], [one.keywords for one in why], kept
         )
-        return output if return_dict else output.to_tuple()
 
     @torch.no_grad()
     def encode_preference(

@@ -90,7 +90,9 @@ class RagarConfig:
         """
         settings = read_json(folder / "config.json")
         if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
-            raise ValueError(f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown")
+            raise ValueError(
+                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
+            )
         return cls(**settings)
 
 
