@@ -17,7 +17,7 @@ from generation.checkpoint import read_tensors
 from generation.diffusion import Backbone, BaseOutput, scheduled
 from generation.gallery import Gallery
 from generation.language import LanguageModel, load_language_model
-from generation.pictures import to_float
+from generation.pictures import to_float, to_pil
 from generation.ragar import Preference, Ragar, RagarConfig
 from generation.request import Explanation, Request
 
@@ -72,6 +72,7 @@ class RagarPipeline:
         output_type: str = "pil",
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        ip_adapter_image_embeds: Sequence[Tensor] | None = None,
     ) -> RagarOutput:
         """Pictures of the reference for the person with this history.
 
@@ -92,6 +93,7 @@ class RagarPipeline:
             output_type: see :data:`OUTPUT_TYPES`.
             callback_on_step_end: diffusers calls it as ``f(pipeline, step, timestep, tensors)`` after each step.
             callback_on_step_end_tensor_inputs: names of the tensors that it wants.
+            ip_adapter_image_embeds: a second condition, by a backbone with IP-Adapters: see :meth:`encode_retrieved`.
 
         Raises:
             ValueError: an empty history, or a setting that cannot be run.
@@ -115,6 +117,7 @@ class RagarPipeline:
             negative_prompt_embeds=self.ragar.negative(embeds), num_inference_steps=steps, generator=generators,
             guidance_scale=config.guidance_scale, output_type=output_type, callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
+            ip_adapter_image_embeds=ip_adapter_image_embeds and list(ip_adapter_image_embeds),
         )  # fmt: skip
         of_each = zip(*(made.explanations for made in preferences), strict=True)
         why = [joined(of_one, weights.values()) for of_one in of_each]
@@ -153,6 +156,45 @@ class RagarPipeline:
             )
         like = {"device": pipeline.unet.device, "dtype": pipeline.unet.dtype}
         return embeds.to(**like), negative.to(**like)
+
+    @torch.no_grad()
+    def encode_retrieved(
+        self, history: Sequence[str], reference: References, *, num_images_per_prompt: int = 1, pipeline: Any = None,
+        guidance: bool = True,
+    ) -> list[Tensor]:  # fmt: skip
+        """``ip_adapter_image_embeds`` (Ye et al. 2023, IP-Adapter): the retrieved pictures beside the words.
+
+        Each adapter reads the mean of the retrieved pictures' embeddings by the pipeline's own image encoder, weighted
+        as P_ret is (eq. 5): missing pictures hand their weight to the others. Ours; the paper has no such path.
+
+        Args:
+            history: item ids, oldest first.
+            reference: as in a call.
+            num_images_per_prompt: rows of the batch.
+            pipeline: one with an image encoder and IP-Adapters (``load_ip_adapter``); by default the backbone's.
+            guidance: whether the negative rows stand in front, as diffusers wants them where guidance is above 1.
+
+        Raises:
+            ValueError: the pipeline has no IP-Adapter, or no retrieved item has a picture.
+        """
+        pipeline = self.ragar.backbone.pipeline if pipeline is None else pipeline
+        if pipeline.image_encoder is None or not hasattr(pipeline.unet.encoder_hid_proj, "image_projection_layers"):
+            raise ValueError(f"this {type(pipeline).__name__} has no IP-Adapter: call its load_ip_adapter first")
+        weights, gallery = reference_weights(reference), self.ragar.gallery
+        preferences = self._preferences(history, weights, range(1))
+        why = joined([made.explanations[0] for made in preferences], weights.values())
+        rows = gallery.rows(why.retrieved)
+        share = torch.tensor(why.weights) * gallery.pictured[rows]
+        if not share.sum() > 0:
+            raise ValueError(
+                f"none of the retrieved items ({', '.join(why.retrieved)}) has a picture for the IP-Adapter"
+            )
+        rows, share = rows[share > 0], share[share > 0] / share.sum()
+        adapters = len(pipeline.unet.encoder_hid_proj.image_projection_layers)
+        pictures = [to_pil(picture) for picture in gallery.images[rows]]
+        of_each = pipeline.prepare_ip_adapter_image_embeds([pictures] * adapters, None, pipeline.device, 1, guidance)
+        means = [torch.einsum("gk...,k->g...", one, share.to(one))[:, None] for one in of_each]  # (negative?, 1, …)
+        return [mean.repeat_interleave(num_images_per_prompt, dim=0) for mean in means]
 
     def _settings(self, strength: float | None, guidance_scale: float | None) -> RagarConfig:
         given = {"strength": strength, "guidance_scale": guidance_scale}

@@ -18,11 +18,17 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img impo
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Generator, Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 from generation.diffusion import Backbone
 from generation.encoders import train_clip_tokenizer
-from generation.pictures import to_float
+from generation.pictures import to_float, to_pil
 from generation.pipeline import RagarPipeline, reference_weights
 from generation.ragar import Ragar
 from generation_world import SMALL, World, request
@@ -357,6 +363,71 @@ def test_a_text_encoder_of_another_width_is_one_sentence() -> None:
     parts = strangers_parts() | {"text_encoder": strangers_parts(width=64)["text_encoder"]}
     with pytest.raises(ValueError, match=r"text encoder gives rows of width 64, .* takes 32"):
         Backbone(StableDiffusionImg2ImgPipeline(**parts), (48, 32))
+
+
+# --- the retrieved pictures beside the words ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def adapted(world: World) -> RagarPipeline:
+    """On a stranger with a CLIP picture tower and an IP-Adapter of four tokens, both fresh."""
+    parts = strangers_parts()
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(13)
+        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**shape, projection_dim=8, image_size=16, patch_size=8))
+        projection = {"proj.weight": torch.randn(4 * 32, 8), "proj.bias": torch.zeros(4 * 32)}
+        attention = {
+            f"{number}.to_{kind}_ip.weight": torch.randn_like(parts["unet"].get_submodule(name[:-10]).to_k.weight)
+            for number, name in enumerate(parts["unet"].attn_processors)
+            if name.endswith("attn2.processor")
+            for kind in "kv"
+        }
+    parts["image_encoder"] = tower.eval()
+    parts["feature_extractor"] = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    theirs = StableDiffusionImg2ImgPipeline(**parts)
+    norm = {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32)}
+    theirs.unet._load_ip_adapter_weights([{"image_proj": projection | norm, "ip_adapter": attention}])
+    backbone = Backbone(theirs, (48, 32))
+    return stir(Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection))
+
+
+@torch.no_grad()
+def test_the_retrieved_pictures_are_a_second_condition(adapted: RagarPipeline, world: World) -> None:
+    theirs: Any = adapted.ragar.backbone.pipeline
+    (why,) = adapted.ragar.encode_preference([request("red-circle", *HISTORY)]).explanations
+    pictures = [to_pil(world.gallery.images[row]) for row in world.gallery.rows(why.retrieved)]
+    pixels = theirs.feature_extractor(pictures, return_tensors="pt").pixel_values
+    first, second = theirs.image_encoder(pixels).image_embeds
+    (rows,) = adapted.encode_retrieved(HISTORY, "red-circle", num_images_per_prompt=2)
+    assert rows.shape == (4, 1, 8)  # negative, negative, positive, positive
+    assert torch.equal(rows[:2], torch.zeros(2, 1, 8))
+    for row in rows[2:, 0]:
+        torch.testing.assert_close(row, why.weights[0] * first + why.weights[1] * second)
+    (alone,) = adapted.encode_retrieved(HISTORY, "red-circle", guidance=False)
+    assert torch.equal(alone, rows[2:3])
+    (lost,) = adapted.ragar.encode_preference([request("red-circle", "hole", "red-bar")]).explanations
+    assert "hole" in lost.retrieved
+    bar = theirs.feature_extractor([to_pil(world.gallery.images[2])], return_tensors="pt").pixel_values
+    (rest,) = adapted.encode_retrieved(["hole", "red-bar"], "red-circle", guidance=False)
+    torch.testing.assert_close(rest[0], theirs.image_encoder(bar).image_embeds)
+
+
+def test_the_second_condition_shows_in_the_picture(adapted: RagarPipeline) -> None:
+    mine, others = (adapted.encode_retrieved(history, "red-circle") for history in (HISTORY, ["blue-bar"]))
+    one, same, other = (
+        adapted(HISTORY, "red-circle", seeds=[3], output_type="pt", ip_adapter_image_embeds=rows).images
+        for rows in (mine, mine, others)
+    )
+    assert torch.equal(one, same)
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_no_adapter_or_no_picture_is_one_sentence(pipeline: RagarPipeline, adapted: RagarPipeline) -> None:
+    with pytest.raises(ValueError, match="this StableDiffusionImg2ImgPipeline has no IP-Adapter"):
+        pipeline.encode_retrieved(HISTORY, "red-circle")
+    with pytest.raises(ValueError, match=r"none of the retrieved items \(hole\) has a picture"):
+        adapted.encode_retrieved(["hole"], "red-circle")
 
 
 # --- one folder -----------------------------------------------------------------------------------------------------
