@@ -20,10 +20,13 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img impo
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.utils import logging as diffusers_logging
+from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
+
+from generation.checkpoint import require, require_tokenizer
 
 diffusers_logging.set_verbosity_error()
 
@@ -146,10 +149,18 @@ class Backbone:
     Args:
         pipeline: any SD-1.x image-to-image pipeline.
         size: (height, width) in pixels.
+
+    Raises:
+        ValueError: the text encoder's rows are not as wide as the UNet's cross-attention.
     """
 
     def __init__(self, pipeline: StableDiffusionImg2ImgPipeline, size: tuple[int, int]) -> None:
         self.pipeline, self.size = pipeline, size
+        if (rows := int(pipeline.text_encoder.config.hidden_size)) != self.width:
+            raise ValueError(
+                f"the text encoder gives rows of width {rows}, the UNet's cross-attention takes {self.width}: "
+                "they are not parts of one Stable Diffusion 1.x pipeline"
+            )
         self.pipeline.set_progress_bar_config(disable=True)
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
             part.eval().requires_grad_(False)
@@ -173,14 +184,23 @@ class Backbone:
         """From a folder of :meth:`save_pretrained`, or any SD-1.x folder or hub name.
 
         Raises:
-            FileNotFoundError: a path was given and nothing is there.
+            FileNotFoundError: a path was given and nothing, or only a part of a pipeline, is there.
+            ValueError: the weights are pickled.
         """
         folder = Path(source)
         if not folder.is_dir() and (isinstance(source, Path) or source.count("/") != 1):
             raise FileNotFoundError(
                 f"no Stable Diffusion pipeline at {source}: give its folder, or a hub name org/repo"
             )
-        parts: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+        if folder.is_dir():
+            require(folder, "model_index.json")
+            require(folder / "scheduler", "scheduler_config.json")
+            require_tokenizer(folder / "tokenizer")
+            for part in ("vae", "text_encoder", "unet"):
+                require(folder / part, "config.json", "*.safetensors")
+        parts: dict[str, Any] = {
+            "safety_checker": None, "requires_safety_checker": False, "use_safetensors": True,
+        }  # fmt: skip
         if (folder / "vae" / "config.json").is_file() and "LinearCodec" in (folder / "vae" / "config.json").read_text():
             parts["vae"] = LinearCodec.from_pretrained(folder / "vae")
         with warnings.catch_warnings():
@@ -260,18 +280,24 @@ class Backbone:
             with_grad: keep the gradient from the pictures to the embeddings, through every step and the codec. The
                 same pictures; memory grows with the steps, see :meth:`checkpointing`.
         """
-        common: dict[str, Any] = {
-            "prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds,
-            "guidance_scale": guidance_scale, "output_type": "pt",
-            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
-        }  # fmt: skip
+        return self.call(
+            references, strength, with_grad=with_grad, prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds, guidance_scale=guidance_scale, output_type="pt",
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            num_inference_steps=steps if references is None else scheduled(steps, strength),
+        )  # fmt: skip
+
+    def call(
+        self, references: Float[Tensor, "n 3 height width"] | None, strength: float, *, with_grad: bool = False,
+        **arguments: Any,
+    ) -> Any:  # fmt: skip
+        """The images of diffusers' own ``__call__``, image-to-image from ``references`` or, without any, from noise."""
         if references is None:
             height, width = self.size
             pipeline: Any = self.text_to_image
-            own: dict[str, Any] = {"num_inference_steps": steps, "height": height, "width": width}
+            own: dict[str, Any] = {"height": height, "width": width}
         else:
-            pipeline = self.pipeline
-            own = {"image": references, "strength": strength, "num_inference_steps": scheduled(steps, strength)}
+            pipeline, own = self.pipeline, {"image": references, "strength": strength}
         # The pipelines' __call__ is one decorated function; what torch.no_grad() wraps is the sampling loop itself.
         call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
-        return call(pipeline, **own, **common).images
+        return call(pipeline, **own, **arguments).images

@@ -1,17 +1,24 @@
 """The gallery: a catalogue as the generator sees it, every picture, caption, feature and keyword at hand."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from safetensors.torch import save_file
 from torch import Tensor
 
 from generation.captions import Captioner, describe
+from generation.checkpoint import read_json, read_tensors
 from generation.encoders import OpenClipEncoder, encode_in_blocks
 from generation.keywords import KeywordExtractor
 from generation.pictures import load_images
 from generation.request import Item
+
+TABLES = ("images", "pictured", "semantic", "visual")
+"""A gallery's tensors."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,31 @@ class Gallery:
         Zeros if there is no picture.
         """
         return self.visual[self.pictured].sum(0) / max(1, int(self.pictured.sum()))
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Words in ``gallery.json``, pictures and features in ``gallery.safetensors``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = {"ids": self.ids, "captions": self.captions, "keywords": self.keywords}
+        (folder / "gallery.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+        save_file({name: getattr(self, name).contiguous() for name in TABLES}, folder / "gallery.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> "Gallery":
+        """What :meth:`save_pretrained` wrote.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: one does not read, or the two do not belong together.
+        """
+        words, tables = read_json(folder / "gallery.json"), read_tensors(folder / "gallery.safetensors")
+        columns = words | tables
+        lengths = {len(column) for column in columns.values()}
+        if set(columns) != {field.name for field in fields(cls)} or len(lengths) > 1:
+            raise ValueError(f"{folder} holds no gallery: its columns {sorted(columns)} have {sorted(lengths)} rows")
+        return cls(
+            ids=tuple(words["ids"]), captions=tuple(words["captions"]),
+            keywords=tuple(tuple(of_item) for of_item in words["keywords"]), **tables,
+        )  # fmt: skip
 
 
 def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Q
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
+from generation.checkpoint import require, require_tokenizer
 from generation.pretrain import Curves, batches, one_cycle
 from generation.tokens import train_bpe
 
@@ -142,5 +143,14 @@ def train_language_model(
 
 
 def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
-    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``."""
-    return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+
+    Raises:
+        FileNotFoundError: the folder holds only a part of one.
+        ValueError: its weights are pickled.
+    """
+    if (folder := Path(source)).is_dir():
+        require(folder, "config.json", "*.safetensors")
+        require_tokenizer(folder)
+    model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
+    return model, AutoTokenizer.from_pretrained(source)

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from generation import retrieval
 from generation.calibrator import BalanceCalibrator, Mode
+from generation.checkpoint import read_json, read_tensors
 from generation.diffusion import Backbone
 from generation.gallery import Gallery
 from generation.keywords import frequent
@@ -78,6 +79,21 @@ class RagarConfig:
         for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+    @classmethod
+    def read(cls, folder: Path) -> "RagarConfig":
+        """The ``config.json`` of a saved generator.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it holds settings that this version does not know.
+        """
+        settings = read_json(folder / "config.json")
+        if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
+            raise ValueError(
+                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
+            )
+        return cls(**settings)
 
 
 @dataclass(frozen=True)
@@ -285,13 +301,10 @@ class Ragar(nn.Module):
 
         Raises:
             FileNotFoundError: the folder holds no generator.
+            ValueError: its settings or weights are none of this class's, or pickled.
         """
-        for name in ("config.json", "model.safetensors"):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"no {name} in {folder}: train the generator first")
-        config = RagarConfig(**json.loads((folder / "config.json").read_text()))
-        made = cls(backbone, language, gallery, config, text_projection=text_projection)
-        made.load_trained(load_file(folder / "model.safetensors"))
+        made = cls(backbone, language, gallery, RagarConfig.read(folder), text_projection=text_projection)
+        made.load_trained(read_tensors(folder / "model.safetensors"))
         return made
 
     def load_trained(self, state: dict[str, Tensor]) -> None:
