@@ -372,7 +372,12 @@ def test_a_text_encoder_of_another_width_is_one_sentence() -> None:
 def adapted(world: World) -> RagarPipeline:
     """On a stranger with a CLIP picture tower and an IP-Adapter of four tokens, both fresh."""
     parts = strangers_parts()
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
         tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**shape, projection_dim=8, image_size=16, patch_size=8))
