@@ -11,6 +11,8 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
+from recsys.settings import check_whole
+
 logger = logging.getLogger(__name__)
 
 # How many more candidates than needed are fetched, so that equal similarities can be put in order of index.
@@ -27,10 +29,17 @@ class Search:
         exact_items: catalogues up to this size are searched exactly, larger ones through an inverted file (IVF).
         n_probe: lists of the inverted file that are looked through for each item, of 4 sqrt(items) in all. Lists hold
             sqrt(items) / 4 items on average, so that a search reads about (4 + n_probe / 4) sqrt(items) vectors.
+
+    Raises:
+        ValueError: one of them is no such number; named by its key, `knn_exact_items` or `knn_n_probe`.
     """
 
     exact_items: int = 50_000
     n_probe: int = 16
+
+    def __post_init__(self) -> None:
+        for name, least in (("exact_items", 0), ("n_probe", 1)):
+            check_whole({f"knn_{name}": getattr(self, name)}, f"knn_{name}", least=least)
 
 
 def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Search()) -> Int[np.ndarray, "items k"]:
@@ -55,7 +64,8 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     wanted = min(n_items, k + _MARGIN)
     if n_items <= search.exact_items:
         return _ordered(*_exact(contiguous, contiguous, wanted), np.arange(n_items), k)
-    index = _inverted_file(contiguous, search.n_probe)
+    n_lists = max(1, round(4 * math.sqrt(n_items)))
+    index = _inverted_file(contiguous, n_lists, search.n_probe)
     similarity, found = index.search(contiguous, wanted)
     # Lists with fewer than k items leave gaps: these few rows are searched exactly.
     gaps = np.flatnonzero(found[:, k - 1] < 0)
@@ -64,7 +74,7 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     neighbours = _ordered(similarity, found, np.arange(n_items), k)
     logger.info(
         "%d items, %d lists, %d probed: %.1f %% of the nearest neighbours found (on %d rows)",
-        n_items, index.nlist, search.n_probe, 100 * recall(contiguous, neighbours), min(_SAMPLE, n_items),
+        n_items, n_lists, search.n_probe, 100 * recall(contiguous, neighbours), min(_SAMPLE, n_items),
     )  # fmt: skip
     return neighbours
 
@@ -84,9 +94,9 @@ def _exact(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray
     return faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def _inverted_file(vectors: np.ndarray, n_probe: int) -> Any:
-    lists, dim = max(1, round(4 * math.sqrt(len(vectors)))), vectors.shape[1]
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+def _inverted_file(vectors: np.ndarray, n_lists: int, n_probe: int) -> Any:
+    dim = vectors.shape[1]
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 6, 1, 64
     index.nprobe = n_probe
     index = faiss.index_cpu_to_all_gpus(index) if _gpus() else index

@@ -1,8 +1,11 @@
 import logging
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 
+from recsys import knn
 from recsys.knn import Search, nearest, recall
 
 
@@ -48,6 +51,42 @@ def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: py
     share = recall(vectors, found)
     assert 0.5 < share < 1
     assert f"3000 items, 219 lists, 2 probed: {100 * share:.1f} %" in caplog.text
+
+
+def test_an_index_on_several_gpus_is_logged_as_on_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """faiss copies it to each and hands out the copies together, which have no `nlist`: 4 sqrt(400) lists are 80."""
+    build, held = knn._inverted_file, []  # what several GPUs share is freed with the last name for it
+
+    def replicated(*arguments: Any) -> Any:
+        index = build(*arguments)
+        replicas = knn.faiss.IndexReplicas(index.d)
+        replicas.add_replica(index)
+        held.append(index)
+        return replicas
+
+    vectors = _clusters(400)
+    search = Search(exact_items=0, n_probe=80)
+    alone = nearest(vectors, 5, search)
+    monkeypatch.setattr(knn, "_inverted_file", replicated)
+    with caplog.at_level(logging.INFO):
+        assert (nearest(vectors, 5, search) == alone).all()
+    assert "400 items, 80 lists, 80 probed: 100.0 %" in caplog.text
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "8", None])
+def test_impossible_n_probe(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checks of annotations
+    with pytest.raises(ValueError, match=f"knn_n_probe is {value!r}, but must be a whole number from 1 on"):
+        Search(n_probe=value)
+
+
+@pytest.mark.parametrize("value", [-1, 5e4, False, "all"])
+def test_impossible_exact_items(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=f"knn_exact_items is {value!r}, but must be a whole number from 0 on"):
+        Search(exact_items=value)
 
 
 def test_every_list_probed_is_exact() -> None:
