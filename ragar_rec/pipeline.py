@@ -79,7 +79,7 @@ def augment(run: Run) -> Path:
             make_pictures(run.generator, requests, shards, progress=run.progress)
 
     keys = [f"evaluation.{key}" for key in ("users", "candidates", "targets", "protocols", "seeds")]
-    before = {"generator": content(run.generator_folder), "ranker": content(run.ranker_folder), **run.frozen}
+    before = {"generator": content(run.generator_folder), "ranker": run.ranker_content, **run.frozen}
     return run.stage("images", keys, before, build, resumable=True)
 
 
@@ -221,8 +221,8 @@ def report(run: Run) -> Path:
 
 def _trained(run: Run) -> dict[str, str]:
     """Contents of everything that a person's numbers and the report are made from."""
-    trained = {"features": run.features_folder, "ranker": run.ranker_folder, "generator": run.generator_folder}
-    return {name: content(folder) for name, folder in trained.items()} | run.frozen
+    trained = {"features": run.features_folder, "generator": run.generator_folder}
+    return {name: content(folder) for name, folder in trained.items()} | {"ranker": run.ranker_content} | run.frozen
 
 
 def demo(run: Run) -> Path:

@@ -34,8 +34,9 @@ from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.reward import RankerReward
-from ragar_rec.store import Store, content, hash_file, hash_files
+from ragar_rec.store import Store, content, content_of, hash_file, hash_files
 from recsys.catalog import Catalog, Item, undecodable
+from recsys.checkpoint import INCIDENTAL, WEIGHTS
 from recsys.counterfactual import Counterfactual
 from recsys.datasets import ml_100k, ml_latest, mmrec, own
 from recsys.features import FeatureTable, feature_files, text_features
@@ -323,16 +324,23 @@ class Run:
 
     @cached_property
     def ranker_folder(self) -> Path:
-        """The trained ranker."""
+        """The trained ranker; where it was trained is no part of the key."""
         before = {"data": content(self.data_folder), "features": content(self.features_folder)}
-        return self.stage(
-            "ranker", ["recbole"], before, lambda to: train_ranker(self.recbole, to, progress=self.progress) and None,
-            resumable=True,
+        settings = {key: value for key, value in self.config.recbole.items() if key not in INCIDENTAL}
+        return self.store.run(
+            "ranker", {"config": {"recbole": settings}, "before": before},
+            lambda to: train_ranker(self.recbole, to, progress=self.progress) and None, resumable=True,
         )  # fmt: skip
+
+    @property
+    def ranker_content(self) -> str:
+        """Of its weights and settings; not of its history, in which the seconds differ from training to training."""
+        return content_of(self.ranker_folder, WEIGHTS)
 
     @cached_property
     def ranker(self) -> TrainedRanker:
-        return load_ranker(self.recbole, self.ranker_folder)
+        """On the CPU, where the reward lives."""
+        return load_ranker({**self.recbole, "use_gpu": False}, self.ranker_folder)
 
     @property
     def dataset(self) -> Dataset:
@@ -428,7 +436,7 @@ class Run:
             write_curves(log.curves, to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
-        before = {"warm": content(self.warm_folder), "ranker": content(self.ranker_folder), **self.frozen}
+        before = {"warm": content(self.warm_folder), "ranker": self.ranker_content, **self.frozen}
         return self.stage("generator", ["generator", "reflection"], before, build)
 
     @property

@@ -18,7 +18,7 @@ from recsys.features import feature_files
 STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 
 # Where and how fast a ranker is trained or evaluated does not change what it is.
-_INCIDENTAL = {
+INCIDENTAL = {
     "data_path", "checkpoint_dir", "show_progress", "gpu_id", "use_gpu", "worker", "state", "eval_batch_size",
     "metric_decimal_place", "features", "missing_features", "loss_decimal_place", "dataset_save_path",
     "dataloaders_save_path", "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
@@ -35,7 +35,7 @@ def identity(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: a feature file is missing.
     """
-    settings = {key: value for key, value in config.items() if key not in _INCIDENTAL}
+    settings = {key: value for key, value in config.items() if key not in INCIDENTAL}
     features = {modality: _file_hash(Path(path)) for modality, path in (config.get("features") or {}).items()}
     # Through JSON and back, so that tuples and lists compare equal after reading.
     return json.loads(json.dumps({"settings": settings, "data": data_digest, "features": features}, default=str))

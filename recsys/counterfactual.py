@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from recsys.isolation import one_thread
+from recsys.settings import check_choice
 
 
 class FrozenRanker(Protocol):
@@ -38,12 +39,21 @@ class FrozenRanker(Protocol):
 
 
 Method = Literal["inductive", "exact"]
+# What of a ranker `exact` works with; `recsys.dot_product.DotProductRanker` has it all but the first.
+_REBUILDABLE = ("content", "build_graphs", "check_open", "embeddings", "forget")
 
 
 class Rebuilt:
-    """A trained ranker at rest that is rebuilt around every substituted feature, one after the other."""
+    """A trained ranker at rest that is rebuilt around every substituted feature, one after the other.
+
+    Raises:
+        ValueError: the ranker has no such modality, or is none of ours that could be rebuilt.
+    """
 
     def __init__(self, ranker: Any, modality: str) -> None:
+        if lacking := [name for name in _REBUILDABLE if not hasattr(ranker, name)]:
+            raise ValueError(f"{type(ranker).__name__} cannot be rebuilt (method exact): it lacks {', '.join(lacking)}")
+        ranker.check_open(modality)
         self._ranker, self._modality = copy.deepcopy(ranker).eval(), modality
         self.users, self.items = self._ranker.embeddings()
 
@@ -67,7 +77,7 @@ class Rebuilt:
         twin = copy.copy(self._ranker)
         content = twin.content.substituted(self._modality, item, vector)
         twin._modules = {**twin._modules, "content": content}
-        twin.build_graphs()
+        twin.build_graphs([self._modality])
         twin.forget()
         return twin
 
@@ -87,6 +97,9 @@ class Counterfactual:
         ranker: a trained ranker that reads pictures when it scores.
         modality: whose features are substituted.
         method: `inductive` or `exact`.
+
+    Raises:
+        ValueError: the ranker reads no pictures, has no such modality, or cannot be rebuilt for `exact`.
     """
 
     @one_thread()
@@ -95,8 +108,8 @@ class Counterfactual:
             raise ValueError(
                 f"{type(ranker).__name__} reads no pictures when it scores; use a ranker that does: model: MICRO"
             )
-        frozen = ranker.frozen(modality)
-        self._frozen: FrozenRanker = frozen if method == "inductive" else Rebuilt(ranker, modality)
+        check_choice({"method": method}, "method", get_args(Method))
+        self._frozen: FrozenRanker = Rebuilt(ranker, modality) if method == "exact" else ranker.frozen(modality)
 
     @property
     def feature_dim(self) -> int:

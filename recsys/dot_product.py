@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from recsys.modalities import Modalities
 from recsys.recbole import GeneralRecommender, InputType
 
 # Users, items that they clicked, and items drawn for comparison.
@@ -36,7 +39,12 @@ class DotProductRanker(GeneralRecommender):
     """What RecBole asks of such a ranker; a subclass gives `forward() -> (users, items)` and `calculate_loss`.
 
     In evaluation mode the embeddings are computed once and kept until `train()`, `eval()` or new weights.
+
+    Attributes:
+        content: raw features, of a ranker that reads any.
     """
+
+    content: Modalities
 
     input_type = InputType.PAIRWISE
 
@@ -45,18 +53,38 @@ class DotProductRanker(GeneralRecommender):
         self.n_users: int
         self.n_items: int
         self._kept: tuple[Tensor, Tensor] | None = None
+        self._in_epoch = False
         self.register_load_state_dict_post_hook(lambda module, _: module.forget())
 
-    def build_graphs(self) -> None:
-        """Build what is made of raw features, where a ranker has such a thing."""
+    def check_open(self, modality: str) -> None:
+        """ValueError unless the features of this modality can be substituted."""
+        self.content.position(modality)
+
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """Build what is made of these modalities' raw features, where a ranker has such a thing."""
 
     def forget(self) -> None:
         """Drop what was computed from the weights."""
         self._kept = None
 
-    def train(self, mode: bool = True) -> DotProductRanker:
-        """As torch's, after `forget`; RecBole calls it at the start of every epoch and of every evaluation."""
+    @contextlib.contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Train an epoch inside, after `forget`: what is built once an epoch outlasts a change of mode there.
+
+        RecBole's sampler of dynamic negatives changes to evaluation and back for every batch.
+        """
         self.forget()
+        self._in_epoch = True
+        try:
+            yield
+        finally:
+            self._in_epoch = False
+
+    def train(self, mode: bool = True) -> DotProductRanker:
+        """As torch's, after `forget`; inside `epoch` only the embeddings kept for evaluation are dropped."""
+        self._kept = None
+        if not self._in_epoch:
+            self.forget()
         return super().train(mode)
 
     def triple(self, interaction: Any) -> Triple:

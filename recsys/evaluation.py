@@ -71,6 +71,9 @@ def held_out_ranks(
 
     Returns:
         Columns user, item (tokens) and rank; what somebody has in the part twice stands there once.
+
+    Raises:
+        ValueError: the score of a held-out item is not finite.
     """
     held_users, held_items = getattr(dataset.interactions, phase)
     if users is not None:
@@ -84,6 +87,10 @@ def held_out_ranks(
         row, item = np.searchsorted(some, held_users[first:end]), held_items[first:end]
         scores = scores.cpu()
         own = scores[row, item]
+        if not (finite := torch.isfinite(own)).all():
+            at = int(finite.int().argmin())
+            user, what = dataset.user_tokens[some[row[at]]], dataset.item_tokens[item[at]]
+            raise ValueError(f"the score of item {what} for user {user} is {own[at].item()}, which has no rank")
         scores[seen] = -torch.inf
         scores[row, item] = own  # An item that was also seen earlier is still ranked, as RecBole does.
         ranks[first:end] = [int((scores[r] >= value).sum()) for r, value in zip(row, own, strict=True)]

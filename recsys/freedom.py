@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -65,17 +65,18 @@ class FREEDOM(GraphRanker):
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, config["embedding_size"])
         self.weights = _weights(config["modality_weights"], self.content.names)
-        self.build_graphs()
+        self.raw_graphs: dict[str, ItemGraph] = {}
+        self.build_graphs(self.content.names)
         clicks = torch.stack([dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]])
         self.clicks = torch.unique(clicks, dim=1)
         self.graph = self.propagation(*self.clicks)
         self._thinned: Propagation | None = None
 
-    def build_graphs(self) -> None:
-        """The neighbour graphs of raw features, edges weighted as `edge_weights` says, and their weighted sum."""
-        graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.content.names}
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """The graphs of these modalities' raw features, edges weighted as `edge_weights` says, and the sum of all."""
+        graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
         unit = self.settings["edge_weights"] == "unit"
-        self.raw_graphs = {m: _unweighted(graph) if unit else graph for m, graph in graphs.items()}
+        self.raw_graphs = self.raw_graphs | {m: _unweighted(graph) if unit else graph for m, graph in graphs.items()}
         self.item_graph = self._item_graph(self.content.names)
 
     def _item_graph(self, modalities: tuple[str, ...]) -> Propagation:
@@ -122,7 +123,7 @@ class FREEDOM(GraphRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.content.position(modality)
+        self.check_open(modality)
         others = tuple(m for m in self.content.names if m != modality and self.weights[m])
         users, items = self.lightgcn(self.graph, self.settings["n_ui_layers"])
         before = power(self.item_graph, self.item_embedding.weight, self.settings["n_layers"] - 1)

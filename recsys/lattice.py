@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -62,7 +62,8 @@ class LATTICE(GraphRanker):
         self.embed(config["embedding_size"])
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.projections = Projections(self.content, config["embedding_size"])
-        self.build_graphs()
+        self.raw_graphs: dict[str, ItemGraph] = {}
+        self.build_graphs(self.content.names)
         self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.interactions = self.propagation(users, items, config["adjacency"])
@@ -73,9 +74,9 @@ class LATTICE(GraphRanker):
         super().forget()
         self._graph = None
 
-    def build_graphs(self) -> None:
-        """The neighbour graphs of raw features."""
-        self.raw_graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.content.names}
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """The neighbour graphs of these modalities' raw features."""
+        self.raw_graphs = self.raw_graphs | {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
 
     def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
         """The raw and the learned graph of a modality under the present weights, with their shares of A."""
@@ -89,8 +90,9 @@ class LATTICE(GraphRanker):
         step = self._graph
         if step is None:
             edges = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
-            self._graph = step = Propagation.of(edges, self.n_items)
-            if torch.is_grad_enabled():
+            step = Propagation.of(edges, self.n_items)
+            if torch.is_grad_enabled():  # Evaluation keeps the embeddings instead; the first batch needs the gradient.
+                self._graph = step
                 step = functools.partial(propagate_edges, edges=edges, graph=step)
         return power(step, self.item_embedding.weight, self.settings["n_layers"])
 
@@ -116,7 +118,7 @@ class LATTICE(GraphRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.content.position(modality)
+        self.check_open(modality)
         parts = {m: self.graphs(m) for m in self.content.names}
         graph = Propagation.of(mixed_edges([part for m in parts for part in parts[m]]), self.n_items)
         before = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from recsys.dot_product import bpr_loss, half_squared_norm
 from recsys.graph_ranker import GraphRanker
 from recsys.propagation import layer_mean
+from recsys.settings import check_between, check_whole
 from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 
@@ -38,6 +39,9 @@ class LightGCN(GraphRanker):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        check_whole(config, "embedding_size", least=1)
+        check_whole(config, "n_layers", least=0)
+        check_between(config, "reg_weight", 0)
         self.n_layers, self.reg_weight = config["n_layers"], config["reg_weight"]
         self.embed(config["embedding_size"])
         self.graph = self.propagation(dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID])

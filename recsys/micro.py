@@ -20,7 +20,7 @@ from recsys.graph_ranker import GraphRanker
 from recsys.modalities import Modalities, Projections
 from recsys.ngcf import NGCF
 from recsys.propagation import Propagation, power, propagate_edges
-from recsys.settings import check_between, check_choice, check_whole
+from recsys.settings import check_between, check_choice, check_positive, check_whole
 from recsys.subgraph import Neighbourhoods, layer_mean_at
 
 CollaborativeModel = Literal["lightgcn", "mf", "ngcf"]
@@ -104,7 +104,8 @@ class MICRO(GraphRanker):
         self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
         self.modalities = self.content.names
         self.projections = Projections(self.content, dim)
-        self.build_graphs()
+        self.raw_graphs: dict[str, ItemGraph] = {}
+        self.build_graphs(self.modalities)
         self.trained = nn.ParameterDict()
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
@@ -122,9 +123,9 @@ class MICRO(GraphRanker):
         """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
 
-    def build_graphs(self) -> None:
-        """The neighbour graphs of raw features."""
-        self.raw_graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in self.modalities}
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """The neighbour graphs of these modalities' raw features."""
+        self.raw_graphs = self.raw_graphs | {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
 
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
@@ -146,11 +147,12 @@ class MICRO(GraphRanker):
         steps = self._graphs
         if steps is None:
             edges = {m: mixed_edges(self.graphs(m)) for m in self.modalities}
-            self._graphs = steps = {m: Propagation.of(edges[m], self.n_items) for m in self.modalities}
-            if self.neighbourhoods is not None:
-                # k or 2 k neighbours an item: few enough to read all.
-                self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in steps.items()}
-            if torch.is_grad_enabled():
+            steps = {m: Propagation.of(edges[m], self.n_items) for m in self.modalities}
+            if torch.is_grad_enabled():  # Evaluation keeps the embeddings instead; the first batch needs the gradient.
+                self._graphs = steps
+                if self.neighbourhoods is not None:
+                    # k or 2 k neighbours an item: few enough to read all.
+                    self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in steps.items()}
                 steps = {m: functools.partial(propagate_edges, edges=edges[m], graph=g) for m, g in steps.items()}
         n_layers = self.settings["n_layers"]
         return torch.stack([power(steps[m], self.item_embedding.weight, n_layers) for m in self.modalities])
@@ -225,19 +227,23 @@ class MICRO(GraphRanker):
         ]
         return torch.stack(losses).sum()
 
-    @torch.no_grad()
-    def frozen(self, modality: str) -> FrozenMICRO:
-        """Everything that a substituted item needs, copied; the ranker stays as it is, in its mode.
-
-        Raises:
-            ValueError: the ranker has no such modality.
-        """
-        position = self.content.position(modality)
+    def check_open(self, modality: str) -> None:
+        """ValueError unless the features of this modality can be substituted."""
+        super().check_open(modality)
         if self.settings["train_features"]:
             raise ValueError(
                 "train_features moves the features away from the pictures they came from, and a new picture has no "
                 "such move: train the ranker with train_features: false to score pictures"
             )
+
+    @torch.no_grad()
+    def frozen(self, modality: str) -> FrozenMICRO:
+        """Everything that a substituted item needs, copied; the ranker stays as it is, in its mode.
+
+        Raises:
+            ValueError: the ranker has no such modality, or trained its features.
+        """
+        self.check_open(modality)
         parts = {m: self.graphs(m) for m in self.modalities}
         graphs = {m: Propagation.of(mixed_edges(parts[m]), self.n_items) for m in self.modalities}
         n_layers = self.settings["n_layers"]
@@ -253,7 +259,7 @@ class MICRO(GraphRanker):
             hidden=hidden,
             present=self.present.clone(),
             before=before[modality].clone(),
-            position=position,
+            position=self.content.position(modality),
             graphs=open_graphs(*parts[modality], self.projections.of(modality)),
             fusion=fusion,
         )
@@ -270,5 +276,6 @@ def _check(config: Any) -> None:
     check_between(config, "message_dropout", 0, 1, open_end=True)
     for key in ("reg_weight", "cl_weight"):
         check_between(config, key, 0)
+    check_positive(config, "temperature")
     if config["fanout"] is not None and config["cf_model"] == "ngcf":
         raise ValueError("fanout goes with cf_model lightgcn or mf; ngcf propagates over the whole graph: fanout: null")

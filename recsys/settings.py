@@ -29,3 +29,10 @@ def check_between(config: Any, key: str, low: float, high: float = float("inf"),
     if not number or not low <= value <= high or (open_end and value == high):
         end = ")" if open_end or high == float("inf") else "]"
         raise ValueError(f"{key} is {value!r}, but must lie in [{low}, {high}{end}")
+
+
+def check_positive(config: Any, key: str) -> None:
+    """ValueError unless `config[key]` is a finite number above 0."""
+    value = config[key]
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ValueError(f"{key} is {value!r}, but must be a number above 0")

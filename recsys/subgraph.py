@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from recsys.settings import check_whole
+
 
 @dataclass(frozen=True)
 class Hop:
@@ -77,8 +79,7 @@ class Neighbourhoods:
     """
 
     def __init__(self, matrix: Tensor, fanout: int | str) -> None:
-        if fanout != "all" and not (isinstance(fanout, int) and fanout > 0):
-            raise ValueError(f"fanout is {fanout!r}, but must be a positive number or 'all'")
+        check_whole({"fanout": fanout}, "fanout", least=1, word="all")
         self._most = None if fanout == "all" else int(fanout)
         self._starts, self._columns, self._values = (
             part.cpu() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values())

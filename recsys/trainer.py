@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, Literal
 
@@ -10,8 +11,10 @@ import torch
 from tqdm.auto import tqdm
 
 from recsys import distributed
+from recsys.dot_product import DotProductRanker
 from recsys.isolation import isolated, seed_everything
 from recsys.recbole import BaseTrainer, Dataset, is_counting, without_folders
+from recsys.settings import check_positive
 
 
 class Trainer(BaseTrainer):
@@ -28,6 +31,7 @@ class Trainer(BaseTrainer):
     """
 
     def __init__(self, dataset: Dataset, ranker: Any) -> None:
+        _check(dataset.config)
         with isolated(), without_folders():
             super().__init__(dataset.config, ranker)
             self.model: Any = ranker
@@ -61,9 +65,10 @@ class Trainer(BaseTrainer):
             if hasattr(self.model, "generator"):
                 self.model.generator.manual_seed(seed)
             self._set_rate(epoch)
-            self.model.train()
             bar = tqdm(batches, desc=f"epoch {epoch + 1}", leave=False, disable=not progress)
-            parts = [self.step(batch) for batch in bar]
+            with self.model.epoch() if isinstance(self.model, DotProductRanker) else contextlib.nullcontext():
+                self.model.train()
+                parts = [self.step(batch) for batch in bar]
         means = np.mean(parts, axis=0)
         names = getattr(self.model, "LOSSES", ("loss",) if len(means) == 1 else range(len(means)))
         return {str(name): float(mean) for name, mean in zip(names, means, strict=True)}
@@ -145,3 +150,11 @@ class Trainer(BaseTrainer):
     def should_stop(self) -> bool:
         """Whether `stopping_step` validations in a row brought nothing better."""
         return self.cur_step >= self.stopping_step
+
+
+def _check(config: Any) -> None:
+    if config["lr_decay"] is not None:
+        for key in ("lr_decay", "lr_decay_epochs"):
+            check_positive(config, key)
+    if config["enable_scaler"] and not config["enable_amp"]:
+        raise ValueError("enable_scaler goes with enable_amp: true; without it there are no float16 gradients to scale")

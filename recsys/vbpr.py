@@ -80,7 +80,7 @@ class VBPR(DotProductRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.content.position(modality)
+        self.check_open(modality)
         users, items = self.forward()
         others = tuple(m for m in self.content.names if m != modality)
         everything = torch.arange(self.n_items, device=items.device)

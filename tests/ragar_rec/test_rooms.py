@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,10 @@ def test_public_names_are_lazy_and_real():
     assert done.stdout.split() == ["Store", "Row"], done.stderr
     with pytest.raises(AttributeError, match="nonsense"):
         _ = ragar_rec.nonsense
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda file: file.name
+)
+def test_no_page_waits_for_its_numbers(file):
+    assert re.findall(r"@[A-Z]+@|.*filled in.*", file.read_text(encoding="utf-8")) == []

@@ -328,6 +328,7 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
+        ("use_gpu", {"report"}),
         ("evaluation__report_users", {"report"}),
         ("evaluation__resamples", {"report"}),
         ("evaluation__users", {"images", "results", "report"}),
@@ -340,6 +341,16 @@ def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, 
     run = open_run(config, copy.data, copy.output)
     pipeline.report(run)
     assert set(run.store.ran) == stages
+    assert run.ranker.ranker.device.type == "cpu"
+    assert run.ranker.dataset.config["use_gpu"] is False
+
+
+def test_the_same_ranker_trained_again_runs_nothing_else(copy: World):
+    """Its weights are those of before, though its epochs took other seconds."""
+    shutil.rmtree(copy.output / "store" / copy.run.ranker_folder.name)
+    run = copy.again()
+    pipeline.report(run)
+    assert run.store.ran == ["ranker"]
 
 
 @pytest.mark.parametrize("stage", ["train_dual_encoder", "reflect"])

@@ -1,7 +1,11 @@
+from types import SimpleNamespace
+from typing import get_args
+
+import jaxtyping
 import pytest
 import torch
 
-from recsys.counterfactual import Counterfactual
+from recsys.counterfactual import Counterfactual, Method
 from recsys.graph import item_graph
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker
@@ -139,6 +143,21 @@ def test_impossible_features(counterfactual: Counterfactual, features: torch.Ten
         counterfactual.substitute(torch.tensor([1]), torch.tensor([3]), features)
 
 
-def test_unknown_modality(trained_micro: TrainedRanker) -> None:
+@pytest.mark.parametrize("method", get_args(Method))
+def test_unknown_modality(trained_micro: TrainedRanker, method: Method) -> None:
     with pytest.raises(ValueError, match="no modality 'sound', only image"):
-        Counterfactual(trained_micro.ranker, "sound")
+        Counterfactual(trained_micro.ranker, "sound", method=method)
+
+
+def test_unknown_method(trained_micro: TrainedRanker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checks of annotations
+    with pytest.raises(ValueError, match="method is 'Exact', but must be one of inductive, exact"):
+        Counterfactual(trained_micro.ranker, method="Exact")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_ranker_from_elsewhere_cannot_be_rebuilt(trained_micro: TrainedRanker) -> None:
+    frozen = trained_micro.ranker.frozen("image")
+    foreign = SimpleNamespace(frozen=lambda modality: frozen, embeddings=None, forget=None)
+    assert Counterfactual(foreign).feature_dim == 8
+    with pytest.raises(ValueError, match=r"SimpleNamespace cannot be .*: it lacks content, build_graphs, check_open$"):
+        Counterfactual(foreign, method="exact")

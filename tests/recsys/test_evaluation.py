@@ -175,6 +175,17 @@ def test_ranks_of_some_users_are_those_of_rank_of(world: Checkerboard) -> None:
         assert rank == rank_of(table[user], dataset.item_id(item), seen)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_held_out_item_without_a_finite_score_has_no_rank(world: Checkerboard, value: float) -> None:
+    dataset = Dataset.load(world.config)
+    users, items = dataset.interactions.test
+    table = torch.zeros(dataset.n_users, dataset.n_items)
+    table[users[3], items[3]] = value
+    user, item = dataset.user_tokens[users[3]], dataset.item_tokens[items[3]]
+    with pytest.raises(ValueError, match=f"the score of item {item} for user {user} is {value}"):
+        held_out_ranks(lambda some: table[some], dataset, block=2)
+
+
 def test_pop_counts_training_clicks(world: Checkerboard, tmp_path: Path) -> None:
     trained = train_ranker(with_ranker(world.config, "Pop"), tmp_path, progress=False)
     counts = np.bincount(trained.dataset.interactions.train[1], minlength=trained.dataset.n_items)

@@ -1,13 +1,15 @@
 """What every ranker that reads images must keep when one of them is substituted."""
 
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from dense import BATCH, BOTH, random_tables
-from recsys.counterfactual import Counterfactual
+from recsys.counterfactual import Counterfactual, Method
 from recsys.features import FeatureTable
+from recsys.modalities import Modalities
 from recsys.recbole import Dataset, full_scores
 from worlds import Checkerboard
 
@@ -114,6 +116,31 @@ def test_exact_gives_own_scores_for_own_features(world: Checkerboard, tmp_path: 
     users = torch.arange(1, 7)
     found = Counterfactual(ranker, method="exact").substitute(users, items, ranker.content.features("image")[items])
     torch.testing.assert_close(found, full_scores(ranker, users)[users - 1, items], atol=1e-6, rtol=1e-5)
+
+
+def test_exact_takes_no_inductive_view_and_rebuilds_one_modality(
+    world: Checkerboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of MICRO's two raw graphs the text's is that of the ranker; the image's is built once an item."""
+    ranker = _load(world, tmp_path, MICRO).new_ranker()
+    built, graph = [], Modalities.graph
+    monkeypatch.setattr(type(ranker), "frozen", None)
+    view = Counterfactual(ranker, method="exact")
+
+    def counted(content: Modalities, modality: str, k: int, vectors: torch.Tensor | None = None) -> Any:
+        built.extend([modality] * (vectors is None))
+        return graph(content, modality, k, vectors)
+
+    monkeypatch.setattr(Modalities, "graph", counted)
+    view.substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), torch.ones(2, view.feature_dim))
+    assert built == ["image", "image"]
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_trained_features_leave_no_place_for_a_picture(world: Checkerboard, tmp_path: Path, method: Method) -> None:
+    ranker = _load(world, tmp_path, {**MICRO, "train_features": True}).new_ranker()
+    with pytest.raises(ValueError, match="train the ranker with train_features: false"):
+        Counterfactual(ranker, method=method)
 
 
 def _losses(ranker) -> tuple[torch.Tensor, ...]:

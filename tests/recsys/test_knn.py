@@ -1,8 +1,11 @@
 import logging
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 
+from recsys import knn
 from recsys.knn import Search, nearest, recall
 
 
@@ -48,6 +51,19 @@ def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: py
     share = recall(vectors, found)
     assert 0.5 < share < 1
     assert f"3000 items, 219 cells, 2 probed: {100 * share:.1f} %" in caplog.text
+
+
+def test_impossible_n_probe(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checks of annotations
+    with pytest.raises(ValueError, match=f"knn_n_probe is {value!r}, but must be a whole number from 1 on"):
+        Search(n_probe=value)
+
+
+@pytest.mark.parametrize("value", [-1, 5e4, False, "all"])
+def test_impossible_exact_items(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=f"knn_exact_items is {value!r}, but must be a whole number from 0 on"):
+        Search(exact_items=value)
 
 
 def test_every_list_probed_is_exact() -> None:

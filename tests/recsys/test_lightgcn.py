@@ -49,6 +49,20 @@ def test_the_batch_s_own_neighbourhood_gives_the_same_training(world: Checkerboa
     torch.testing.assert_close(full_scores(part.ranker, users), full_scores(whole.ranker, users), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("embedding_size", 0, "must be a whole number from 1 on"),
+        ("n_layers", -1, "must be a whole number from 0 on"),
+        ("reg_weight", -0.1, r"must lie in \[0, inf\)"),
+        ("fanout", True, "must be a whole number from 1 on or 'all'"),
+    ],
+)
+def test_impossible_settings(world: Checkerboard, key: str, value: object, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} is {value!r}, but {allowed}"):
+        Dataset.load({**world.config, "model": "LightGCN", key: value}).new_ranker()
+
+
 def test_two_neighbours_a_node_are_enough_to_learn_the_parity(world: Checkerboard, tmp_path: Path) -> None:
     """Each user's ordinary items score higher than the others' for nearly all, as after training on the whole graph."""
     config = {**world.config, "model": "LightGCN", "fanout": 2, "eval_step": 0}

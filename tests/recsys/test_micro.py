@@ -225,6 +225,7 @@ def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> Non
         ({"negatives": "some"}, "negatives is 'some', but must be a whole number from 1 on or 'all'"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"fanout": 0}, "fanout is 0"),
+        ({"temperature": 0}, "temperature is 0, but must be a number above 0"),
         ({"fanout": 5, "cf_model": "ngcf"}, "fanout goes with cf_model lightgcn or mf"),
         ({"knn_k": 500}, "500 neighbours per item were asked for, but 101 items"),
     ],

@@ -1,6 +1,6 @@
 import pytest
 
-from recsys.settings import check_between, check_choice, check_whole
+from recsys.settings import check_between, check_choice, check_positive, check_whole
 
 
 def test_what_is_allowed_passes() -> None:
@@ -10,6 +10,7 @@ def test_what_is_allowed_passes() -> None:
     for value in (0, 0.5, 1):
         check_between({"a": value}, "a", 0, 1)
     check_between({"a": 1e9}, "a", 0)
+    check_positive({"a": 1e-9}, "a")
 
 
 @pytest.mark.parametrize("value", [2, 3.0, "3", True, None])
@@ -28,6 +29,12 @@ def test_whole_numbers_or_a_word(value: object) -> None:
 def test_ranges(value: object) -> None:
     with pytest.raises(ValueError, match=rf"a is {value!r}, but must lie in \[0, 1\)"):
         check_between({"a": value}, "a", 0, 1, open_end=True)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, "0.5", True, None, float("nan"), float("inf")])
+def test_positive_numbers(value: object) -> None:
+    with pytest.raises(ValueError, match=f"a is {value!r}, but must be a number above 0"):
+        check_positive({"a": value}, "a")
 
 
 def test_words() -> None:

@@ -78,7 +78,7 @@ def test_rows_of_two_tables(rng: torch.Generator) -> None:
     assert second.grad[:, 0].tolist() == [1, 0, 2, 1]
 
 
-@pytest.mark.parametrize("fanout", [0, -1, "none"])
+@pytest.mark.parametrize("fanout", [0, -1, "none", True])
 def test_impossible_fanout(dense: torch.Tensor, fanout) -> None:
-    with pytest.raises(ValueError, match=r"fanout is .*, but must be a positive number or 'all'"):
+    with pytest.raises(ValueError, match=f"fanout is {fanout!r}, but must be a whole number from 1 on or 'all'"):
         _neighbourhoods(dense, fanout)

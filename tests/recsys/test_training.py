@@ -2,14 +2,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
-from recsys import checkpoint
+from recsys import checkpoint, freedom
 from recsys.features import FeatureTable
+from recsys.modalities import Modalities
 from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.trainer import Trainer
 from recsys.training import TrainedRanker, load_ranker, train_ranker
@@ -160,6 +162,34 @@ def test_negatives_that_the_ranker_itself_chooses(world: Checkerboard, tmp_path:
     assert losses[1] > 1.2 * losses[0]
 
 
+@pytest.mark.parametrize(
+    ("model", "where", "builder", "times"),
+    [
+        ("MICRO", Modalities, "learned_graph", 2),
+        ("LATTICE", Modalities, "learned_graph", 2),
+        ("FREEDOM", freedom, "degree_sensitive_draw", 1),
+    ],
+)
+def test_an_epochs_graph_outlasts_negatives_that_the_ranker_chooses(
+    micro_config: dict, monkeypatch: pytest.MonkeyPatch, model: str, where: Any, builder: str, times: int
+) -> None:
+    """The sampler evaluates before each of 5 batches. A learned graph is built for its first scores and, with
+    gradient, for the first batch; the clicks are thinned once. Evaluation afterwards builds its learned graph.
+    """
+    built, build = [], getattr(where, builder)
+    monkeypatch.setattr(where, builder, lambda *given, **named: built.append(1) or build(*given, **named))
+    config = with_ranker({**micro_config, "train_neg_sample_args": {"dynamic": True, "candidate_num": 2}}, model)
+    dataset = Dataset.load(config)
+    trainer = Trainer(dataset, dataset.new_ranker())
+    before = trainer.model.projections.of("image").weight.clone()
+    for epoch in (1, 2):
+        trainer.run_epoch(epoch)
+        assert len(built) == epoch * times
+    assert not torch.equal(trainer.model.projections.of("image").weight, before)
+    trainer.evaluate_on("valid")
+    assert len(built) == 2 * times + (model != "FREEDOM")
+
+
 @pytest.mark.parametrize(("half", "tolerance"), [({"enable_amp": True}, 0.01), (SCALED, 0.05)])
 def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, half: dict, tolerance: float) -> None:
     """Two modalities, so that attention has something to weigh. In bfloat16 it keeps 8 bits: the loss of ten epochs
@@ -175,6 +205,19 @@ def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, 
         assert found != wanted
         assert found == pytest.approx(wanted, rel=tolerance)
     assert {weight.dtype for weight in mixed.ranker.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr_decay": 0.9, "lr_decay_epochs": 0}, "lr_decay_epochs is 0, but must be a number above 0"),
+        ({"lr_decay": -0.9}, "lr_decay is -0.9, but must be a number above 0"),
+        ({"enable_scaler": True}, "enable_scaler goes with enable_amp: true"),
+    ],
+)
+def test_impossible_settings(world: Checkerboard, tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_ranker({**world.config, "model": "LightGCN", **change}, tmp_path / "run", progress=False)
 
 
 @pytest.mark.gpu
