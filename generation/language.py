@@ -13,11 +13,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.pretrain import Curves, batches, one_cycle
+from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
+from generation.weights import weights_of
 
-PROMPT = (
-    "A person looks for pictures with: {keywords}. Show the following in a way that this person prefers: {caption}."
-)
+PROMPT = preference_prompt()
+"""p_g as the package brings it (``templates/preference.txt``)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class LanguageModel(nn.Module):
         """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
 
         Raises:
-            ValueError: a prompt has fewer tokens than ``text_rows``.
+            ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
         encoded = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
         lengths = encoded.attention_mask.sum(1)
@@ -91,6 +92,14 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the "
                 f"{self.text_rows} text rows that are read: lengthen the prompt's template or lower text_rows"
+            )
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        if most is not None and int(lengths.max()) + len(self.image_rows) > most:
+            longest = int(lengths.argmax())
+            raise ValueError(
+                f"the prompt {prompts[longest][:60]!r}… has {int(lengths[longest])} tokens and {len(self.image_rows)} "
+                f"image tokens behind it, more than the {most} that the language model takes: shorten the captions or "
+                "the prompt's template, or lower n_keywords"
             )
         words = self.model.get_input_embeddings()(encoded.input_ids)
         images = self.image_rows.expand(len(prompts), -1, -1)
@@ -142,5 +151,11 @@ def train_language_model(
 
 
 def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
-    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``."""
-    return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+
+    Raises:
+        FileNotFoundError: there is none, or its weights are pickled; the sentence says how to get one.
+    """
+    with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
+        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
+        return model, AutoTokenizer.from_pretrained(source)

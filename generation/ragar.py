@@ -19,6 +19,7 @@ from generation.keywords import frequent
 from generation.language import PROMPT, LanguageModel
 from generation.mapper import ModalMapper
 from generation.pictures import to_float
+from generation.prompts import preference_prompt
 from generation.request import Explanation, Request
 
 
@@ -110,13 +111,16 @@ class Ragar(nn.Module):
     Trainable: the [IMG] rows, the projection of E_txt, the mapper and the calibrator. Frozen and never changed: the
     language model, the diffusion pipeline, the gallery's features.
 
+    Args:
+        prompt: p_g with the fields ``{keywords}`` and ``{caption}``, see :func:`generation.prompts.preference_prompt`.
+
     Example:
         >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
     """
 
     def __init__(
         self, backbone: Backbone, language: LanguageModel, gallery: Gallery, config: RagarConfig, *,
-        text_projection: Float[Tensor, "width dim"],
+        text_projection: Float[Tensor, "width dim"], prompt: str = PROMPT,
     ) -> None:  # fmt: skip
         super().__init__()
         if gallery.images.shape[-2:] != backbone.size:
@@ -125,7 +129,7 @@ class Ragar(nn.Module):
             )
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.language = language
-        self.text_projection = text_projection
+        self.text_projection, self.template = text_projection, prompt
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.project_text = nn.Linear(language.width, backbone.width)
@@ -202,7 +206,7 @@ class Ragar(nn.Module):
 
     def prompt(self, keywords: Sequence[str], caption: str) -> str:
         """p_g of eq. 7, without the [IMG] tokens."""
-        return PROMPT.format(keywords=", ".join(keywords), caption=caption)
+        return self.template.format(keywords=", ".join(keywords), caption=caption)
 
     def reference_states(self, requests: Sequence[Request]) -> Float[Tensor, "batch context width"]:
         """The text encoder's states of the references' captions, the target of eq. 14."""
@@ -271,9 +275,13 @@ class Ragar(nn.Module):
         return {name: value for name, value in self.named_parameters() if id(value) not in frozen}
 
     def save_pretrained(self, folder: Path) -> None:
-        """``config.json`` and ``model.safetensors`` of the trained parts; the frozen ones stay where they came from."""
+        """``config.json``, p_g as ``prompt.txt`` and the trained parts as ``model.safetensors``.
+
+        The frozen parts stay where they came from.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
+        (folder / "prompt.txt").write_text(self.template, encoding="utf-8")
         save_file({k: v.detach().clone() for k, v in self.trained_parts().items()}, folder / "model.safetensors")
 
     @classmethod
@@ -286,11 +294,12 @@ class Ragar(nn.Module):
         Raises:
             FileNotFoundError: the folder holds no generator.
         """
-        for name in ("config.json", "model.safetensors"):
+        for name in ("config.json", "prompt.txt", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"no {name} in {folder}: train the generator first")
         config = RagarConfig(**json.loads((folder / "config.json").read_text()))
-        made = cls(backbone, language, gallery, config, text_projection=text_projection)
+        prompt = preference_prompt(folder / "prompt.txt")
+        made = cls(backbone, language, gallery, config, text_projection=text_projection, prompt=prompt)
         made.load_trained(load_file(folder / "model.safetensors"))
         return made
 
