@@ -14,6 +14,8 @@ from generation.request import Item
 from generation.weights import weights_of
 
 EXAMPLE = "Salesforce/blip2-opt-2.7b"
+PIXELS = (224, 224)
+"""The size in pixels at which BLIP-2's public weights see a picture."""
 
 
 class Blip2Captioner:

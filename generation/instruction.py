@@ -47,10 +47,12 @@ class InstructionModel:
             raise ValueError(f"{name} has no chat template: name an instruction LLM such as {EXAMPLE}")
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.batch_size, self.max_new_tokens, self.progress = batch_size, max_new_tokens, progress
-        ends = model.generation_config.eos_token_id if model.generation_config else None
+        settings = model.generation_config
+        ends: Any = settings.eos_token_id if settings else None
         ends = tokenizer.eos_token_id if ends is None else ends
         self.ends: list[int] = [end for end in (ends if isinstance(ends, list) else [ends]) if end is not None]
-        self.padding = self.ends[0] if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+        padding: Any = tokenizer.pad_token_id
+        self.padding: int = self.ends[0] if padding is None else padding
 
     @classmethod
     def from_pretrained(
@@ -64,7 +66,7 @@ class InstructionModel:
         """
         with weights_of("instruction LLM", source, example=EXAMPLE):
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
         return cls(model.to(device), tokenizer, name=str(source), **settings)
 
     @torch.no_grad()
@@ -88,10 +90,10 @@ class InstructionModel:
     def _ids(self, prompt: str) -> list[int]:
         chat = [{"role": "user", "content": prompt}]
         # `enable_thinking` is a word of Qwen3's template; others do not read it.
-        text = self.tokenizer.apply_chat_template(
+        text: Any = self.tokenizer.apply_chat_template(
             chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-        return self.tokenizer(text, add_special_tokens=False).input_ids  # type: ignore[arg-type]
+        return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def _check(self, prompt: str, length: int) -> None:
         most = getattr(self.model.config, "max_position_embeddings", None)

@@ -25,7 +25,7 @@ def read_prompt(file: Path, *, needed: Sequence[str], optional: Sequence[str] = 
         raise FileNotFoundError(f"no prompt file at {file}")
     try:
         template = file.read_text(encoding="utf-8").strip()
-        fields = [field for _, *field in Formatter().parse(template) if field[0] is not None]
+        fields = [(name, form, way) for _, name, form, way in Formatter().parse(template) if name is not None]
     except UnicodeDecodeError as error:
         raise ValueError(f"the prompt in {file} is no UTF-8 text: {error.reason} at byte {error.start}") from error
     except ValueError as error:

@@ -22,7 +22,9 @@ def test_captions_are_unit_vectors_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     BertTokenizer.from_pretrained(str(tmp_path)).save_pretrained(tmp_path / "bert")
     torch.manual_seed(0)
-    config = BertConfig(len(words), 16, 1, 2, 32)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
     BertModel(config).save_pretrained(tmp_path / "bert")
     parts = package.sentence_transformer.models if hasattr(package, "sentence_transformer") else package.models
     transformer = parts.Transformer(str(tmp_path / "bert"))
