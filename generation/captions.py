@@ -23,7 +23,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 
 @runtime_checkable
 class Captioner(Protocol):
-    """Items and their pictures in, one caption each out. BLIP-2 is one, :class:`PaletteCaptioner` is another."""
+    """Items and their pictures in, one caption each out: :class:`PaletteCaptioner`, ``blip.Blip2Captioner`` …"""
 
     def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
         """One caption an item, in order."""
@@ -63,6 +63,26 @@ class PaletteCaptioner:
         """One caption an item, in order."""
         pixels = images.permute(0, 2, 3, 1).numpy()
         return [describe(item, palette(picture)) for item, picture in zip(items, pixels, strict=True)]
+
+
+class TextCaptioner:
+    """The first words of the item's own text instead of a description of its picture.
+
+    Args:
+        words: how many: the dual encoder and the prompt p_g read short texts.
+    """
+
+    def __init__(self, words: int = 40) -> None:
+        self.words = words
+
+    def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
+        """One caption an item, in order."""
+        return [first_words(item.text, self.words) for item in items]
+
+
+def first_words(text: str, n: int) -> str:
+    """The text in one line, cut off behind ``n`` words."""
+    return " ".join(text.split()[:n])
 
 
 def describe(item: Item, colours: Sequence[str] = ()) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -21,6 +22,15 @@ TABLES = ("images", "pictured", "semantic", "visual")
 """A gallery's tensors."""
 
 
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Texts to unit vectors: the dual encoder, or :class:`generation.sentences.SentenceEncoder`."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
+        """One row a text."""
+        ...
+
+
 @dataclass(frozen=True)
 class Gallery:
     """Row ``i`` of every table is item ``ids[i]``; an item without a picture has zeros there and ``pictured`` False."""
@@ -30,7 +40,7 @@ class Gallery:
     pictured: Bool[Tensor, " n"]
     captions: tuple[str, ...]
     keywords: tuple[tuple[str, ...], ...]
-    semantic: Float[Tensor, "n dim"]
+    semantic: Float[Tensor, "n words"]
     visual: Float[Tensor, "n dim"]
 
     def __post_init__(self) -> None:
@@ -98,13 +108,16 @@ def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], ca
 
 def build_gallery(
     items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captions: Sequence[str],
-    extract: KeywordExtractor, encoder: OpenClipEncoder,
+    extract: KeywordExtractor, encoder: OpenClipEncoder, semantic: TextEncoder | None = None,
 ) -> Gallery:  # fmt: skip
-    """Semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6)."""
+    """Semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
+
+    ``encoder`` sees the pictures; it reads the captions too, unless ``semantic`` is given.
+    """
     pictured = torch.tensor([item.image is not None for item in items], dtype=torch.bool)
     visual = torch.zeros(len(items), encoder.dim)
     visual[pictured] = encode_in_blocks(encoder, images[pictured])
     return Gallery(
         ids=tuple(item.id for item in items), images=images, pictured=pictured, captions=tuple(captions),
-        keywords=tuple(extract(items, captions)), semantic=encoder.encode_texts(captions), visual=visual,
+        keywords=tuple(extract(items, captions)), semantic=(semantic or encoder).encode_texts(captions), visual=visual,
     )  # fmt: skip

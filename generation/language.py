@@ -14,11 +14,12 @@ from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.checkpoint import require, require_tokenizer
 from generation.pretrain import Curves, batches, one_cycle
+from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
+from generation.weights import weights_of
 
-PROMPT = (
-    "A person looks for pictures with: {keywords}. Show the following in a way that this person prefers: {caption}."
-)
+PROMPT = preference_prompt()
+"""p_g as the package brings it (``templates/preference.txt``)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class LanguageModel(nn.Module):
         """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
 
         Raises:
-            ValueError: a prompt has fewer tokens than ``text_rows``.
+            ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
         encoded = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
         lengths = encoded.attention_mask.sum(1)
@@ -92,6 +93,14 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the "
                 f"{self.text_rows} text rows that are read: lengthen the prompt's template or lower text_rows"
+            )
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        if most is not None and int(lengths.max()) + len(self.image_rows) > most:
+            longest = int(lengths.argmax())
+            raise ValueError(
+                f"the prompt {prompts[longest][:60]!r}… has {int(lengths[longest])} tokens and {len(self.image_rows)} "
+                f"image tokens behind it, more than the {most} that the language model takes: shorten the captions or "
+                "the prompt's template, or lower n_keywords"
             )
         words = self.model.get_input_embeddings()(encoded.input_ids)
         images = self.image_rows.expand(len(prompts), -1, -1)
@@ -146,11 +155,12 @@ def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]
     """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
 
     Raises:
-        FileNotFoundError: the folder holds only a part of one.
+        FileNotFoundError: there is none, or only a part of one; the sentence says how to get one.
         ValueError: its weights are pickled.
     """
     if (folder := Path(source)).is_dir():
         require(folder, "config.json", "*.safetensors")
         require_tokenizer(folder)
-    model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
-    return model, AutoTokenizer.from_pretrained(source)
+    with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
+        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
+        return model, AutoTokenizer.from_pretrained(source)

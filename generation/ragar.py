@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from generation import retrieval
 from generation.calibrator import BalanceCalibrator, Mode
-from generation.checkpoint import read_json, read_tensors
+from generation.checkpoint import read_json, read_tensors, require
 from generation.diffusion import Backbone
 from generation.gallery import Gallery
 from generation.keywords import frequent
 from generation.language import PROMPT, LanguageModel
 from generation.mapper import ModalMapper
 from generation.pictures import to_float
+from generation.prompts import preference_prompt
 from generation.request import Explanation, Request
 
 
@@ -126,13 +127,16 @@ class Ragar(nn.Module):
     Trainable: the [IMG] rows, the projection of E_txt, the mapper and the calibrator. Frozen and never changed: the
     language model, the diffusion pipeline, the gallery's features.
 
+    Args:
+        prompt: p_g with the fields ``{keywords}`` and ``{caption}``, see :func:`generation.prompts.preference_prompt`.
+
     Example:
         >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
     """
 
     def __init__(
         self, backbone: Backbone, language: LanguageModel, gallery: Gallery, config: RagarConfig, *,
-        text_projection: Float[Tensor, "width dim"],
+        text_projection: Float[Tensor, "width dim"], prompt: str = PROMPT,
     ) -> None:  # fmt: skip
         super().__init__()
         if gallery.images.shape[-2:] != backbone.size:
@@ -141,7 +145,7 @@ class Ragar(nn.Module):
             )
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.language = language
-        self.text_projection = text_projection
+        self.text_projection, self.template = text_projection, prompt
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.project_text = nn.Linear(language.width, backbone.width)
@@ -218,7 +222,7 @@ class Ragar(nn.Module):
 
     def prompt(self, keywords: Sequence[str], caption: str) -> str:
         """p_g of eq. 7, without the [IMG] tokens."""
-        return PROMPT.format(keywords=", ".join(keywords), caption=caption)
+        return self.template.format(keywords=", ".join(keywords), caption=caption)
 
     def reference_states(self, requests: Sequence[Request]) -> Float[Tensor, "batch context width"]:
         """The text encoder's states of the references' captions, the target of eq. 14."""
@@ -287,9 +291,13 @@ class Ragar(nn.Module):
         return {name: value for name, value in self.named_parameters() if id(value) not in frozen}
 
     def save_pretrained(self, folder: Path) -> None:
-        """``config.json`` and ``model.safetensors`` of the trained parts; the frozen ones stay where they came from."""
+        """``config.json``, p_g as ``prompt.txt`` and the trained parts as ``model.safetensors``.
+
+        The frozen parts stay where they came from.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
+        (folder / "prompt.txt").write_text(self.template, encoding="utf-8")
         save_file({k: v.detach().clone() for k, v in self.trained_parts().items()}, folder / "model.safetensors")
 
     @classmethod
@@ -303,7 +311,10 @@ class Ragar(nn.Module):
             FileNotFoundError: the folder holds no generator.
             ValueError: its settings or weights are none of this class's, or pickled.
         """
-        made = cls(backbone, language, gallery, RagarConfig.read(folder), text_projection=text_projection)
+        require(folder, "prompt.txt")
+        prompt = preference_prompt(folder / "prompt.txt")
+        config = RagarConfig.read(folder)
+        made = cls(backbone, language, gallery, config, text_projection=text_projection, prompt=prompt)
         made.load_trained(read_tensors(folder / "model.safetensors"))
         return made
 

@@ -48,7 +48,12 @@ def retrieval_weights(
 
     The paper does not say how s' is normalised. The softmax of raw cosines (``none``) is almost flat; ``zscore`` is
     over the k retrieved ones and is the default, ``minmax`` likewise.
+
+    Raises:
+        ValueError: ``temperature`` is not positive.
     """
+    if not temperature > 0:
+        raise ValueError(f"retrieval needs a temperature above 0, got {temperature}")
     count = exists.sum(1, keepdim=True).clamp_min(1)
     known = scores.masked_fill(~exists, 0)
     if normalization == "zscore":

@@ -21,6 +21,7 @@ from generation.language import LanguageConfig
 from generation.pretrain import PretrainConfig
 from generation.ragar import RagarConfig
 from generation.reflection import ReflectionConfig
+from generation.words import WordsConfig
 from ragar_rec.config_file import typed
 from ragar_rec.errors import ConfigError
 from ragar_rec.schema import Count, Natural, Range, fill, kinds, nearest
@@ -108,6 +109,7 @@ class Config:
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     generator: RagarConfig = field(default_factory=RagarConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)

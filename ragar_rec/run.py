@@ -19,22 +19,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generation.captions import PaletteCaptioner
+from generation.blip import PIXELS
 from generation.diffusion import Backbone
 from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, encode_in_blocks
 from generation.gallery import Gallery, build_gallery, caption, read_pictures
 from generation.hog import HogEncoder
-from generation.keywords import TfidfKeywords
+from generation.keywords import KeywordExtractor
 from generation.language import LanguageModel, load_language_model, train_language_model
 from generation.pretrain import Curves, train_dual_encoder, train_unet
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
 from generation.reward import Mixture, Relevance, Reward
+from generation.words import WordsConfig
 from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.reward import RankerReward
-from ragar_rec.store import Store, content, content_of, hash_file, hash_files
+from ragar_rec.store import Store, content, content_of, digest, hash_file, hash_files
 from recsys.catalog import Catalog, Item, undecodable
 from recsys.checkpoint import INCIDENTAL, WEIGHTS
 from recsys.counterfactual import Counterfactual
@@ -143,7 +144,42 @@ class Run:
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
-        return caption(self.items, self.images, PaletteCaptioner())
+        """What each item's picture shows (``cap_i``)."""
+        if self.config.words.captions == "blip2":
+            return tuple(json.loads((self.captions_folder / "captions.json").read_text(encoding="utf-8")))
+        return caption(self.items, self.images, self.config.words.captioner())
+
+    @cached_property
+    def captions_folder(self) -> Path:
+        """BLIP-2's captions, from the pictures' own files: those of the generator's size are too small to read."""
+
+        def build(to: Path) -> None:
+            captioner, said = self.config.words.captioner(progress=self.progress), []
+            for start in range(0, len(self.items), 256):
+                items = self.items[start : start + 256]
+                said += caption(items, read_pictures(items, PIXELS), captioner)
+            (to / "captions.json").write_text(json.dumps(said, ensure_ascii=False, indent=0), encoding="utf-8")
+
+        before = {
+            **self._words, "pictures": content(self.pictures_folder), "files": self._files_hash,
+            "weights": hash_source(self.config.words.captioner_model),
+        }  # fmt: skip
+        return self.stage("captions", [], before, build)
+
+    @cached_property
+    def keywords_folder(self) -> Path:
+        """What an instruction LLM named for each item."""
+        words = self.config.words
+
+        def build(to: Path) -> None:
+            named = words.extractor(progress=self.progress)(self.items, self.captions)
+            (to / "keywords.json").write_text(json.dumps(named, ensure_ascii=False, indent=0), encoding="utf-8")
+
+        before = {
+            **self._said, "pictures": content(self.pictures_folder), "prompt": digest(words.p_k()),
+            "weights": hash_source(words.keyword_model),
+        }  # fmt: skip
+        return self.stage("keywords", ["words.per_item"], before, build)
 
     @cached_property
     def pictured(self) -> frozenset[str]:
@@ -168,7 +204,7 @@ class Run:
         return self.stage(
             "encoder",
             [f"backbone.{key}" for key in ENCODER_KEYS],
-            {"pictures": content(self.pictures_folder), **self._words},
+            {"pictures": content(self.pictures_folder), **self._said},
             build,
         )
 
@@ -182,6 +218,27 @@ class Run:
     @property
     def _words(self) -> dict[str, str]:
         return {"catalog": content(self.data_folder)}
+
+    @property
+    def _said(self) -> dict[str, str]:
+        """Contents of what captions depend on beside the pictures."""
+        how = self.config.words.captions
+        said = {"palette": {}, "text": {"captions": how}}
+        return self._words | (said[how] if how in said else {"captions": content(self.captions_folder)})
+
+    @property
+    def _wording(self) -> dict[str, str]:
+        """Contents of what else is said to the generator; nothing where all is as the package brings it."""
+        words, wording = self.config.words, {}
+        if words.keywords == "llm":
+            wording["keywords"] = content(self.keywords_folder)
+        elif words.per_item != WordsConfig().per_item:
+            wording["keywords"] = str(words.per_item)
+        if words.prompt is not None:
+            wording["prompt"] = digest(words.p_g())
+        if words.semantic == "sentences":
+            wording["semantic"] = hash_source(words.sentence_model)
+        return wording
 
     @cached_property
     def encoder(self) -> OpenClipEncoder:
@@ -220,7 +277,7 @@ class Run:
             tokenizer.save_pretrained(to)
             write_curves(curves, to)
 
-        return self.stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._words}, build)
+        return self.stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._said}, build)
 
     # ---------------------------------------------------------------- the ranker
 
@@ -381,7 +438,18 @@ class Run:
 
     @cached_property
     def gallery(self) -> Gallery:
-        return build_gallery(self.items, self.images, self.captions, TfidfKeywords(), self.encoder)
+        words = self.config.words
+        return build_gallery(
+            self.items, self.images, self.captions, self.keywords, self.encoder, words.text_encoder(self.encoder)
+        )
+
+    @property
+    def keywords(self) -> KeywordExtractor:
+        """By TF-IDF, or what the LLM named once."""
+        if self.config.words.keywords == "tfidf":
+            return self.config.words.extractor()
+        named = json.loads((self.keywords_folder / "keywords.json").read_text(encoding="utf-8"))
+        return lambda items, captions: [tuple(words) for words in named]
 
     def new_generator(self) -> Ragar:
         """RAGAR on this run's frozen parts, with fresh weights."""
@@ -391,7 +459,10 @@ class Run:
             model, tokenizer, image_tokens=settings.image_tokens, text_rows=settings.text_rows,
             generator=torch.Generator().manual_seed(settings.seed),
         )  # fmt: skip
-        return Ragar(self.backbone, language, self.gallery, settings, text_projection=self.encoder.text_projection)
+        return Ragar(
+            self.backbone, language, self.gallery, settings, text_projection=self.encoder.text_projection,
+            prompt=self.config.words.p_g(),
+        )  # fmt: skip
 
     @cached_property
     def people(self) -> People:
@@ -420,7 +491,7 @@ class Run:
             "pictures": self.pictures_folder, "encoder": self.encoder_folder, "backbone": self.backbone_folder,
             "language": self.language_folder,
         }  # fmt: skip
-        return {name: content(folder) for name, folder in stages.items()} | self._words
+        return {name: content(folder) for name, folder in stages.items()} | self._said | self._wording
 
     @cached_property
     def generator_folder(self) -> Path:
@@ -444,7 +515,7 @@ class Run:
         """What reflection works for: the ranker's score, and relevance where the config gives it a weight."""
         if not (weight := self.config.reflection.relevance):
             return self.reward
-        relevance = Relevance(self.encoder, self.gallery, self.gallery.semantic)
+        relevance = Relevance(self.encoder, self.gallery, self.encoder.encode_texts(self.gallery.captions))
         return Mixture([(1.0, self.reward), (weight, relevance)])
 
     @contextmanager
@@ -475,6 +546,12 @@ class Run:
     @cached_property
     def generator(self) -> Ragar:
         return self.load_generator(self.generator_folder)
+
+
+def hash_source(source: str) -> str:
+    """Of a folder of weights, its files; a hub name stands for itself, always the same weights."""
+    folder = Path(source)
+    return hash_files(sorted(file for file in folder.rglob("*") if file.is_file())) if folder.is_dir() else source
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import faiss
 import numpy as np
@@ -27,8 +26,8 @@ class Search:
 
     Attributes:
         exact_items: catalogues up to this size are searched exactly, larger ones through an inverted file (IVF).
-        n_probe: cells of the inverted file that are looked through for the items of each, of 4 sqrt(items) in all. Cells
-            hold sqrt(items) / 4 items on average, so that a search reads about (4 + n_probe / 4) sqrt(items) vectors.
+        n_probe: cells of the inverted file that are looked through for the items of each, of 4 sqrt(items) in all.
+            They hold sqrt(items) / 4 items on average: a search reads about (4 + n_probe / 4) sqrt(items) vectors.
 
     Raises:
         ValueError: one of them is no such number; named by its key, `knn_exact_items` or `knn_n_probe`.

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from generation.captions import COLOURS, PaletteCaptioner, describe, era, palette, srgb_to_lab
+from generation.captions import COLOURS, PaletteCaptioner, TextCaptioner, describe, era, palette, srgb_to_lab
 from generation_world import Shape, World
 
 
@@ -66,3 +67,10 @@ def test_the_captioner_reads_the_picture(world: World) -> None:
 def test_the_captioner_needs_one_picture_an_item(world: World) -> None:
     with pytest.raises(ValueError, match="zip"):
         PaletteCaptioner()(world.items, world.gallery.images[:2])
+
+
+def test_an_items_own_text_can_be_its_caption() -> None:
+    items = [Shape("1", "Alien (1979)", ("Horror",), "In space\nno one can hear you."), Shape("2")]
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    assert TextCaptioner()(items, images) == ["Alien (1979). Horror. In space no one can hear you.", ""]
+    assert TextCaptioner(words=4)(items, images)[0] == "Alien (1979). Horror. In"

@@ -2,7 +2,10 @@
 
 import pytest
 
-from generation.keywords import TfidfKeywords, frequent, parts
+from chat_world import save_chat_model
+from generation.instruction import InstructionModel
+from generation.keywords import LlmKeywords, TfidfKeywords, content_words, frequent, parts
+from generation.prompts import keyword_prompt
 from generation_world import Shape
 
 ITEMS = [Shape(str(i)) for i in range(3)]
@@ -55,3 +58,59 @@ def test_an_item_says_a_word_once_and_weight_zero_says_nothing() -> None:
 def test_every_item_needs_a_weight() -> None:
     with pytest.raises(ValueError, match="zip"):
         frequent([("war",)], [0.5, 0.5], 3)
+
+
+def test_sentences_are_taken_apart_into_the_words_that_say_something() -> None:
+    assert content_words("A man is standing in the Sci-Fi city of 1984") == [
+        "man",
+        "standing",
+        "sci-fi",
+        "city",
+        "1984",
+    ]
+    captions = ["a man in a city", "a man and a dog", "a man"]
+    # document frequencies: man 3, the others 1
+    expected = [("city", "man"), ("dog", "man"), ("man",)]
+    assert TfidfKeywords(split=content_words)(ITEMS, captions) == expected
+
+
+# --- an instruction LLM ---------------------------------------------------------------------------------------------
+
+PROMPT = "{caption} | {text} | {n}"
+SAID = {
+    "red circle | Ball | 2": "1. Red\n2. Circle\n3. Toy",
+    "blue bar | Sea | 2": "I'm sorry, but I cannot see it.",
+    "green |  | 2": "Keywords: Leaf, leaf",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> InstructionModel:
+    return InstructionModel.from_pretrained(save_chat_model(tmp_path_factory.mktemp("llm"), SAID))
+
+
+def test_the_llm_reads_caption_and_text_and_its_answers_are_parsed(model: InstructionModel) -> None:
+    extract = LlmKeywords(model, per_item=2, prompt=PROMPT)
+    found = extract([Shape("a", "Ball"), Shape("b", "Sea"), Shape("c")], ["red circle", "blue bar", "green"])
+    assert found == [("red", "circle"), (), ("leaf",)]  # two of three; an apology; one said twice
+    assert extract([], []) == []
+
+
+def test_an_item_about_which_nothing_was_said_counts_but_says_no_word(model: InstructionModel) -> None:
+    found = LlmKeywords(model, per_item=2, prompt=PROMPT)(
+        [Shape("a", "Ball"), Shape("b", "Sea")], ["red circle", "blue bar"]
+    )
+    assert frequent(found, [0.6, 0.4], 5) == (("red", "circle"), (0.6, 0.6))
+
+
+def test_nothing_usable_for_any_item_is_one_sentence_with_the_first_answer(model: InstructionModel) -> None:
+    with pytest.raises(ValueError, match=r"no usable keyword for any of 1 items .*answered \"I'm sorry, but I cannot"):
+        LlmKeywords(model, per_item=2, prompt=PROMPT)([Shape("b", "Sea")], ["blue bar"])
+
+
+def test_the_packages_prompt_is_filled_and_a_long_text_is_cut(model: InstructionModel) -> None:
+    words = " ".join(["word"] * 150)
+    asked = keyword_prompt().format(caption="red circle", text=words, n=3)
+    # too long for this model, whose error counts the tokens of what was asked
+    with pytest.raises(ValueError, match=rf" has {len(model._ids(asked))} tokens .* the 512 that"):
+        LlmKeywords(model, per_item=3)([Shape("a", description="word\n" * 1000)], ["red circle"])

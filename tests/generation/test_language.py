@@ -98,6 +98,21 @@ def test_a_prompt_that_is_too_short_is_quoted_with_both_numbers(world: World) ->
         language([SHORT, "a"])
 
 
+def test_a_prompt_that_is_longer_than_the_model_takes_is_quoted_with_the_numbers(language: LanguageModel) -> None:
+    prompt = "red circle " * 600
+    length = len(language.tokenizer(prompt).input_ids)
+    assert length > 512
+    with pytest.raises(
+        ValueError, match=rf"'red circle .* has {length} tokens and 2 image tokens .* than the 512 that"
+    ):
+        language([SHORT, prompt])
+
+
+def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no language model at .*none .*hf download Qwen/"):
+        load_language_model(tmp_path / "none")
+
+
 def test_training_is_deterministic_and_learns(world: World) -> None:
     config = LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=31)
     curves = Curves()

@@ -308,6 +308,32 @@ def test_other_shapes_and_names_are_refused_and_nothing_is_loaded(world: World) 
     assert torch.equal(ragar.mapper.queries, before)
 
 
+def test_another_prompt_is_what_the_language_model_reads_and_is_saved_with_the_generator(
+    world: World, tmp_path: Path
+) -> None:
+    parts = (world.backbone, world.language(), world.gallery)
+    projection = world.encoder.text_projection
+    mine = Ragar(*parts, SMALL, text_projection=projection, prompt="caption {caption}, taste {keywords}")
+    assert mine.prompt(("red", "bar"), "blue circle") == "caption blue circle, taste red, bar"
+    made = mine.encode_preference([ASKED])
+    assert difference(made.text, world.ragar().encode_preference([ASKED]).text) > 1e-3
+    mine.save_pretrained(tmp_path)
+    loaded = Ragar.from_pretrained(tmp_path, *parts, text_projection=projection)
+    assert torch.equal(loaded.encode_preference([ASKED]).embeds(), made.embeds())
+
+
+def test_a_history_without_any_picture_gives_words_but_no_visual_feature(world: World) -> None:
+    """Eq. 5 has nothing to average: P_ret is 0, which centred features call the mean picture; the words remain."""
+    ragar = world.ragar()
+    (made, other) = (ragar.encode_preference([request("red-circle", past)]) for past in ("hole", "blue-bar"))
+    assert made.explanations[0].retrieved == ("hole",)
+    assert made.explanations[0].weights == (1.0,)
+    assert set(made.explanations[0].keywords) == set(world.gallery.keywords[24])
+    assert made.retrieved.tolist() == [[0.0] * 16]
+    assert other.retrieved.abs().sum() > 0
+    assert ragar.generate([request("red-circle", "hole")]).isfinite().all()
+
+
 def test_pictures_of_another_size_are_refused(world: World) -> None:
     other = Backbone(world.backbone.pipeline, size=(96, 64))
     with pytest.raises(ValueError, match=r"pictures are \(48, 32\), the backbone works at \(96, 64\)"):

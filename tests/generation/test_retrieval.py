@@ -56,6 +56,12 @@ def test_k_must_be_positive() -> None:
         select(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), 0)
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_the_temperature_must_be_positive(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature above 0, got"):
+        weights([0.5, 0.6], temperature=temperature)
+
+
 def weights(scores: list[float], **settings: object) -> list[float]:
     row = torch.tensor([scores])
     return retrieval_weights(row, torch.ones_like(row, dtype=torch.bool), **settings)[0].tolist()  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from recsys import knn
 from recsys.knn import Search, nearest, recall
 
 

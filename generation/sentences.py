@@ -1,0 +1,53 @@
+"""The door to sentence-transformers: captions to vectors by a model made for the similarity of texts (eq. 2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from generation.weights import weights_of
+
+EXAMPLE = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class SentenceEncoder:
+    """Captions as unit vectors. Their cosine is eq. 3's similarity; they share no space with pictures.
+
+    Args:
+        model: a ``sentence_transformers.SentenceTransformer``.
+        batch_size: captions at a time.
+    """
+
+    def __init__(self, model: Any, *, batch_size: int = 32) -> None:
+        self.model, self.batch_size = model, batch_size
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, device: str = "cpu", batch_size: int = 32) -> "SentenceEncoder":
+        """From a folder or a hub name; safetensors only.
+
+        Raises:
+            ImportError: sentence-transformers is not installed; the sentence says how.
+            FileNotFoundError: there is no such model; the sentence says how to get it.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(
+                "captions are to be compared by sentence-transformers, which is not installed: "
+                "pip install 'ragar-rec[sentences]'"
+            ) from error
+        with weights_of("sentence encoder", source, example=EXAMPLE):
+            model = SentenceTransformer(str(source), device=device, model_kwargs={"use_safetensors": True})
+        return cls(model, batch_size=batch_size)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
+        """One unit vector a text, on the CPU."""
+        if not texts:
+            return torch.empty(0, int(self.model.get_sentence_embedding_dimension()))
+        return self.model.encode(
+            list(texts), batch_size=self.batch_size, normalize_embeddings=True, convert_to_tensor=True,
+            show_progress_bar=False,
+        ).cpu().float()  # fmt: skip

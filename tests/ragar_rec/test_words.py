@@ -1,0 +1,124 @@
+"""The section ``words``: another captioner, keywords or prompt reaches the generator, and runs only what reads it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip_world import save_captioner
+from chat_world import save_chat_model
+from film_world import config_file, film_folder, open_run
+from generation.blip import PIXELS
+from generation.gallery import read_pictures
+from generation.prompts import preference_prompt
+from ragar_rec.errors import ConfigError
+from ragar_rec.run import Run, hash_source
+
+FIRST = "Comedy, Adventure, 1950s in yellow, magenta"
+"""What the palette says of film 1: ground (230, 190, 40), ellipse (255, 0, 128)."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    film_folder(folder / "raw")
+    return folder
+
+
+def opened(home: Path, **words: Any) -> Run:
+    """A run in the shared store, with these keys of the section."""
+    return open_run(config_file(home, words=words), home / "raw", home / "output")
+
+
+def test_the_defaults_leave_every_key_as_it_was(home: Path) -> None:
+    run = opened(home)
+    assert run._said == run._words
+    assert run._wording == {}
+    assert run.new_generator().template == preference_prompt()
+    assert run.captions[0] == FIRST
+    assert opened(home, captions="text").captions[0] == "Story 1 (1950). Comedy, Adventure"
+
+
+def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p_k.txt").write_text("{caption}")
+    llm = save_chat_model(tmp_path / "llm", {FIRST: "1. Laughter\n2. Gold"}, steps=40)
+    words = {"keywords": "llm", "keyword_model": str(llm), "keyword_prompt": str(tmp_path / "p_k.txt")}
+    run = opened(home, **words)
+    assert run.gallery.keywords[0] == ("laughter", "gold")
+    assert len(run.gallery.keywords) == 24
+    assert "keywords" in run.store.ran
+    again = opened(home, **words)
+    assert again.gallery.keywords == run.gallery.keywords
+    assert "keywords" in again.store.reused
+    assert again.frozen["keywords"] == run.frozen["keywords"]
+    assert "keywords" not in opened(home).frozen
+    (tmp_path / "p_k.txt").write_text("{caption} ")  # blank space around it is no part of the prompt
+    assert opened(home, **words).keywords_folder == run.keywords_folder
+    (tmp_path / "p_k.txt").write_text("{caption}!")
+    assert opened(home, **words).keywords_folder != run.keywords_folder
+
+
+def test_a_prompt_of_the_users_own_is_what_the_generator_reads(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p_g.txt").write_text("{caption} for a lover of {keywords}")
+    run = opened(home, prompt=str(tmp_path / "p_g.txt"))
+    assert run.new_generator().prompt(("gold",), "a film") == "a film for a lover of gold"
+    one = run.frozen
+    assert one.keys() - opened(home).frozen.keys() == {"prompt"}
+    (tmp_path / "p_g.txt").write_text("{caption} for a friend of {keywords}")
+    assert opened(home, prompt=str(tmp_path / "p_g.txt")).frozen["prompt"] != one["prompt"]
+
+
+def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that_learns_from_them(
+    home: Path, tmp_path: Path
+) -> None:
+    catalogue = opened(home).items[:2]
+    pictures = read_pictures(catalogue, PIXELS)
+    said = ["a yellow film", "sand and heat"]
+    words = {"captions": "blip2", "captioner_model": str(save_captioner(tmp_path / "blip", pictures, said))}
+    run = opened(home, **words)
+    assert list(run.captions[:2]) == said
+    assert len(run.captions) == 24
+    assert run.captions[23] == "Drama, Adventure, 2010s"  # no poster
+    again = opened(home, **words)
+    assert again.captions == run.captions
+    assert "captions" in run.store.ran
+    assert "captions" in again.store.reused
+    assert {name for name, value in opened(home)._said.items() if run._said[name] != value} == set()
+    assert run._said.keys() - opened(home)._said.keys() == {"captions"}
+    assert run.encoder_folder != opened(home).encoder_folder
+    assert run.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
+
+
+def test_missing_weights_of_blip2_say_how_to_get_them(home: Path) -> None:
+    run = opened(home, captions="blip2", captioner_model="weights/none")
+    with pytest.raises(FileNotFoundError, match=r"no BLIP-2 captioner at weights/none .*hf download Salesforce/"):
+        _ = run.captions
+
+
+def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
+    run = opened(home, per_item=2)
+    assert max(map(len, run.gallery.keywords)) == 2
+    assert run.frozen["keywords"] == "2"
+
+
+def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("{caption}")
+    with pytest.raises(ConfigError) as caught:
+        opened(
+            home, prompt=str(tmp_path / "p.txt"), keyword_prompt=str(tmp_path / "none.txt"), per_item=0, batch_size=0
+        )
+    found = "\n".join(caught.value.problems)
+    for part in (
+        "p.txt lacks {keywords}", "no prompt file at", "is read by keywords llm alone, not by tfidf",
+        "per_item must be at least 1, got 0", "batch_size must be at least 1, got 0",
+    ):  # fmt: skip
+        assert part in found
+
+
+def test_a_folder_of_weights_is_known_by_its_bytes_and_a_hub_name_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({}))
+    before = hash_source(str(tmp_path))
+    (tmp_path / "config.json").write_text("[]")
+    assert hash_source(str(tmp_path)) != before
+    assert hash_source("org/model") == "org/model"
