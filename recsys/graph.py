@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from recsys.isolation import quiet
 from recsys.knn import Search, nearest
@@ -158,10 +159,17 @@ def item_graph(
     rows = present.nonzero().flatten()
     neighbours = torch.from_numpy(nearest(unit[rows].detach().cpu().numpy(), k, search or Search())).to(rows.device)
     columns = rows[neighbours]
-    # One neighbour at a time: all k at once would copy the features k times.
-    weights = torch.stack([(unit[rows] * unit[column]).sum(-1) for column in columns.T], dim=1)
+    # One neighbour at a time, gathered again for the gradient: all k at once would copy the features 2 k times.
+    cosines = [checkpoint(_cosines, unit, rows, column, use_reentrant=False) for column in columns.T]
+    weights = torch.stack(cosines, dim=1)
     degree = torch.zeros(len(present), dtype=unit.dtype, device=unit.device).index_copy(0, rows, weights.sum(1))
     return ItemGraph(unit, rows, columns, weights, degree)
+
+
+def _cosines(
+    unit: Float[Tensor, "items dim"], rows: Int[Tensor, " edges"], columns: Int[Tensor, " edges"]
+) -> Float[Tensor, " edges"]:
+    return (unit[rows] * unit[columns]).sum(-1)
 
 
 def mixed_edges(parts: Sequence[tuple[float | Tensor, ItemGraph]]) -> Edges:

@@ -52,6 +52,7 @@ def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: py
     assert f"3000 items, 219 cells, 2 probed: {100 * share:.1f} %" in caplog.text
 
 
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "8", None])
 def test_impossible_n_probe(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checks of annotations
     with pytest.raises(ValueError, match=f"knn_n_probe is {value!r}, but must be a whole number from 1 on"):
