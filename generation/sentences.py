@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,7 +45,7 @@ class SentenceEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
         """One unit vector a text, on the CPU."""
         if not texts:
-            return torch.empty(0, int(self.model.get_sentence_embedding_dimension()))
+            return self.encode_texts([""])[:0]
         return self.model.encode(
             list(texts), batch_size=self.batch_size, normalize_embeddings=True, convert_to_tensor=True,
             show_progress_bar=False,
