@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,10 @@ class DenseMICRO(MICRO):
 
     dense: dict[str, Tensor] | None = None
 
-    def build_graphs(self) -> None:
+    def build_graphs(self, modalities: Sequence[str]) -> None:
         """The graphs of raw features, once."""
-        super().build_graphs()
-        self.raw = {m: self._dense_graph(m, self.features(m)) for m in self.modalities}
+        super().build_graphs(modalities)
+        self.raw = {m: self._dense_graph(m, self.features(m)) for m in modalities}
 
     def forget(self) -> None:
         """Drop the epoch's graphs too."""
