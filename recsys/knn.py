@@ -103,7 +103,8 @@ def _inverted_file(vectors: np.ndarray, k: int, n_probe: int) -> tuple[np.ndarra
         dim, cells, niter=6, spherical=True, min_points_per_centroid=1, max_points_per_centroid=64, gpu=bool(_gpus())
     )
     means.train(vectors)
-    _, near = _exact(means.centroids, means.centroids, min(cells, n_probe))
+    centres = np.asarray(means.centroids)
+    _, near = _exact(centres, centres, min(cells, n_probe))
     cell = means.assign(vectors)[1]
     order = np.argsort(cell, kind="stable")
     members = np.split(order, np.searchsorted(cell[order], np.arange(1, cells)))

@@ -22,10 +22,9 @@ def test_the_dense_form_has_the_losses_and_gradients_of_the_ranker(world: Checke
     found = []
     for name in ("MICRO", "experiments.bench_ranker:DenseMICRO"):
         ranker = Dataset.load(with_ranker(config, name)).new_ranker().train()
-        for _ in range(2):
-            losses = torch.stack(ranker.calculate_loss(batch))
-            losses.sum().backward()
-        found.append([losses, *(parameter.grad for parameter in ranker.parameters())])
+        twice = [torch.stack(ranker.calculate_loss(batch)) for _ in range(2)]
+        torch.stack(twice).sum().backward()
+        found.append([*twice, *(parameter.grad for parameter in ranker.parameters())])
     for ours, dense in zip(*found, strict=True):
         torch.testing.assert_close(ours, dense, atol=1e-6, rtol=1e-4)
 
