@@ -1,4 +1,4 @@
-"""What the wheel holds: three packages, the licence and the presets; no tests, no experiments, no pictures, no data."""
+"""What the wheel holds: three packages, licence, presets, prompts; no tests, no experiments, no pictures, no data."""
 
 import re
 import sys
@@ -6,8 +6,11 @@ import zipfile
 from pathlib import Path
 
 PACKAGES = {"ragar_rec", "recsys", "generation"}
-NEEDED = ("ragar_rec/presets/ml-100k.yaml", "ragar_rec/report.html.jinja", "licenses/LICENSE")
-SUFFIXES = {".py", ".yaml", ".jinja", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
+NEEDED = (
+    "ragar_rec/presets/ml-100k.yaml", "ragar_rec/report.html.jinja", "licenses/LICENSE",
+    "generation/templates/keywords.txt", "generation/templates/preference.txt",
+)  # fmt: skip
+SUFFIXES = {".py", ".yaml", ".jinja", ".txt", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
 
 
