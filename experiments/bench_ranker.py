@@ -73,7 +73,7 @@ class DenseMICRO(MICRO):
         super().forget()
         self.dense = None
 
-    def hidden(self) -> Tensor:
+    def hidden(self) -> list[Tensor]:
         """h_m of every modality, through graphs that carry gradient on the first batch of an epoch."""
         if self.dense is None:
             share = self.settings["lambda_coeff"]
@@ -82,7 +82,7 @@ class DenseMICRO(MICRO):
             self.dense = {m: graph.detach() for m, graph in graphs.items()}
         else:
             graphs = self.dense
-        return torch.stack([torch.sparse.mm(graphs[m], self.item_embedding.weight) for m in self.modalities])
+        return [torch.sparse.mm(graphs[m], self.item_embedding.weight) for m in self.modalities]
 
     def _dense_graph(self, modality: str, vectors: Tensor) -> Tensor:
         return _dense_edges(vectors, self.content.has(modality), self.settings["knn_k"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-SIMILARITIES = 2**23
-"""Most similarities that are held at a time: 32 MB in float32, whatever the number of anchors and items."""
+SIMILARITIES = 2**20
+"""Most similarities that are held at a time: 4 MB in float32, whatever the number of anchors and items."""
 
 
 def draw_items(n_items: int, count: int | str, *, generator: torch.Generator) -> Int[Tensor, " drawn"]:
@@ -63,54 +62,58 @@ def contrastive_loss(
     position[others] = torch.arange(len(others), device=one.device)
     own = position[anchors]  # where an anchor stands among the negatives, -1 if it does not
     drawn = (len(others) - (own >= 0).to(one.dtype)).clamp_min(1)  # negatives that are not the anchor itself
-    rest = LogSumExpOfOthers.apply(one_i / temperature, torch.cat([one_j, two_j]), own)
-    rest = rest + (((n_items or len(others)) - 1) / drawn).log()
-    # -log(e^p / (e^p + rest)) = softplus(log rest - p)
-    return functional.softplus(rest - positive).mean()
+    scale = (((n_items or len(others)) - 1) / drawn).log()
+    return _InOnePass.apply(one_i / temperature, torch.cat([one_j, two_j]), positive, own, scale)
 
 
-class LogSumExpOfOthers(torch.autograd.Function):
-    """log sum_j e^(q_i . k_j) over all keys but the anchor's own two; both passes hold a few rows at a time.
+class _InOnePass(torch.autograd.Function):
+    """Mean over anchors i of softplus(rest_i - p_i), e^rest_i = e^scale_i sum_j e^(q_i . k_j) over keys j but i's own.
 
-    The keys are two views of the same items, one below the other. Where one block holds all similarities they are kept
-    for the backward pass; otherwise that pass computes them again, and memory does not grow with anchors times items.
+    -log(e^p / (e^p + e^rest)) = softplus(rest - p). The keys are two views of the same items, one below the other;
+    `own` is i's place in each. A few anchors at a time, in one buffer: their exponentials give the value, and at once
+    the gradients, so that nothing that grows with anchors times items is kept.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Float[Tensor, "anchors dim"], keys: Float[Tensor, "twice dim"], own: Int[Tensor, " anchors"]
-    ) -> Float[Tensor, " anchors"]:
-        ctx.kept, sums = None, []
-        for q, o in _blocks(queries, own, keys=keys):
-            similarity = _similarities(q, keys, o)
-            sums.append(similarity.logsumexp(1))
-            ctx.kept = similarity if len(q) == len(queries) else None
-        total = torch.cat(sums).clamp_min(torch.finfo(queries.dtype).min)  # an item without others: 0, not NaN
-        ctx.save_for_backward(queries, keys, own, total)
-        return total
+        ctx: Any,
+        queries: Float[Tensor, "anchors dim"],
+        keys: Float[Tensor, "twice dim"],
+        positive: Float[Tensor, " anchors"],
+        own: Int[Tensor, " anchors"],
+        scale: Float[Tensor, " anchors"],
+    ) -> Float[Tensor, ""]:
+        rows = max(1, SIMILARITIES // len(keys))
+        buffer = queries.new_empty(min(rows, len(queries)), len(keys))
+        losses, of_positive, of_queries = (torch.empty_like(x) for x in (positive, positive, queries))
+        of_keys = torch.zeros_like(keys)
+        for start in range(0, len(queries), rows):
+            here = slice(start, start + rows)
+            q = queries[here]
+            largest, exponentials = _exponentials(q, keys, own[here], buffer[: len(q)])
+            total = exponentials.sum(1).clamp_min(torch.finfo(keys.dtype).tiny)
+            gap = total.log() + largest + scale[here] - positive[here]
+            losses[here], share = functional.softplus(gap), gap.sigmoid()
+            of_positive[here] = -share
+            weight = (share / total)[:, None]
+            torch.mm(exponentials, keys, out=of_queries[here]).mul_(weight)
+            of_keys.addmm_(exponentials.T, q * weight)
+        ctx.save_for_backward(of_queries, of_keys, of_positive)
+        return losses.mean()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        queries, keys, own, total = ctx.saved_tensors
-        of_queries, of_keys = torch.empty_like(queries), torch.zeros_like(keys)
-        start = 0
-        for q, o, t, g in _blocks(queries, own, total, gradients[0], keys=keys):
-            similarity = _similarities(q, keys, o) if ctx.kept is None else ctx.kept
-            share = (similarity - t[:, None]).exp_().mul_(g[:, None])
-            torch.mm(share, keys, out=of_queries[start : start + len(q)])
-            of_keys.addmm_(share.T, q)
-            start += len(q)
-        return of_queries, of_keys, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        of_queries, of_keys, of_positive = ctx.saved_tensors
+        each = gradients[0] / len(of_queries)
+        return each * of_queries, each * of_keys, each * of_positive, None, None
 
 
-def _blocks(*columns: Tensor, keys: Tensor) -> Iterator[list[Tensor]]:
-    rows = max(1, SIMILARITIES // len(keys))
-    for start in range(0, len(columns[0]), rows):
-        yield [column[start : start + rows] for column in columns]
-
-
-def _similarities(queries: Tensor, keys: Tensor, own: Tensor) -> Tensor:
-    similarity = queries @ keys.T
+def _exponentials(
+    queries: Float[Tensor, "rows dim"], keys: Float[Tensor, "twice dim"], own: Int[Tensor, " rows"], out: Tensor
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows twice"]]:
+    """The largest product of each row with a key that is not its own, and e^(product - largest), 0 for its own."""
+    torch.mm(queries, keys.T, out=out)
     row, half = (own >= 0).nonzero().flatten(), len(keys) // 2
-    similarity[row, own[row]] = similarity[row, own[row] + half] = -torch.inf
-    return similarity
+    out[row, own[row]] = out[row, own[row] + half] = -torch.inf
+    largest = out.amax(1).clamp_min(torch.finfo(out.dtype).min)  # finite where there is no other
+    return largest, out.sub_(largest[:, None]).exp_()

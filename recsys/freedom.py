@@ -14,15 +14,14 @@ from torch.nn import functional
 from recsys.dot_product import batch_rows, bpr_loss
 from recsys.frozen import FrozenGraphRanker, OpenGraph
 from recsys.graph import ItemGraph, mixed_edges
-from recsys.graph_ranker import GraphRanker
-from recsys.modalities import Modalities, Projections
+from recsys.graph_ranker import ItemGraphRanker, check_sizes
 from recsys.propagation import Propagation, power
-from recsys.settings import check_between, check_choice, check_whole
+from recsys.settings import check_between, check_choice
 
 EdgeWeights = Literal["unit", "cosine"]
 
 
-class FREEDOM(GraphRanker):
+class FREEDOM(ItemGraphRanker):
     """FREEDOM (Zhou & Shen, MM 2023) for any number of modalities.
 
     Per modality the graph of the k nearest neighbours by cosine in raw features, built once; h = A^L E_item with
@@ -62,11 +61,8 @@ class FREEDOM(GraphRanker):
         self.settings = {key: config[key] for key in self.DEFAULTS}
         self.generator = torch.Generator().manual_seed(config["seed"])
         self.embed(config["embedding_size"])
-        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
-        self.projections = Projections(self.content, config["embedding_size"])
-        self.weights = _weights(config["modality_weights"], self.content.names)
-        self.raw_graphs: dict[str, ItemGraph] = {}
-        self.build_graphs(self.content.names)
+        self.weights = _weights(config["modality_weights"], tuple(config["features"]))
+        self.read(config, dataset)
         clicks = torch.stack([dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]])
         self.clicks = torch.unique(clicks, dim=1)
         self.graph = self.propagation(*self.clicks)
@@ -74,9 +70,9 @@ class FREEDOM(GraphRanker):
 
     def build_graphs(self, modalities: Sequence[str]) -> None:
         """The graphs of these modalities' raw features, edges weighted as `edge_weights` says, and the sum of all."""
-        graphs = {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
-        unit = self.settings["edge_weights"] == "unit"
-        self.raw_graphs = self.raw_graphs | {m: _unweighted(graph) if unit else graph for m, graph in graphs.items()}
+        super().build_graphs(modalities)
+        if self.settings["edge_weights"] == "unit":
+            self.raw_graphs |= {m: _unweighted(self.raw_graphs[m]) for m in modalities}
         self.item_graph = self._item_graph(self.content.names)
 
     def _item_graph(self, modalities: tuple[str, ...]) -> Propagation:
@@ -173,8 +169,7 @@ def _weights(given: Mapping[str, float], names: tuple[str, ...]) -> dict[str, fl
 
 
 def _check(config: Any) -> None:
-    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
-        check_whole(config, key, least=least)
+    check_sizes(config)
     check_choice(config, "edge_weights", get_args(EdgeWeights))
     check_between(config, "dropout", 0, 1, open_end=True)
     check_between(config, "reg_weight", 0)

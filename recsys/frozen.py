@@ -141,9 +141,7 @@ class FrozenMICRO:
         Row i of each open graph is recomputed with the other items' rows and degrees as they are. With more than one
         item layer only the last propagation of row i is recomputed.
         """
-        # Backwards, so that the gradient in the features is added up in the order that published runs had.
-        rows = [open_.rows_times(items, features, self.before) for open_ in reversed(self.graphs)]
-        row = torch.stack(rows).sum(dim=0)
+        row = torch.stack([open_.rows_times(items, features, self.before) for open_ in self.graphs]).sum(dim=0)
         here = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
         hidden = torch.where(here[..., None], row, self.hidden[:, items])
         fused = self.fusion(hidden, self.present[:, items] | here)

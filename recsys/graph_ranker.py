@@ -1,14 +1,19 @@
-"""Rankers over the graph of who clicked what: what LightGCN and all that is built on it share."""
+"""Rankers over the graph of who clicked what, and over graphs of items that look or read alike."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.dot_product import DotProductRanker
-from recsys.graph import Normalisation, interaction_adjacency
+from recsys.graph import ItemGraph, Normalisation, interaction_adjacency
+from recsys.modalities import Modalities, Projections
 from recsys.propagation import Propagation, layer_mean
+from recsys.settings import check_whole
 
 
 class GraphRanker(DotProductRanker):
@@ -48,3 +53,38 @@ class GraphRanker(DotProductRanker):
     ) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """LightGCN's final embeddings of users and items; with 0 layers the initial ones."""
         return self.split(layer_mean(graph, self.initial(), n_layers))
+
+
+class ItemGraphRanker(GraphRanker):
+    """A graph ranker that reads features through the k nearest neighbours of each item in every modality.
+
+    Attributes:
+        content: raw features.
+        projections: T_m of every modality.
+        raw_graphs: the neighbours by raw features.
+    """
+
+    projections: Projections
+    raw_graphs: dict[str, ItemGraph]
+
+    def read(self, config: Any, dataset: Any) -> None:
+        """Load the features, draw T_m and build the graphs, with `embedding_size` and `knn_k` of the configuration.
+
+        Raises:
+            ValueError: as `Modalities`, or `knn_k` exceeds the items that have a modality.
+        """
+        self.knn_k = config["knn_k"]
+        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
+        self.projections = Projections(self.content, config["embedding_size"])
+        self.raw_graphs = {}
+        self.build_graphs(self.content.names)
+
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """The neighbour graphs of these modalities' raw features."""
+        self.raw_graphs = self.raw_graphs | {m: self.content.graph(m, self.knn_k) for m in modalities}
+
+
+def check_sizes(config: Any) -> None:
+    """ValueError unless the sizes that every `ItemGraphRanker` has are possible."""
+    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
+        check_whole(config, key, least=least)

@@ -45,8 +45,9 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     """Each row's own index, then the `k - 1` other rows with the largest inner product, largest first.
 
     A row always counts itself, even among more than `k` copies of it. Products that agree to six decimals are
-    taken in order of index, as far as the `k + 8` candidates that faiss returns allow. On a GPU where faiss-gpu is
-    installed. How many of the exact neighbours an approximate search finds is measured on 500 rows and logged.
+    taken in order of index, as far as the `k + 8` candidates that faiss returns allow. Where faiss-gpu is installed
+    the search runs on a GPU. How many of the exact neighbours an approximate search finds is measured on 500 rows and
+    logged.
 
     Args:
         vectors: rows of unit length, so that the inner product is the cosine.

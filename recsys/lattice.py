@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -14,13 +14,12 @@ from torch.nn import functional
 from recsys.dot_product import batch_rows, bpr_loss, half_squared_norm
 from recsys.frozen import FrozenGraphRanker, open_graphs
 from recsys.graph import ItemGraph, Normalisation, mixed_edges
-from recsys.graph_ranker import GraphRanker
-from recsys.modalities import Modalities, Projections
+from recsys.graph_ranker import ItemGraphRanker, check_sizes
 from recsys.propagation import Propagation, power, propagate_edges
-from recsys.settings import check_between, check_choice, check_whole
+from recsys.settings import check_between, check_choice
 
 
-class LATTICE(GraphRanker):
+class LATTICE(ItemGraphRanker):
     """LATTICE (Zhang et al., MM 2021) for any number of modalities, over LightGCN (`n_ui_layers: 0`: plain factors).
 
     Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
@@ -60,10 +59,7 @@ class LATTICE(GraphRanker):
         _check(config)
         self.settings = {key: config[key] for key in self.DEFAULTS}
         self.embed(config["embedding_size"])
-        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
-        self.projections = Projections(self.content, config["embedding_size"])
-        self.raw_graphs: dict[str, ItemGraph] = {}
-        self.build_graphs(self.content.names)
+        self.read(config, dataset)
         self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.interactions = self.propagation(users, items, config["adjacency"])
@@ -74,15 +70,11 @@ class LATTICE(GraphRanker):
         super().forget()
         self._graph = None
 
-    def build_graphs(self, modalities: Sequence[str]) -> None:
-        """The neighbour graphs of these modalities' raw features."""
-        self.raw_graphs = self.raw_graphs | {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
-
     def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
         """The raw and the learned graph of a modality under the present weights, with their shares of A."""
         alpha = self.modality_logits.softmax(dim=0)[self.content.position(modality)]
         share = self.settings["lambda_coeff"]
-        learned = self.content.learned_graph(modality, self.settings["knn_k"], self.projections.of(modality))
+        learned = self.content.learned_graph(modality, self.knn_k, self.projections.of(modality))
         return (alpha * share, self.raw_graphs[modality]), (alpha * (1 - share), learned)
 
     def hidden(self) -> Float[Tensor, "items dim"]:
@@ -96,13 +88,9 @@ class LATTICE(GraphRanker):
                 step = functools.partial(propagate_edges, edges=edges, graph=step)
         return power(step, self.item_embedding.weight, self.settings["n_layers"])
 
-    def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
-        """LightGCN's embeddings, from interactions alone."""
-        return self.lightgcn(self.interactions, self.settings["n_ui_layers"])
-
     def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Final embeddings of all users and items."""
-        users, items = self.collaborative()
+        users, items = self.lightgcn(self.interactions, self.settings["n_ui_layers"])
         return users, items + functional.normalize(self.hidden(), dim=-1)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
@@ -123,7 +111,7 @@ class LATTICE(GraphRanker):
         graph = Propagation.of(mixed_edges([part for m in parts for part in parts[m]]), self.n_items)
         before = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)
         rest = [part for m in parts if m != modality for part in parts[m]]
-        users, items = self.collaborative()
+        users, items = self.lightgcn(self.interactions, self.settings["n_ui_layers"])
         return FrozenGraphRanker(
             users=users,
             items=items + functional.normalize(graph(before), dim=-1),
@@ -136,8 +124,7 @@ class LATTICE(GraphRanker):
 
 
 def _check(config: Any) -> None:
-    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
-        check_whole(config, key, least=least)
+    check_sizes(config)
     check_choice(config, "adjacency", get_args(Normalisation))
     check_between(config, "lambda_coeff", 0, 1)
     check_between(config, "reg_weight", 0)

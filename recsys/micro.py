@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,8 +16,7 @@ from recsys.contrastive import contrastive_loss, draw_items
 from recsys.dot_product import Triple, batch_rows, bpr_loss, half_squared_norm
 from recsys.frozen import FrozenMICRO, open_graphs
 from recsys.graph import ItemGraph, Normalisation, mixed_edges
-from recsys.graph_ranker import GraphRanker
-from recsys.modalities import Modalities, Projections
+from recsys.graph_ranker import ItemGraphRanker, check_sizes
 from recsys.ngcf import NGCF
 from recsys.propagation import Propagation, power, propagate_edges
 from recsys.settings import check_between, check_choice, check_positive, check_whole
@@ -44,7 +43,7 @@ class Fusion(nn.Module):
         return (weights[..., None] * hidden).sum(dim=0)
 
 
-class MICRO(GraphRanker):
+class MICRO(ItemGraphRanker):
     """MICRO (Zhang et al., TKDE 2023) as its reference code computes it, for any number of modalities.
 
     Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
@@ -57,10 +56,11 @@ class MICRO(GraphRanker):
 
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
     drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
-    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched through an inverted
-    file with `knn_n_probe` lists (see `recsys.knn.Search`). With `fanout` every batch but the first of an epoch
-    propagates over what it reads: "all" of it, with the same result, or at most so many neighbours of each node in the
-    user-item graph (see `recsys.subgraph`), whose cost does not grow with the graph if `negatives` is a number too.
+    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched in `knn_n_probe`
+    cells of an inverted file (see `recsys.knn.Search`). With `fanout` a batch propagates over what it reads: "all" of
+    it, with the same result, or at most so many neighbours of each node in the user-item graph (see `recsys.subgraph`),
+    whose cost does not grow with the graph if `negatives` is a number too; only the item graphs are read whole, on the
+    first batch of an epoch.
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
@@ -101,11 +101,9 @@ class MICRO(GraphRanker):
             self.ngcf = NGCF(dim, config["n_ui_layers"], config["message_dropout"])
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.interactions = self.propagation(users, items, config["adjacency"])
-        self.content = Modalities.configured(config, dataset.field2id_token[self.ITEM_ID], self.device)
+        self.read(config, dataset)
         self.modalities = self.content.names
-        self.projections = Projections(self.content, dim)
-        self.raw_graphs: dict[str, ItemGraph] = {}
-        self.build_graphs(self.modalities)
+        self._with_features = [has.nonzero().flatten() for has in self.present]  # of each modality
         self.trained = nn.ParameterDict()
         if config["train_features"]:
             self.trained.update({m: nn.Parameter(self.content.features(m).clone()) for m in self.modalities})
@@ -123,14 +121,10 @@ class MICRO(GraphRanker):
         """Raw features, zeros where absent; the padding row is one of these. Graphs of raw features keep to them."""
         return self.content.features(modality)
 
-    def build_graphs(self, modalities: Sequence[str]) -> None:
-        """The neighbour graphs of these modalities' raw features."""
-        self.raw_graphs = self.raw_graphs | {m: self.content.graph(m, self.settings["knn_k"]) for m in modalities}
-
     def learned_graph(self, modality: str) -> ItemGraph:
         """The neighbour graph of the projected features under the present weights."""
         features = self.trained.get(modality, self.features(modality))
-        return self.content.learned_graph(modality, self.settings["knn_k"], self.projections.of(modality), features)
+        return self.content.learned_graph(modality, self.knn_k, self.projections.of(modality), features)
 
     def graphs(self, modality: str) -> tuple[tuple[float, ItemGraph], tuple[float, ItemGraph]]:
         """The raw and the learned graph of a modality with their shares, lambda and 1 - lambda, of A_m."""
@@ -142,7 +136,7 @@ class MICRO(GraphRanker):
         super().forget()
         self._graphs = None
 
-    def hidden(self) -> Float[Tensor, "modalities items dim"]:
+    def hidden(self) -> list[Float[Tensor, "items dim"]]:
         """h_m = A_m^L E_item of every modality. On the first batch of an epoch A_learned carries gradient."""
         steps = self._graphs
         if steps is None:
@@ -155,7 +149,7 @@ class MICRO(GraphRanker):
                     self._item_neighbourhoods = {m: Neighbourhoods(g.matrix, "all") for m, g in steps.items()}
                 steps = {m: functools.partial(propagate_edges, edges=edges[m], graph=g) for m, g in steps.items()}
         n_layers = self.settings["n_layers"]
-        return torch.stack([power(steps[m], self.item_embedding.weight, n_layers) for m in self.modalities])
+        return [power(steps[m], self.item_embedding.weight, n_layers) for m in self.modalities]
 
     def collaborative(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
         """Embeddings from interactions alone: of LightGCN, NGCF, or the plain ones of matrix factorisation."""
@@ -166,7 +160,7 @@ class MICRO(GraphRanker):
         return self.lightgcn(self.interactions, self.settings["n_ui_layers"])
 
     def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        hidden = self.hidden()
+        hidden = torch.stack(self.hidden())
         fused = self.fusion(hidden, self.present)
         users, items = self.collaborative()
         return users, items + functional.normalize(fused, dim=-1), hidden, fused
@@ -178,7 +172,7 @@ class MICRO(GraphRanker):
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR; `reg_weight` times the norm of the *propagated* batch; `cl_weight` times the sum of CL(h_m, h)."""
         triple, draws = self.triple(interaction), self._draws()
-        if self.neighbourhoods is None or self._graphs is None:
+        if self.neighbourhoods is None:
             batch, contrastive = self._on_the_whole(triple, draws)
         else:
             batch, contrastive = self._on_a_part(self.neighbourhoods, triple, draws)
@@ -195,11 +189,7 @@ class MICRO(GraphRanker):
         """The same, by propagation over what they read."""
         user, item, other = triple
         rows = torch.cat([item, other, *(drawn for pair in draws for drawn in pair)]).unique()
-        hidden = []
-        for modality in self.modalities:
-            part = self._item_neighbourhoods[modality].around(rows, self.settings["n_layers"], self.generator)
-            hidden.append(part.last(functional.embedding(part.nodes, self.item_embedding.weight)))
-        hidden = torch.stack(hidden)
+        hidden = torch.stack(self._hidden_at(rows))
         fused = self.fusion(hidden, self.present[:, rows])
         content, place = functional.normalize(fused, dim=-1), torch.searchsorted(rows, torch.stack([item, other]))
         nodes = torch.cat([user, self.n_users + item, self.n_users + other])
@@ -210,10 +200,17 @@ class MICRO(GraphRanker):
         there = [(torch.searchsorted(rows, anchors), torch.searchsorted(rows, others)) for anchors, others in draws]
         return [who, *both], self._contrastive(hidden, fused, there)
 
+    def _hidden_at(self, rows: Int[Tensor, " rows"]) -> list[Float[Tensor, "rows dim"]]:
+        if self._graphs is None:  # All edges of the learned graphs are built with gradient, once an epoch.
+            return [functional.embedding(rows, hidden) for hidden in self.hidden()]
+        n_layers, weight = self.settings["n_layers"], self.item_embedding.weight
+        parts = [self._item_neighbourhoods[m].around(rows, n_layers, self.generator) for m in self.modalities]
+        return [part.last(functional.embedding(part.nodes, weight)) for part in parts]
+
     def _draws(self) -> Draws:
         """Anchors and negatives of every modality, among the items that have it."""
         counts, drawn = (self.settings["anchors"], self.settings["negatives"]), []
-        for rows in (has.nonzero().flatten() for has in self.present):
+        for rows in self._with_features:
             places = (draw_items(len(rows), count, generator=self.generator) for count in counts)
             drawn.append(tuple(rows[place.to(rows.device)] for place in places))
         return drawn
@@ -222,8 +219,8 @@ class MICRO(GraphRanker):
         self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"], draws: Draws
     ) -> Float[Tensor, ""]:
         losses = [
-            contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, int(count))
-            for view, (anchors, negatives), count in zip(hidden, draws, self.present.sum(1), strict=True)
+            contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, len(rows))
+            for view, (anchors, negatives), rows in zip(hidden, draws, self._with_features, strict=True)
         ]
         return torch.stack(losses).sum()
 
@@ -266,8 +263,7 @@ class MICRO(GraphRanker):
 
 
 def _check(config: Any) -> None:
-    for key, least in (("embedding_size", 1), ("n_ui_layers", 0), ("n_layers", 1), ("knn_k", 1)):
-        check_whole(config, key, least=least)
+    check_sizes(config)
     for key in ("anchors", "negatives"):
         check_whole(config, key, least=1, word="all")
     check_choice(config, "cf_model", get_args(CollaborativeModel))
