@@ -10,30 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from ragar_rec.cli import main as ragar_rec
 
-
-@dataclass(frozen=True)
-class Args:
-    """What the experiment takes."""
-
-    config: Path = Path(__file__).parent / "configs" / "ml-100k.yaml"
-    data: Path | None = None
-    weights: Path | None = None
-    output: Path = Path("output") / "rq4"
+ARGS = {
+    "config": Path(__file__).parent / "configs" / "ml-100k.yaml", "data": None, "weights": None,
+    "output": Path("output") / "rq4",
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the whole pipeline by the command line's own code; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in vars(Args()).items():
+    for name, default in ARGS.items():
         parser.add_argument(f"--{name}", type=Path, default=default)
     options, overrides = parser.parse_known_args(arguments)
-    args = Args(**vars(options))
-    given = [f"--{name}={value}" for name, value in vars(args).items() if value is not None]
+    given = [f"--{name}={value}" for name, value in vars(options).items() if value is not None]
     return ragar_rec(["demo", *given, *overrides])
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
+from generation.checkpoint import weights_of
 from generation.request import Item
-from generation.weights import weights_of
 
 EXAMPLE = "Salesforce/blip2-opt-2.7b"
 PIXELS = (224, 224)
@@ -43,7 +43,8 @@ class Blip2Captioner:
         """From a folder of ``save_pretrained`` or a hub name; safetensors only.
 
         Raises:
-            FileNotFoundError: there is none; the sentence says how to get it.
+            FileNotFoundError: there is none, or only a part of one; the sentence says how to get it.
+            ValueError: its weights are pickled or do not read.
         """
         with weights_of("BLIP-2 captioner", source, example=EXAMPLE):
             processor = Blip2Processor.from_pretrained(source)

@@ -1,6 +1,8 @@
 """What a folder of weights must hold before anything in it is read: every file, and no pickle in a weight's place."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 
 
 def require(folder: Path, *patterns: str) -> None:
-    """Every pattern (a file's name, ``*`` allowed) has a file in ``folder``.
+    """Every pattern (a file's name, ``*`` and ``**/`` allowed) has a file in ``folder``.
 
     Raises:
         FileNotFoundError: one has none.
@@ -22,12 +24,13 @@ def require(folder: Path, *patterns: str) -> None:
     for pattern in patterns:
         if any(folder.glob(pattern)):
             continue
-        pickles = sorted(file for file in folder.glob("*") if file.suffix in PICKLES)
+        beside = folder.glob(str(Path(pattern).with_name("*")))
+        pickles = sorted(file for file in beside if file.suffix in PICKLES)
         if pickles and pattern.endswith(".safetensors"):
             raise ValueError(
                 f"{pickles[0]} is a pickle, which can run code when it is read: save these weights as safetensors"
             )
-        raise FileNotFoundError(f"no {pattern} in {folder}: copy the whole folder of a saved generator")
+        raise FileNotFoundError(f"no {pattern} in {folder}: a part is missing, copy or download the whole folder again")
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -39,6 +42,48 @@ def require_tokenizer(folder: Path) -> None:
     require(folder, "tokenizer_config.json")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         require(folder, *(("vocab.json", "merges.txt") if (folder / "vocab.json").is_file() else ("tokenizer.json",)))
+
+
+def require_model(folder: Path) -> None:
+    """A model of transformers is whole: its settings, its weights as safetensors, its tokenizer.
+
+    Raises:
+        FileNotFoundError: something is missing.
+        ValueError: the weights are pickled.
+    """
+    require(folder, "config.json", "*.safetensors")
+    require_tokenizer(folder)
+
+
+@contextmanager
+def weights_of(
+    what: str, source: str | Path, *, example: str, check: Callable[[Path], None] = require_model
+) -> Iterator[None]:
+    """Checks a folder of weights, then turns a failed ``from_pretrained(source)`` into one sentence.
+
+    Args:
+        what: the model in words, ``"BLIP-2 captioner"``.
+        source: the folder or hub name that is being read.
+        example: a hub name that would do.
+        check: what a folder must hold; a hub name is left to its hub.
+
+    Raises:
+        FileNotFoundError: ``source`` is neither a folder nor a hub name within reach, or the folder lacks a file.
+        ValueError: the folder's weights are pickled, or it does not read as such a model.
+    """
+    folder = Path(source)
+    if there := folder.is_dir():
+        check(folder)
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        if there:
+            raise ValueError(f"{source} does not read as {what} ({reason}): copy or download it again") from error
+        raise FileNotFoundError(
+            f"no {what} at {source} (no such folder, nor a hub name within reach: {reason}). Where there is a network, "
+            f"`hf download {example} --local-dir FOLDER` fetches one; give that FOLDER"
+        ) from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

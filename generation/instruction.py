@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from generation.weights import weights_of
+from generation.checkpoint import weights_of
 
 EXAMPLE = "Qwen/Qwen2.5-0.5B-Instruct"
 
@@ -61,8 +61,8 @@ class InstructionModel:
         """From a folder of ``save_pretrained`` or a hub name; safetensors only.
 
         Raises:
-            FileNotFoundError: there is none; the sentence says how to get it.
-            ValueError: its tokenizer has no chat template.
+            FileNotFoundError: there is none, or only a part of one; the sentence says how to get it.
+            ValueError: its weights are pickled or do not read, or its tokenizer has no chat template.
         """
         with weights_of("instruction LLM", source, example=EXAMPLE):
             tokenizer = AutoTokenizer.from_pretrained(source)

@@ -12,11 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Q
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
-from generation.checkpoint import require, require_tokenizer
+from generation.checkpoint import weights_of
 from generation.pretrain import Curves, batches, one_cycle
 from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
-from generation.weights import weights_of
 
 PROMPT = preference_prompt()
 """p_g as the package brings it (``templates/preference.txt``)."""
@@ -156,11 +155,8 @@ def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]
 
     Raises:
         FileNotFoundError: there is none, or only a part of one; the sentence says how to get one.
-        ValueError: its weights are pickled.
+        ValueError: its weights are pickled or do not read.
     """
-    if (folder := Path(source)).is_dir():
-        require(folder, "config.json", "*.safetensors")
-        require_tokenizer(folder)
     with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
         model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
         return model, AutoTokenizer.from_pretrained(source)

@@ -228,8 +228,8 @@ class RagarPipeline:
     def save_pretrained(self, folder: str | Path, *, gallery: bool = True) -> None:
         """Everything that :meth:`from_pretrained` needs, as JSON and safetensors.
 
-        ``config.json`` and ``model.safetensors`` (the trained parts), ``backbone/`` (a diffusers pipeline),
-        ``language/`` (a transformers model), ``gallery/`` (items in words, pictures and features) and
+        ``config.json``, ``model.safetensors`` (the trained parts) and ``prompt.txt`` (p_g), ``backbone/`` (a diffusers
+        pipeline), ``language/`` (a transformers model), ``gallery/`` (items in words, pictures and features) and
         ``text_projection.safetensors``. Each part is also read by its own library.
 
         Args:

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from generation.weights import weights_of
+from generation.checkpoint import require, weights_of
 
 EXAMPLE = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -30,6 +30,7 @@ class SentenceEncoder:
         Raises:
             ImportError: sentence-transformers is not installed; the sentence says how.
             FileNotFoundError: there is no such model; the sentence says how to get it.
+            ValueError: its weights are pickled or do not read.
         """
         try:
             from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
@@ -38,7 +39,7 @@ class SentenceEncoder:
                 "captions are to be compared by sentence-transformers, which is not installed: "
                 "pip install 'ragar-rec[sentences]'"
             ) from error
-        with weights_of("sentence encoder", source, example=EXAMPLE):
+        with weights_of("sentence encoder", source, example=EXAMPLE, check=_require_weights):
             model = SentenceTransformer(str(source), device=device, model_kwargs={"use_safetensors": True})
         return cls(model, batch_size=batch_size)
 
@@ -50,3 +51,8 @@ class SentenceEncoder:
             list(texts), batch_size=self.batch_size, normalize_embeddings=True, convert_to_tensor=True,
             show_progress_bar=False,
         ).cpu().float()  # fmt: skip
+
+
+def _require_weights(folder: Path) -> None:
+    """In some folder below, as the module that they belong to wants it."""
+    require(folder, "**/*.safetensors")

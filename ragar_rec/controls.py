@@ -73,11 +73,11 @@ class Personal:
 class Strangers:
     """For ``shuffled_user``: one other person per list, who never interacted with any of its items.
 
-    Where everybody touched some item of the list, it is whoever touched the fewest of them (counted in ``touched``).
+    Where everybody touched some item of the list, it is whoever touched the fewest of them.
     """
 
     def __init__(self, dataset: Dataset, seed: int, among: Sequence[int]) -> None:
-        self.seed, self.among, self.touched = seed, np.array(among), 0
+        self.seed, self.among = seed, np.array(among)
         self.have: dict[int, set[int]] = {}
         for users, items in vars(dataset.interactions).values():
             for user, item in zip(users.tolist(), items.tolist(), strict=True):
@@ -90,6 +90,4 @@ class Strangers:
         if not order:
             raise ValueError("shuffled_user needs at least two people")
         overlap = [len(listed & self.have.get(other, set())) for other in order]
-        best = int(np.argmin(overlap))
-        self.touched += overlap[best] > 0
-        return order[best]
+        return order[int(np.argmin(overlap))]

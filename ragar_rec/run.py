@@ -30,7 +30,6 @@ from generation.pretrain import Curves, train_dual_encoder, train_unet
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
 from generation.reward import Mixture, Relevance, Reward
-from generation.words import WordsConfig
 from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
@@ -162,7 +161,7 @@ class Run:
 
         before = {
             **self._words, "pictures": content(self.pictures_folder), "files": self._files_hash,
-            "weights": hash_source(self.config.words.captioner_model),
+            "weights": self.store.hash_source(self.config.words.captioner_model),
         }  # fmt: skip
         return self.stage("captions", [], before, build)
 
@@ -177,7 +176,7 @@ class Run:
 
         before = {
             **self._said, "pictures": content(self.pictures_folder), "prompt": digest(words.p_k()),
-            "weights": hash_source(words.keyword_model),
+            "weights": self.store.hash_source(words.keyword_model),
         }  # fmt: skip
         return self.stage("keywords", ["words.per_item"], before, build)
 
@@ -221,24 +220,19 @@ class Run:
 
     @property
     def _said(self) -> dict[str, str]:
-        """Contents of what captions depend on beside the pictures."""
+        """What captions depend on beside the pictures."""
         how = self.config.words.captions
-        said = {"palette": {}, "text": {"captions": how}}
-        return self._words | (said[how] if how in said else {"captions": content(self.captions_folder)})
+        return self._words | {"captions": content(self.captions_folder) if how == "blip2" else how}
 
     @property
     def _wording(self) -> dict[str, str]:
-        """Contents of what else is said to the generator; nothing where all is as the package brings it."""
-        words, wording = self.config.words, {}
-        if words.keywords == "llm":
-            wording["keywords"] = content(self.keywords_folder)
-        elif words.per_item != WordsConfig().per_item:
-            wording["keywords"] = str(words.per_item)
-        if words.prompt is not None:
-            wording["prompt"] = digest(words.p_g())
-        if words.semantic == "sentences":
-            wording["semantic"] = hash_source(words.sentence_model)
-        return wording
+        """What else is said to the generator, and by whose cosines captions are compared."""
+        words = self.config.words
+        return {
+            "keywords": content(self.keywords_folder) if words.keywords == "llm" else f"tfidf {words.per_item}",
+            "prompt": digest(words.p_g()),
+            "semantic": self.store.hash_source(words.sentence_model) if words.semantic == "sentences" else "dual",
+        }
 
     @cached_property
     def encoder(self) -> OpenClipEncoder:
@@ -546,12 +540,6 @@ class Run:
     @cached_property
     def generator(self) -> Ragar:
         return self.load_generator(self.generator_folder)
-
-
-def hash_source(source: str) -> str:
-    """Of a folder of weights, its files; a hub name stands for itself, always the same weights."""
-    folder = Path(source)
-    return hash_files(sorted(file for file in folder.rglob("*") if file.is_file())) if folder.is_dir() else source
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

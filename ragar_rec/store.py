@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -21,6 +22,9 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16  # hexadecimal digits of a folder's name; the manifest has all 64
+HASHES = ".hashes"
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a file's times tell a later change from the one before it, on every file system."""
 
 
 def digest(value: Any) -> str:
@@ -173,6 +177,30 @@ class Store:
         self.ran.append(name)
         return stage.folder
 
+    def hash_source(self, source: str) -> str:
+        """Of a folder of weights, its files' names and bytes; a hub name stands for itself, always the same weights.
+
+        Gigabytes are read once: their hash is kept in the store under the files' paths, sizes and times of change, and
+        not before these have settled. Hidden files (a download's notes, ``.git``) do not count.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            return source
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        files = {name: path for name, path in files.items() if not any(part[0] == "." for part in name.split("/"))}
+        now, stats = time.time_ns(), [path.stat() for path in files.values()]
+        stamps = [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
+        kept = self.root / HASHES / digest([str(folder.absolute()), list(files), stamps])
+        if kept.is_file():
+            return kept.read_text()
+        found = digest([list(files), hash_files(files.values())])
+        if all(now - max(times) > SETTLED for _, *times in stamps):
+            kept.parent.mkdir(exist_ok=True)
+            whole = kept.with_suffix(f".{os.getpid()}")
+            whole.write_text(found)
+            whole.replace(kept)
+        return found
+
     def seconds(self) -> dict[str, float]:
         """Building time of each finished stage of this process; a reused one shows what it took once."""
         finished = {name: folder for name, folder in self._folders.items() if (folder / MANIFEST).is_file()}
@@ -218,7 +246,6 @@ def _alone(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows: two runs at once are the user's care
         yield
         return
-    import os
 
     handle = os.open(folder, os.O_RDONLY)
     try:

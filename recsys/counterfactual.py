@@ -116,11 +116,6 @@ class Counterfactual:
         """Width of the features that `substitute` takes."""
         return self._frozen.feature_dim
 
-    @property
-    def device(self) -> torch.device:
-        """Where users, items and features must lie."""
-        return self._frozen.users.device
-
     def scores(self, users: Int[Tensor, " batch"]) -> Float[Tensor, "batch items"]:
         """Original scores of all items; the padding column 0 is -inf."""
         scores = self._frozen.users[users] @ self._frozen.items.T

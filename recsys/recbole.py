@@ -100,24 +100,6 @@ _YamlLoader.add_implicit_resolver(
 )
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """RecBole's command-line form, `["--learning_rate=0.001"]`, as a dictionary of typed values.
-
-    Raises:
-        ValueError: an argument is not of that form, or a key comes twice with different values.
-    """
-    overrides: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or not equals or not key:
-            raise ValueError(f"{argument!r} is no setting; write --key=value, for example --learning_rate=0.001")
-        value = yaml.load(text, Loader=_YamlLoader)
-        if key in overrides and overrides[key] != value:
-            raise ValueError(f"--{key} is given twice, as {overrides[key]!r} and as {value!r}; keep one")
-        overrides[key] = value
-    return overrides
-
-
 def ranker_class(name: str) -> type:
     """The ranker of that name: ours, otherwise RecBole's general recommenders (BPR, Pop, ItemKNN, ...).
 

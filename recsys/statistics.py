@@ -71,16 +71,6 @@ def interval(
     return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
 
 
-def mean_interval(values: Values, users: Sequence[str] | np.ndarray, **how: float) -> Interval:
-    """Mean over people."""
-    return interval(per_person(values, users).to_numpy(), **how)  # type: ignore[arg-type]
-
-
-def median_interval(values: Values, users: Sequence[str] | np.ndarray, **how: float) -> Interval:
-    """Median over people."""
-    return interval(per_person(values, users).to_numpy(), statistic=np.median, **how)  # type: ignore[arg-type]
-
-
 def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.mean, **how: float) -> Interval:
     """Of ``a - b``, person by person (the indices are people).
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def data_folder(data: Path | None, files: Sequence[str]) -> Path:
     if missing:
         raise FileNotFoundError(f"no {' and no '.join(missing)} in {data}; the folder must hold {needed}")
     return data
+
+
+def hash_tables(folder: Path, names: Sequence[str], pictures: Iterable[str]) -> str:
+    """Hash of where a folder is (catalogues name pictures by absolute paths), of its tables (absent is empty) and of
+    which pictures there are; their pixels are hashed by whoever reads them.
+    """
+    digest = sha256(str(folder.absolute()).encode())
+    for file in (folder / name for name in names):
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    digest.update("\n".join(pictures).encode())
+    return digest.hexdigest()
 
 
 def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = (), separator: str = ",") -> pd.DataFrame:

@@ -5,30 +5,24 @@ A film's poster is ``posters/<movieId>.jpg``.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 from recsys.catalog import Catalog, Item
-from recsys.datasets.atomic import Summary, data_folder, read_csv, write_dataset
+from recsys.datasets.atomic import Summary, data_folder, hash_tables, read_csv, write_dataset
 
 NAME = "ml-latest"
 TABLES = ("ratings.csv", "movies.csv")
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the tables and of which posters there are (their pixels are hashed by whoever reads them).
+    """Hash of the folder's place, the tables and which posters there are.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
     """
     folder = data_folder(data, TABLES)
-    digest = sha256(str(folder.absolute()).encode())
-    for name in (*TABLES, "overviews.csv"):
-        file = folder / name
-        digest.update(file.read_bytes() if file.is_file() else b"")
-    for poster in sorted(path.name for path in (folder / "posters").glob("*.jpg")):
-        digest.update(poster.encode())
-    return digest.hexdigest()
+    posters = sorted(path.name for path in (folder / "posters").glob("*.jpg"))
+    return hash_tables(folder, (*TABLES, "overviews.csv"), posters)
 
 
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:

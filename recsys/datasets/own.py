@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 from recsys.catalog import Catalog
-from recsys.datasets.atomic import Summary, data_folder, read_csv, write_dataset
+from recsys.datasets.atomic import Summary, data_folder, hash_tables, read_csv, write_dataset
 
 NAME = "own"
 FILES = ("interactions.csv", "catalog.csv")
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the two tables and of which pictures there are (their pixels are hashed by whoever reads them).
+    """Hash of the folder's place, the two tables and which pictures there are.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
     """
     folder = data_folder(data, FILES)
-    digest = sha256(str(folder.absolute()).encode())
-    for name in FILES:
-        digest.update((folder / name).read_bytes())
-    digest.update("\n".join(Catalog.read(folder / "catalog.csv").without_image).encode())
-    return digest.hexdigest()
+    return hash_tables(folder, FILES, Catalog.read(folder / "catalog.csv").without_image)
 
 
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:

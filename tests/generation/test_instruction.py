@@ -73,8 +73,24 @@ def test_a_missing_model_says_how_to_get_one(source: str) -> None:
 def test_a_folder_without_weights_or_with_pickled_ones_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"the folder is incomplete: .*safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors in .*broken: .*download the whole folder again"):
         InstructionModel.from_pretrained(tmp_path / "broken")
     torch.save({}, tmp_path / "broken" / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match=r"the folder is incomplete: .*safetensors"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin is a pickle, which can run code .*as safetensors"):
+        InstructionModel.from_pretrained(tmp_path / "broken")
+
+
+@pytest.mark.parametrize(("part", "content"), [("config.json", "{}"), ("model.safetensors", "half")])
+def test_a_folder_that_does_not_read_is_one_sentence(folder: Path, tmp_path: Path, part: str, content: str) -> None:
+    shutil.copytree(folder, tmp_path / "broken")
+    (tmp_path / "broken" / part).write_text(content)
+    with pytest.raises(ValueError, match=r"broken does not read as instruction LLM \(.*: copy or download it again"):
+        InstructionModel.from_pretrained(tmp_path / "broken")
+
+
+def test_a_folder_without_its_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
+    """transformers would build one that knows no word and say nothing."""
+    shutil.copytree(folder, tmp_path / "broken")
+    (tmp_path / "broken" / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer\.json in .*broken: "):
         InstructionModel.from_pretrained(tmp_path / "broken")

@@ -1,23 +1,12 @@
 """Two dozen films and thirty people, as interactions alone and as a run that went through every stage."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from film_world import TINY, film_folder
 from recsys.datasets import ml_latest
 from recsys.recbole import Dataset
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors of a few hundred numbers: a second thread only waits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 import json
 import multiprocessing
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ragar_rec.store import Store, content, digest, hash_file, hash_files, read_manifest
+from ragar_rec.store import HASHES, Store, content, digest, hash_file, hash_files, read_manifest
 
 
 def write(name: str, text: str):
@@ -168,6 +170,66 @@ def test_a_key_part_that_is_no_plain_data_says_what_to_do(tmp_path):
         _ = Store(tmp_path).stage("a", {"path": tmp_path}).key
     with pytest.raises(TypeError, match="JSON"):
         digest({"x": float("nan")})
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder of weights that was written an hour ago, with what a download leaves beside them."""
+    folder = tmp_path / "weights"
+    (folder / ".cache").mkdir(parents=True)
+    for name, text in (("config.json", "{}"), ("model.safetensors", "1234"), (".cache/notes", "today")):
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were hashed; the clock is an hour ahead, so that files are old."""
+    names: list[str] = []
+
+    def watched(path: Path) -> str:
+        names.append(path.name)
+        return hash_file(path)
+
+    monkeypatch.setattr("ragar_rec.store.hash_file", watched)
+    now = time.time_ns
+    monkeypatch.setattr("ragar_rec.store.time.time_ns", lambda: now() + 3_600 * 10**9)
+    return names
+
+
+def test_a_folder_of_weights_is_read_once(tmp_path: Path, weights: Path, reads: list[str]):
+    first = Store(tmp_path / "store").hash_source(str(weights))
+    assert sorted(reads) == ["config.json", "model.safetensors"]
+    assert Store(tmp_path / "store").hash_source(str(weights)) == first
+    assert len(reads) == 2
+    (weights / ".cache" / "notes").write_text("tomorrow")
+    elsewhere = shutil.copytree(weights, tmp_path / "elsewhere")
+    assert Store(tmp_path / "store").hash_source(str(elsewhere)) == first
+    assert len(reads) == 4
+
+
+def test_a_folder_of_weights_is_known_by_names_and_bytes_whatever_its_dates_say(
+    tmp_path: Path, weights: Path, reads: list[str]
+):
+    store = Store(tmp_path / "store")
+    found = [store.hash_source(str(weights))]
+    before = (weights / "model.safetensors").stat()
+    (weights / "model.safetensors").write_text("4321")
+    os.utime(weights / "model.safetensors", ns=(before.st_atime_ns, before.st_mtime_ns))
+    found.append(store.hash_source(str(weights)))
+    (weights / "config.json").rename(weights / "settings.json")
+    found.append(store.hash_source(str(weights)))
+    assert len(set(found)) == 3
+    assert store.hash_source("org/model") == "org/model"
+
+
+def test_the_hash_of_files_that_have_just_changed_is_not_kept(tmp_path: Path, weights: Path):
+    """Two changes within one tick of the file system's clock leave the same times."""
+    store = Store(tmp_path / "store")
+    first = store.hash_source(str(weights))
+    assert not (tmp_path / "store" / HASHES).exists()
+    (weights / "config.json").write_text("[]")
+    assert store.hash_source(str(weights)) != first
 
 
 def _hold(root: str, begun, finish) -> None:

@@ -1,6 +1,5 @@
 """The section ``words``: another captioner, keywords or prompt reaches the generator, and runs only what reads it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from generation.blip import PIXELS
 from generation.gallery import read_pictures
 from generation.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
-from ragar_rec.run import Run, hash_source
+from ragar_rec.run import Run
+from ragar_rec.store import content, digest
 
 FIRST = "Comedy, Adventure, 1950s in yellow, magenta"
 """What the palette says of film 1: ground (230, 190, 40), ellipse (255, 0, 128)."""
@@ -31,13 +31,24 @@ def opened(home: Path, **words: Any) -> Run:
     return open_run(config_file(home, words=words), home / "raw", home / "output")
 
 
-def test_the_defaults_leave_every_key_as_it_was(home: Path) -> None:
+def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = opened(home)
-    assert run._said == run._words
-    assert run._wording == {}
+    before = run.frozen
+    said = {"captions": "palette", "keywords": "tfidf 6", "prompt": digest(preference_prompt()), "semantic": "dual"}
+    assert {name: before[name] for name in said} == said
     assert run.new_generator().template == preference_prompt()
     assert run.captions[0] == FIRST
-    assert opened(home, captions="text").captions[0] == "Story 1 (1950). Comedy, Adventure"
+    (tmp_path / "preference.txt").write_text("{keywords} as in {caption}")
+    monkeypatch.setattr("generation.words.PREFERENCE", tmp_path / "preference.txt")
+    assert {name for name, value in opened(home).frozen.items() if before[name] != value} == {"prompt"}
+
+
+def test_captions_of_the_items_own_text_are_another_encoder(home: Path) -> None:
+    run = opened(home, captions="text")
+    assert run.captions[0] == "Story 1 (1950). Comedy, Adventure"
+    assert run.encoder_folder != opened(home).encoder_folder
 
 
 def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path, tmp_path: Path) -> None:
@@ -52,7 +63,6 @@ def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path,
     assert again.gallery.keywords == run.gallery.keywords
     assert "keywords" in again.store.reused
     assert again.frozen["keywords"] == run.frozen["keywords"]
-    assert "keywords" not in opened(home).frozen
     (tmp_path / "p_k.txt").write_text("{caption} ")  # blank space around it is no part of the prompt
     assert opened(home, **words).keywords_folder == run.keywords_folder
     (tmp_path / "p_k.txt").write_text("{caption}!")
@@ -64,7 +74,7 @@ def test_a_prompt_of_the_users_own_is_what_the_generator_reads(home: Path, tmp_p
     run = opened(home, prompt=str(tmp_path / "p_g.txt"))
     assert run.new_generator().prompt(("gold",), "a film") == "a film for a lover of gold"
     one = run.frozen
-    assert one.keys() - opened(home).frozen.keys() == {"prompt"}
+    assert {name for name, value in opened(home).frozen.items() if one[name] != value} == {"prompt"}
     (tmp_path / "p_g.txt").write_text("{caption} for a friend of {keywords}")
     assert opened(home, prompt=str(tmp_path / "p_g.txt")).frozen["prompt"] != one["prompt"]
 
@@ -84,8 +94,7 @@ def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that
     assert again.captions == run.captions
     assert "captions" in run.store.ran
     assert "captions" in again.store.reused
-    assert {name for name, value in opened(home)._said.items() if run._said[name] != value} == set()
-    assert run._said.keys() - opened(home)._said.keys() == {"captions"}
+    assert run.frozen["captions"] == content(run.captions_folder)
     assert run.encoder_folder != opened(home).encoder_folder
     assert run.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
 
@@ -99,7 +108,7 @@ def test_missing_weights_of_blip2_say_how_to_get_them(home: Path) -> None:
 def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
     run = opened(home, per_item=2)
     assert max(map(len, run.gallery.keywords)) == 2
-    assert run.frozen["keywords"] == "2"
+    assert run.frozen["keywords"] == "tfidf 2"
 
 
 def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(home: Path, tmp_path: Path) -> None:
@@ -114,11 +123,3 @@ def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(ho
         "per_item must be at least 1, got 0", "batch_size must be at least 1, got 0",
     ):  # fmt: skip
         assert part in found
-
-
-def test_a_folder_of_weights_is_known_by_its_bytes_and_a_hub_name_by_itself(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({}))
-    before = hash_source(str(tmp_path))
-    (tmp_path / "config.json").write_text("[]")
-    assert hash_source(str(tmp_path)) != before
-    assert hash_source("org/model") == "org/model"

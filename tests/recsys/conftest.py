@@ -1,6 +1,5 @@
 """The checkerboard world and a MICRO trained on it, shared by the tests of the rankers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,15 +7,6 @@ import torch
 
 from recsys.training import TrainedRanker, train_ranker
 from worlds import Checkerboard, checkerboard
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """These worlds are so small that two threads mostly wait for each other: 20 times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

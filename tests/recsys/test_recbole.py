@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recsys.features import FeatureTable
-from recsys.recbole import Config, Dataset, known_keys, parse_overrides, ranker_class, with_ranker
+from recsys.recbole import Config, Dataset, known_keys, ranker_class, with_ranker
 from worlds import Checkerboard
 
 CLICKS = [
@@ -259,16 +259,6 @@ def test_nothing_global_changes(
 
 def test_strings_are_not_evaluated(world: Checkerboard) -> None:
     assert Config({**world.config, "checkpoint_dir": "1 + 1"})["checkpoint_dir"] == "1 + 1"
-
-
-def test_overrides() -> None:
-    found = parse_overrides(["--learning_rate=1e-3", "--topk=[5, 10]", "--use_gpu=false", "--dataset=a=b", "--seed=7"])
-    assert found == {"learning_rate": 0.001, "topk": [5, 10], "use_gpu": False, "dataset": "a=b", "seed": 7}
-    for wrong in ("learning_rate=1", "--learning_rate", "--=3"):
-        with pytest.raises(ValueError, match="write --key=value"):
-            parse_overrides([wrong])
-    with pytest.raises(ValueError, match="--seed is given twice, as 1 and as 2"):
-        parse_overrides(["--seed=1", "--seed=2"])
 
 
 def test_missing_data(tmp_path: Path) -> None:

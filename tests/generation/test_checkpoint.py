@@ -1,0 +1,34 @@
+"""Folders of weights: what is missing is named, and a pickle is named wherever it stands in a weight's place."""
+
+from pathlib import Path
+
+import pytest
+
+from generation.checkpoint import require, weights_of
+
+
+def test_a_part_below_the_folder_will_do_and_so_does_a_pickle_there_to_be_refused(tmp_path: Path) -> None:
+    (tmp_path / "0_Transformer").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no \*\*/\*\.safetensors in .*: a part is missing, copy or download"):
+        require(tmp_path, "**/*.safetensors")
+    (tmp_path / "0_Transformer" / "pytorch_model.bin").touch()
+    with pytest.raises(ValueError, match=r"0_Transformer/pytorch_model\.bin is a pickle"):
+        require(tmp_path, "**/*.safetensors")
+    (tmp_path / "0_Transformer" / "model.safetensors").touch()
+    require(tmp_path, "**/*.safetensors")
+
+
+def test_a_folder_is_checked_before_it_is_read_and_a_hub_name_is_not(tmp_path: Path) -> None:
+    checked = []
+    with weights_of("model", tmp_path, example="org/model", check=checked.append):
+        assert checked == [tmp_path]
+    with weights_of("model", "org/other", example="org/model", check=checked.append):
+        assert checked == [tmp_path]
+
+
+def test_what_is_no_folder_says_where_to_get_one() -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"no model at org/other \(no such folder, .*: gone\)\. .*hf download org/m "
+    ):
+        with weights_of("model", "org/other", example="org/m"):
+            raise OSError("gone\nand more")
