@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from generation.ragar import Ragar
@@ -128,15 +129,17 @@ def scores(run: Run) -> pd.DataFrame:
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
     """Mean score of v_gen, its paired gains over the rivals, and the shares of its ranks 1, 2 and 3 (eq. 10)."""
-    score = frame.pivot(index="user", columns="control", values="value")
+    table = frame.pivot(index="user", columns="control", values="value")
+    score = {control: pd.Series(table[control]) for control in (OWN, *RIVALS.values())}
     gains = {name: asdict(paired_difference(score[OWN], score[rival])) for name, rival in RIVALS.items()}
-    return {"score": asdict(interval(score[OWN].to_numpy())), "gains": gains, "ranks": rank_shares(score)}
+    ranks = rank_shares(*(np.asarray(score[control]) for control in (OWN, RIVALS["v_ref"], RIVALS["v_glob"])))
+    return {"score": asdict(interval(np.asarray(score[OWN]))), "gains": gains, "ranks": ranks}
 
 
-def rank_shares(score: pd.DataFrame) -> list[float]:
-    """Shares of people for whom v_gen is first, second and third among v_ref, v_glob and v_gen; ties count against."""
-    above = sum((score[RIVALS[rival]] >= score[OWN]).astype(int) for rival in ("v_ref", "v_glob"))
-    return [float((above == place).mean()) for place in range(3)]
+def rank_shares(gen: np.ndarray, *rivals: np.ndarray) -> list[float]:
+    """Shares of people for whom v_gen is first, second and third among the three; ties count against it."""
+    above = np.sum([rival >= gen for rival in rivals], axis=0)
+    return [float(np.mean(above == place)) for place in range(3)]
 
 
 def delta_r(run: Run, generator: Ragar, folder: Path) -> pd.Series:
@@ -157,7 +160,8 @@ def delta_r(run: Run, generator: Ragar, folder: Path) -> pd.Series:
         setting.tasks, [protocol], {OWN: source}, run.view, run.dataset,
         k=settings.k, judge=run.judge, seed=setting.seed, progress=run.progress,
     )  # fmt: skip
-    return pd.Series(frame[frame["metric"] == "delta_r"].set_index("user")["value"])
+    found = pd.DataFrame(frame[frame["metric"] == "delta_r"])
+    return pd.Series(np.asarray(found["value"]), index=pd.Index(found["user"]))
 
 
 def compared(ours: pd.Series, like_pmg: pd.Series) -> dict[str, dict[str, float]]:
