@@ -264,7 +264,7 @@ def _grow(folder: Path, n_items: int, steps: int) -> dict[str, float]:
         ranker.learned_graph(modality)
     built = time.perf_counter()
     trainer = Trainer(dataset, ranker)
-    epochs = itertools.chain.from_iterable(itertools.repeat(dataset.loader("train")))
+    epochs = itertools.chain.from_iterable(itertools.repeat(trainer.loader("train")))
     trainer.step(next(epochs))  # an epoch's first: builds the learned graphs again and moves them over the whole graph
     began = time.perf_counter()
     for batch in itertools.islice(epochs, steps):

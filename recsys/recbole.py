@@ -315,6 +315,7 @@ class _AtomicFiles(recbole.data.dataset.Dataset):
 
 
 Pairs = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+Phase = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -407,7 +408,7 @@ class Dataset:
         with isolated(self.config["seed"]), _fillable_dok():
             return self.config.model_class(self.config, self._parts[0]).to(self.config["device"])
 
-    def loader(self, phase: Literal["train", "valid", "test"]) -> Any:
+    def loader(self, phase: Phase) -> Any:
         """RecBole's data loader of a phase: train (with negative samples), valid or test."""
         samplers = recbole.data.create_samplers(self.config, self._whole, self._parts)
         position = ("train", "valid", "test").index(phase)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from recsys import distributed
 from recsys.dot_product import DotProductRanker
 from recsys.isolation import isolated, seed_everything
-from recsys.recbole import BaseTrainer, Dataset, is_counting, without_folders
+from recsys.recbole import BaseTrainer, Dataset, Phase, is_counting, without_folders
 from recsys.settings import check_positive
 
 
@@ -35,11 +35,10 @@ class Trainer(BaseTrainer):
         with isolated(), without_folders():
             super().__init__(dataset.config, ranker)
             self.model: Any = ranker
-            self._loaders = {"train": dataset.loader("train"), "valid": dataset.loader("valid")}
-            self._loaders["test"] = dataset.loader("test")
-            self.eval_collector.data_collect(self._loaders["train"])
+            self._dataset, self._loaders = dataset, dict[Phase, Any]()
+            self.eval_collector.data_collect(self.loader("train"))
         if (dataset.config["train_neg_sample_args"] or {}).get("dynamic"):
-            self._loaders["train"].get_model(ranker)  # It scores the candidates.
+            self.loader("train").get_model(ranker)  # It scores the candidates.
         self.tensorboard = None
         self._is_counting = is_counting(ranker)
         if self._is_counting:
@@ -47,6 +46,12 @@ class Trainer(BaseTrainer):
         self._first_rate = self.learning_rate
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._half is torch.float16)
         self._can_validate = len(dataset.interactions.valid[0]) > 0 and self.eval_step > 0
+
+    def loader(self, phase: Phase) -> Any:
+        """RecBole's loader of a part of the data, made when it is first asked for: a million items take gigabytes."""
+        if phase not in self._loaders:
+            self._loaders[phase] = self._dataset.loader(phase)
+        return self._loaders[phase]
 
     def run_epoch(self, epoch: int, *, progress: bool = False) -> dict[str, float]:
         """Train one epoch.
@@ -60,7 +65,7 @@ class Trainer(BaseTrainer):
         seed = int(np.random.SeedSequence([self.config["seed"], epoch]).generate_state(1)[0])
         with isolated():
             seed_everything(seed)
-            batches = self._loaders["train"]
+            batches = self.loader("train")
             batches.generator.manual_seed(seed)
             if hasattr(self.model, "generator"):
                 self.model.generator.manual_seed(seed)
@@ -116,17 +121,17 @@ class Trainer(BaseTrainer):
         self.scaler.update()
         return parts.tolist()
 
-    def evaluate_on(self, phase: Literal["valid", "test"]) -> dict[str, float]:
+    def evaluate_on(self, phase: Phase) -> dict[str, float]:
         """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part.
 
         Raises:
             ValueError: `topk` asks for more than there are items.
         """
-        n_items = self._loaders[phase]._dataset.item_num - 1  # without padding
+        n_items = self._dataset.n_items - 1  # without padding
         if max(self.config["topk"]) > n_items:
             raise ValueError(f"topk asks for lists of {max(self.config['topk'])}, but there are {n_items} items")
         with isolated():
-            result = self.evaluate(self._loaders[phase], load_best_model=False)
+            result = self.evaluate(self.loader(phase), load_best_model=False)
         return {key: float(value) for key, value in (result or {}).items()}
 
     def validate(self, epoch: int) -> tuple[dict[str, float], bool] | None:
