@@ -10,13 +10,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from generation.fixed_shape import FixedShape
 from generation.request import Generator, Request
 from ragar_rec.controls import Strangers
 from ragar_rec.people import known_history, request_seed
 from ragar_rec.protocols import Reranking, Task
 from ragar_rec.reward import RankerReward
-from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
 from recsys import distributed
 from recsys.recbole import Dataset
@@ -89,17 +87,10 @@ def draw(generator: Generator, plan: Plan, shards: ImageShards, *, progress: boo
         shards.write(batch, generator.generate(batch), shard)
 
 
-def draw_share(run: Run, plan: Plan, shards: ImageShards) -> None:
-    """On each of several processes: make the pictures of this one's part of the plan, then wait for the others.
-
-    The parts are runs of neighbours, which have the most to share.
-    """
+def share(plan: Plan) -> Plan:
+    """This process's part of the plan: neighbours, which have the most in common."""
     here, of = distributed.rank(), distributed.count()
-    mine = plan[len(plan) * here // of : len(plan) * (here + 1) // of]
-    if mine:
-        generator = FixedShape(run.generator, run.config.evaluation.batch_size)
-        draw(generator, mine, shards, progress=run.progress)
-    distributed.meet()
+    return plan[len(plan) * here // of : len(plan) * (here + 1) // of]
 
 
 def encode(

@@ -18,9 +18,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from generation.fixed_shape import FixedShape
 from generation.pictures import to_float
 from ragar_rec import page
-from ragar_rec.augment import Requests, begin, draw_share, encode, wanted_pairs
+from ragar_rec.augment import Plan, Requests, begin, draw, encode, share, wanted_pairs
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
 from ragar_rec.people import sample, training_requests
@@ -75,12 +76,19 @@ def augment(run: Run) -> Path:
         asked = [Setting(run, seed) for seed in settings.seeds]
         requests = [setting.requests(pair) for setting in asked for pair in setting.pairs]
         shards = opened(to, run)
-        distributed.together(draw_share, run, begin(requests, shards, settings.batch_size), shards)
+        distributed.together(_draw, run, begin(requests, shards, settings.batch_size), shards)
         opened(to, run).write_manifest(requests)
 
     keys = ("users", "candidates", "targets", "protocols", "seeds", "batch_size")
     before = {"generator": content(run.generator_folder), "ranker": run.ranker_content, **run.frozen}
     return run.stage("images", [f"evaluation.{key}" for key in keys], before, build, resumable=True)
+
+
+def _draw(run: Run, plan: Plan, shards: ImageShards) -> None:
+    """On each of several processes: the pictures of this one's part of the plan; then it waits for the others."""
+    if mine := share(plan):
+        draw(FixedShape(run.generator, run.config.evaluation.batch_size), mine, shards, progress=run.progress)
+    distributed.meet()
 
 
 def opened(images: Path, run: Run) -> ImageShards:

@@ -73,9 +73,10 @@ class Run:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As another process opens it: the folders of finished stages go along, what is loaded and the bars stay."""
+        config = replace(self.config, recbole=dict(self.config.recbole))  # A read-only view cannot be sent.
         found = {name: value for name, value in vars(self).items() if isinstance(value, (Path, str))}
         again = partial(Run, data=self.data, weights=self.weights, progress=False)
-        return again, (self.config, self.output), found
+        return again, (config, self.output), found
 
     @classmethod
     def open(
