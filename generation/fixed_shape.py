@@ -82,12 +82,12 @@ class FixedShape:
         seed = request.seed if config.history == "random" else None
         return request.reference, request.history[-config.history_length :], seed
 
-    def _by_length(self, described: dict[Hashable, Description]) -> dict[int, list[Hashable]]:
+    def _by_length(self, described: dict[Key, Description]) -> dict[int, list[Key]]:
         """Keys by the length that their prompts are padded to.
 
         Always above a prompt's own: a batch without padding would go through attention by another kernel.
         """
-        groups: dict[int, list[Hashable]] = {}
+        groups: dict[int, list[Key]] = {}
         own = self.ragar.language.tokens([one.prompts[0] for one in described.values()]) if described else []
         for key, tokens in zip(described, own, strict=True):
             groups.setdefault((tokens // TOKENS + 1) * TOKENS, []).append(key)

@@ -94,9 +94,9 @@ class LanguageModel(nn.Module):
         Raises:
             ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
-        padding = {"padding": "longest"} if length is None else {"padding": "max_length", "max_length": length}
         encoded = self.tokenizer(
-            list(prompts), return_tensors="pt", truncation=False, padding_side="left", **padding
+            list(prompts), return_tensors="pt", padding="longest" if length is None else "max_length",
+            max_length=length, truncation=False, padding_side="left",
         )  # fmt: skip
         lengths = encoded.attention_mask.sum(1)
         if int(lengths.min()) < self.text_rows:

@@ -139,10 +139,12 @@ class Description:
     def joined(cls, parts: Sequence["Description"]) -> "Description":
         """One batch of several."""
         return cls(
-            *(tuple(one for part in parts for one in getattr(part, name)) for name in ("prompts", "texts")),
-            torch.cat([part.row_weights for part in parts]), torch.cat([part.retrieved for part in parts]),
-            tuple(one for part in parts for one in part.explanations),
-        )  # fmt: skip
+            prompts=tuple(one for part in parts for one in part.prompts),
+            texts=tuple(one for part in parts for one in part.texts),
+            row_weights=torch.cat([part.row_weights for part in parts]),
+            retrieved=torch.cat([part.retrieved for part in parts]),
+            explanations=tuple(one for part in parts for one in part.explanations),
+        )
 
 
 class Ragar(nn.Module):

@@ -347,6 +347,7 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
         ("evaluation__report_users", {"report"}),
         ("evaluation__resamples", {"report"}),
         ("evaluation__users", {"images", "results", "report"}),
+        ("evaluation__batch_size", {"images", "results", "report"}),
         ("reflection__reward_steps", {"generator", "images", "results", "report"}),
     ],
 )
@@ -492,7 +493,7 @@ def test_after_kill_9_in_mid_run_two_processes_go_on_without_duplicate_or_hole(u
     """Killed when the second shard is there; a half-written third one is added to what the kill left."""
     whole = stage_files(pipeline.augment(world.run))
     (process,) = started(unpictured)
-    store = unpictured.output / "store"
+    store, found = unpictured.output / "store", []
     while process.is_alive() and len(found := sorted(store.glob("images-*.partial/*.safetensors"))) < 2:
         time.sleep(0.002)
     process.kill()
@@ -533,7 +534,7 @@ def test_accelerate_launch_draws_what_one_process_does(unpictured: World, world:
     command = [*launch, "-m", "ragar_rec.cli", "augment", f"--config={unpictured.config}"]
     command += [f"--data={unpictured.data}", f"--output={unpictured.output}"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    store = unpictured.output / "store"
+    store, found = unpictured.output / "store", []
     first = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )  # fmt: skip
