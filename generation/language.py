@@ -77,15 +77,26 @@ class LanguageModel(nn.Module):
         with torch.no_grad():
             self.image_rows.mul_(self.norm / self.image_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
+    def tokens(self, prompts: Sequence[str]) -> list[int]:
+        """How many tokens each prompt has."""
+        return [len(ids) for ids in self.tokenizer(list(prompts), truncation=False).input_ids]
+
     def forward(
-        self, prompts: Sequence[str]
+        self, prompts: Sequence[str], length: int | None = None
     ) -> tuple[Float[Tensor, "batch text width"], Float[Tensor, "batch images width"]]:
         """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
+
+        Args:
+            prompts: texts without the [IMG] tokens.
+            length: tokens to which they are padded in front; by default those of the longest.
 
         Raises:
             ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
-        encoded = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
+        encoded = self.tokenizer(
+            list(prompts), return_tensors="pt", padding="longest" if length is None else "max_length",
+            max_length=length, truncation=False, padding_side="left",
+        )  # fmt: skip
         lengths = encoded.attention_mask.sum(1)
         if int(lengths.min()) < self.text_rows:
             shortest = int(lengths.argmin())

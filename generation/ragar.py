@@ -121,6 +121,32 @@ class Preference:
         return torch.cat([detail, self.overall], dim=1) if self.concatenated else detail
 
 
+@dataclass(frozen=True)
+class Description:
+    """A batch of requests before any network: the words and numbers that a preference is encoded from."""
+
+    prompts: tuple[str, ...]
+    """p_g of eq. 7."""
+    texts: tuple[str, ...]
+    """What E_g is encoded from: the reference's caption and the keywords."""
+    row_weights: Float[Tensor, "batch n"]
+    """A weight for each row of E_g."""
+    retrieved: Float[Tensor, "batch visual"]
+    """P_ret."""
+    explanations: tuple[Explanation, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Description"]) -> "Description":
+        """One batch of several."""
+        return cls(
+            prompts=tuple(one for part in parts for one in part.prompts),
+            texts=tuple(one for part in parts for one in part.texts),
+            row_weights=torch.cat([part.row_weights for part in parts]),
+            retrieved=torch.cat([part.retrieved for part in parts]),
+            explanations=tuple(one for part in parts for one in part.explanations),
+        )
+
+
 class Ragar(nn.Module):
     """Personalised pictures of reference items (Ling et al., RAGAR).
 
@@ -197,6 +223,12 @@ class Ragar(nn.Module):
         self, requests: Sequence[Request], retrieved: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> Preference:
         """Everything of eq. 2-9. ``retrieved`` may replace what :meth:`retrieve` finds (for ablations and tests)."""
+        return self.encode(self.describe(requests, retrieved))
+
+    def describe(
+        self, requests: Sequence[Request], retrieved: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> Description:
+        """Retrieval and keywords (eq. 2-6), and the texts that they make."""
         rows, weights, p_ret = retrieved or self.retrieve(requests)
         references = self.gallery.rows([request.reference for request in requests]).tolist()
         explanations, prompts, global_texts, keyword_weights = [], [], [], []
@@ -210,15 +242,33 @@ class Ragar(nn.Module):
             explanations.append(
                 Explanation(tuple(self.gallery.ids[r] for r, _ in found), tuple(w for _, w in found), words)
             )
-        overall = self.backbone.states(global_texts)
         row_weights = self._row_weights([self.gallery.captions[r] for r in references], keyword_weights, global_texts)
-        text_states, image_states = self.language(prompts)
+        return Description(tuple(prompts), tuple(global_texts), row_weights, p_ret, tuple(explanations))
+
+    def encode(
+        self,
+        described: Description,
+        *,
+        overall: Float[Tensor, "batch n width"] | None = None,
+        length: int | None = None,
+    ) -> Preference:
+        """Eq. 7-9, by the networks.
+
+        Args:
+            described: of a batch of requests.
+            overall: E_g, where it is at hand.
+            length: tokens to which prompts are padded; by default those of the longest.
+        """
+        overall = self.backbone.states(described.texts) if overall is None else overall
+        text_states, image_states = self.language(described.prompts, length)
         text = self.project_text(text_states)
-        mapped = self.mapper(image_states, p_ret)
-        calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)
+        mapped = self.mapper(image_states, described.retrieved)
+        calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, described.row_weights)
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
-        return Preference(detail, mapped, text, overall, p_ret, tuple(explanations), concatenated)
+        return Preference(
+            detail, mapped, text, overall, described.retrieved, described.explanations, concatenated
+        )  # fmt: skip
 
     def prompt(self, keywords: Sequence[str], caption: str) -> str:
         """p_g of eq. 7, without the [IMG] tokens."""

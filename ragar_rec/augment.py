@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -15,11 +16,14 @@ from ragar_rec.people import known_history, request_seed
 from ragar_rec.protocols import Reranking, Task
 from ragar_rec.reward import RankerReward
 from ragar_rec.shards import ImageShards
+from recsys import distributed
 from recsys.recbole import Dataset
 
 BATCH = 64
 Pair = tuple[int, int]
 """(user, item), internal ids."""
+Plan = list[tuple[Path, list[Request]]]
+"""Shards to be written, each with its requests."""
 
 
 class Requests:
@@ -57,13 +61,36 @@ def wanted_pairs(
     return list(pairs)
 
 
-def augment(generator: Generator, requests: Sequence[Request], shards: ImageShards, *, progress: bool = True) -> None:
+def augment(
+    generator: Generator, requests: Sequence[Request], shards: ImageShards, *, batch_size: int = BATCH,
+    progress: bool = True,
+) -> None:  # fmt: skip
     """Make the pictures that are not there yet; stopped and called again, it goes on where it was."""
-    left = shards.missing(requests)
-    starts = range(0, len(left), BATCH)
-    for start in tqdm(starts, desc="pictures", unit=f"x{BATCH}", disable=not progress or not left):
-        batch = left[start : start + BATCH]
-        shards.write(batch, generator.generate(batch))
+    draw(generator, begin(requests, shards, batch_size), shards, progress=progress)
+    shards.write_manifest(requests)
+
+
+def begin(requests: Sequence[Request], shards: ImageShards, batch_size: int) -> Plan:
+    """The shards that are missing, for :func:`draw`; what a kill left half written is removed.
+
+    Requests for one item, and among them those of one preference, come together: what they share is encoded once.
+    """
+    shards.sweep()
+    together = sorted(requests, key=lambda one: (one.reference, one.history, one.user, one.seed))
+    return shards.plan(together, batch_size)
+
+
+def draw(generator: Generator, plan: Plan, shards: ImageShards, *, progress: bool = True) -> None:
+    """Make the pictures of these shards."""
+    size = max((len(batch) for _, batch in plan), default=0)
+    for shard, batch in tqdm(plan, desc="pictures", unit=f"x{size}", disable=not progress or not plan):
+        shards.write(batch, generator.generate(batch), shard)
+
+
+def share(plan: Plan) -> Plan:
+    """This process's part of the plan: neighbours, which have the most in common."""
+    here, of = distributed.rank(), distributed.count()
+    return plan[len(plan) * here // of : len(plan) * (here + 1) // of]
 
 
 def encode(

@@ -83,6 +83,8 @@ class EvaluationConfig:
     """Length of the list for Recall@k and NDCG@k."""
     seeds: tuple[Natural, ...] = (0,)
     """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
+    batch_size: Count = 64
+    """Pictures that are drawn at a time and kept as one shard; a process makes whole batches."""
     resamples: Count = 2000
     """Bootstrap resamples of people."""
     confidence: Annotated[float, Range(0.5, 0.999)] = 0.95

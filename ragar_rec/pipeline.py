@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from generation.fixed_shape import FixedShape
 from generation.pictures import to_float
 from ragar_rec import page
-from ragar_rec.augment import Requests, encode, wanted_pairs
-from ragar_rec.augment import augment as make_pictures
+from ragar_rec.augment import Plan, Requests, begin, draw, encode, share, wanted_pairs
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
 from ragar_rec.people import sample, training_requests
@@ -31,6 +31,7 @@ from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
 from ragar_rec.store import content, hash_file, hash_files
 from ragar_rec.tables import format_table, tables
+from recsys import distributed
 from recsys.recbole import Dataset
 
 __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "report", "train_generator", "train_ranker"]
@@ -68,19 +69,31 @@ def train_generator(run: Run) -> Path:
 
 
 def augment(run: Run) -> Path:
-    """The pictures that the protocols ask for, made once and kept."""
+    """The pictures that the protocols ask for, made once and kept; by every process that a launcher started."""
     settings = run.config.evaluation
 
     def build(to: Path) -> None:
-        for seed in settings.seeds:
-            setting = Setting(run, seed)
-            shards = ImageShards(to / str(seed), {"seed": seed})
-            requests = [setting.requests(pair) for pair in setting.pairs]
-            make_pictures(run.generator, requests, shards, progress=run.progress)
+        asked = [Setting(run, seed) for seed in settings.seeds]
+        requests = [setting.requests(pair) for setting in asked for pair in setting.pairs]
+        shards = opened(to, run)
+        distributed.together(_draw, run, begin(requests, shards, settings.batch_size), shards)
+        opened(to, run).write_manifest(requests)
 
-    keys = [f"evaluation.{key}" for key in ("users", "candidates", "targets", "protocols", "seeds")]
+    keys = ("users", "candidates", "targets", "protocols", "seeds", "batch_size")
     before = {"generator": content(run.generator_folder), "ranker": run.ranker_content, **run.frozen}
-    return run.stage("images", keys, before, build, resumable=True)
+    return run.stage("images", [f"evaluation.{key}" for key in keys], before, build, resumable=True)
+
+
+def _draw(run: Run, plan: Plan, shards: ImageShards) -> None:
+    """On each of several processes: the pictures of this one's part of the plan; then it waits for the others."""
+    if mine := share(plan):
+        draw(FixedShape(run.generator, run.config.evaluation.batch_size), mine, shards, progress=run.progress)
+    distributed.meet()
+
+
+def opened(images: Path, run: Run) -> ImageShards:
+    """The shards of the stage ``images``."""
+    return ImageShards(images, {"seeds": list(run.config.evaluation.seeds)})
 
 
 class Setting:
@@ -150,10 +163,9 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _recommendation(run: Run) -> list[pd.DataFrame]:
     settings, frames = run.config.evaluation, []
-    folder = augment(run)
+    shards = opened(augment(run), run)
     for seed in settings.seeds:
         setting = Setting(run, seed)
-        shards = ImageShards(folder / str(seed), {"seed": seed})
         images = shards.read([setting.requests(pair) for pair in setting.pairs])
         features = encode(run.reward, images, progress=run.progress, description="features of generated pictures")
         pictures = dict(zip(setting.pairs, features, strict=True))

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class Run:
     ) -> None:  # fmt: skip
         self.config, self.output, self.data, self.weights, self.progress = config, output, data, weights, progress
         self.store = Store(output / "store")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As another process opens it: the folders of finished stages go along, what is loaded and the bars stay."""
+        config = replace(self.config, recbole=dict(self.config.recbole))  # A read-only view cannot be sent.
+        found = {name: value for name, value in vars(self).items() if isinstance(value, (Path, str))}
+        again = partial(Run, data=self.data, weights=self.weights, progress=False)
+        return again, (config, self.output), found
 
     @classmethod
     def open(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import json
+import os
 from collections.abc import Mapping, Sequence
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from generation.request import Request
 from ragar_rec.store import digest
 
 PROVENANCE = "provenance.json"
+MANIFEST = "manifest.csv"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says when there is no room: on the disk, in the user's quota, under a limit for files."""
 
 Pictures = Float[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 3 height width"]
 AnyRequest = TypeVar("AnyRequest", bound=Request | str)
@@ -35,6 +44,8 @@ class ImageShards:
     A shard holds ``images`` (uint8, NCHW) and, in its header, the ids in the same order; it appears under its name only
     when it is whole. After a stop, :meth:`missing` says what is left; a request is never answered twice. Called as a
     function it is a ``generation.request.Sink``. Requests may also be given as strings of the caller's making.
+
+    Several processes may fill one folder: the first makes a :meth:`plan`, which says who writes which shard.
     """
 
     def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -58,10 +69,9 @@ class ImageShards:
                     f"{folder} holds pictures made with {there}, not with {self.provenance}; use another folder"
                 )
         else:
-            _write_whole(receipt, lambda path: path.write_text(json.dumps(self.provenance, indent=1), encoding="utf-8"))
+            _write_whole(receipt, json.dumps(self.provenance, indent=1).encode())
         self._place: dict[str, tuple[Path, int]] = {}
-        self._shards = sorted(folder.glob("*.safetensors"))
-        for shard in self._shards:
+        for shard in sorted(folder.glob("*.safetensors")):
             self._place.update({name: (shard, row) for row, name in enumerate(_ids(shard))})
 
     def __len__(self) -> int:
@@ -79,11 +89,39 @@ class ImageShards:
         """Those of the requests, in their order, that have no picture yet."""
         return [request for request in requests if request not in self]
 
-    def write(self, requests: Sequence[Request | str], images: Pictures) -> None:
+    def plan(self, requests: Sequence[AnyRequest], size: int) -> list[tuple[Path, list[AnyRequest]]]:
+        """Shards that are still to be written: ``size`` of the missing requests each, in their order, under free names.
+
+        The same requests make the same shards, whether they are written in one go, in any order, by several processes,
+        or after a stop that left some of them.
+        """
+        left = self.missing(list(dict.fromkeys(requests)))
+        batches = [left[start : start + size] for start in range(0, len(left), size)]
+        return list(zip(self._free(len(batches)), batches, strict=True))
+
+    def _free(self, n: int) -> list[Path]:
+        """The first ``n`` names that no shard has."""
+        taken = {shard for shard, _ in self._place.values()}
+        names = (self.folder / f"{number:05d}.safetensors" for number in count())
+        free = (name for name in names if name not in taken)
+        return [next(free) for _ in range(n)]
+
+    def sweep(self) -> None:
+        """Remove what a kill left half written. Nobody else may be writing."""
+        for half in self.folder.glob("*.tmp"):
+            half.unlink()
+
+    def write(self, requests: Sequence[Request | str], images: Pictures, shard: Path | None = None) -> None:
         """Store a batch as one shard; floating values are clipped to [0, 1] and kept in 256 steps.
+
+        Args:
+            requests: one a picture.
+            images: their pictures.
+            shard: its file, if a :meth:`plan` says so; by default the first free name.
 
         Raises:
             ValueError: a request comes twice or is stored already, or requests and pictures differ in number.
+            OSError: the disk is full. Nothing of the shard stays, and what was written before can be continued.
         """
         names = [request_id(request) for request in requests]
         if len(names) != len(images):
@@ -93,11 +131,9 @@ class ImageShards:
             raise ValueError(f"{self.folder} would hold two pictures of request {twice[0]!r}")
         if not names:
             return
-        shard = self.folder / f"{len(self._shards):05d}.safetensors"
+        shard = shard or self._free(1)[0]
         header = {"ids": json.dumps(names, ensure_ascii=False)}
-        pixels = _bytes(images.detach().cpu()).contiguous()
-        _write_whole(shard, lambda path: save_file({"images": pixels}, path, metadata=header))
-        self._shards.append(shard)
+        _write_whole(shard, save({"images": _bytes(images.detach().cpu()).contiguous()}, metadata=header))
         self._place.update({name: (shard, row) for row, name in enumerate(names)})
 
     __call__ = write
@@ -108,16 +144,35 @@ class ImageShards:
         Raises:
             KeyError: a request has no picture.
         """
-        absent = self.missing(requests)
-        if absent:
-            raise KeyError(f"{self.folder} has no picture of request {absent[0]!r} ({len(absent)} missing)")
-        places = [self._place[request_id(request)] for request in requests]
-        shards: dict[Path, Tensor] = {}
-        for shard in {shard for shard, _ in places}:
+        places = self._places(requests)
+        rows: dict[int, Tensor] = {}
+        for shard, group in groupby(sorted(range(len(places)), key=places.__getitem__), key=lambda at: places[at][0]):
             with safe_open(shard, framework="pt") as file:
-                shards[shard] = file.get_tensor("images")
-        pictures = [shards[shard][row] for shard, row in places]
-        return torch.stack(pictures).float() / 255 if pictures else torch.empty(0, 3, 0, 0)
+                images = file.get_slice("images")
+                rows.update({at: images[places[at][1]] for at in group})
+        return torch.stack([rows[at] for at in range(len(places))]).float() / 255 if rows else torch.empty(0, 3, 0, 0)
+
+    def _places(self, requests: Sequence[Request | str]) -> list[tuple[Path, int]]:
+        if absent := self.missing(requests):
+            raise KeyError(f"{self.folder} has no picture of request {absent[0]!r} ({len(absent)} missing)")
+        return [self._place[request_id(request)] for request in requests]
+
+    def write_manifest(self, requests: Sequence[Request]) -> Path:
+        """``manifest.csv``: where the picture of each request stands, in the order in which they lie there.
+
+        Columns: shard, row, user, item, seed, and the hash of the history that tells requests apart.
+
+        Raises:
+            KeyError: a request has no picture.
+        """
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("shard", "row", "user", "item", "seed", "history"))
+        named = {place: request_id(request) for place, request in zip(self._places(requests), requests, strict=True)}
+        for (shard, row), name in sorted(named.items()):
+            table.writerow((shard.name, row, *json.loads(name)))
+        _write_whole(self.folder / MANIFEST, text.getvalue().encode())
+        return self.folder / MANIFEST
 
 
 def _bytes(images: Tensor) -> Tensor:
@@ -133,8 +188,22 @@ def _ids(shard: Path) -> list[str]:
         raise ValueError(f"{shard} is no shard of pictures ({error}); delete it and run again") from error
 
 
-def _write_whole(path: Path, write: Any) -> None:
-    """Write under another name, then rename: a file under its own name is always whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    temporary.replace(path)
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write under another name, then rename: a file under its own name is always whole.
+
+    The other name is nobody else's: a process that outlived its launcher may be writing the same shard.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # Some file systems say only now that they are full.
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        advice = "what was finished is kept, make room and run the same command to continue"
+        raise OSError(error.errno, f"{error.strerror} ({len(data):,} bytes); {advice}", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)

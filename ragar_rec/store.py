@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -170,7 +170,8 @@ class Store:
             try:
                 build(stage.partial)
             except BaseException:
-                clock.write_text(str(before + time.perf_counter() - began))
+                with suppress(OSError):  # A full disk: what is being raised says so better.
+                    clock.write_text(str(before + time.perf_counter() - began))
                 raise
             _finish(stage, before + time.perf_counter() - began)
             clock.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ added up in proportion to the rows: the sum is the gradient that one process wou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -63,6 +63,21 @@ def add_up(tensors: Iterable[Tensor]) -> None:
     if count() > 1:
         for tensor in tensors:
             distributed.all_reduce(tensor)
+
+
+def meet() -> None:
+    """Wait until all processes have come here."""
+    if count() > 1:
+        distributed.barrier()
+
+
+def together(function: Callable[..., Value], *arguments: Any) -> Value:
+    """Call a function of a module on every process, with the first one's arguments; what each returns is its own.
+
+    The others come here by the same call, or wait for it in `recsys.training.led`.
+    """
+    function, arguments = from_first((function, arguments))
+    return function(*arguments)
 
 
 def from_first(value: Any) -> Any:

@@ -60,20 +60,21 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
         ValueError: an unknown key, or data that cannot be trained on.
         FileNotFoundError: the data or a feature file is missing.
     """
-    return _train(*distributed.from_first((dict(config), folder, progress)))
+    return distributed.together(_train, dict(config), folder, progress)
 
 
 def led(program: Callable[[], None]) -> None:
-    """Run a program once, on the first process; the others only train along in its `train_ranker`.
+    """Run a program once, on the first process; the others only join its `train_ranker` and `distributed.together`.
 
-    So one process reads, prints and writes, however many `accelerate launch` started. Alone, the program just runs.
+    So one process leads, prints and writes, however many `accelerate launch` started. Alone, the program just runs.
     """
     if distributed.rank() == 0:
         program()
         distributed.from_first(())
     else:
         while task := distributed.from_first(()):
-            _train(*task)
+            function, arguments = task
+            function(*arguments)
     distributed.leave()
 
 

@@ -45,7 +45,7 @@ TINY: dict[str, Any] = {
         "mapper_layers": 1, "steps": 2,
     },
     "reflection": {"warm_start_steps": 2, "reward_steps": 2, "batch_size": 4, "samples": 2, "rank": 4},
-    "evaluation": {"users": 6, "candidates": 3, "targets": 2, "resamples": 50, "report_users": 2},
+    "evaluation": {"users": 6, "candidates": 3, "targets": 2, "batch_size": 8, "resamples": 50, "report_users": 2},
 }  # fmt: skip
 
 

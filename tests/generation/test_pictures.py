@@ -1,5 +1,7 @@
 """Pictures: what a file becomes as numbers, and what happens to one that is none."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,22 @@ def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     path = save(Image.fromarray(noise), tmp_path / "cut.png")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cut\.png does not decode"):
+        load_image(path, (8, 8))
+
+
+def test_one_pixel_fills_the_frame(tmp_path: Path) -> None:
+    path = save(Image.new("RGB", (1, 1), (9, 120, 255)), tmp_path / "dot.png")
+    assert (load_image(path, (48, 32)) == [9, 120, 255]).all()
+
+
+def test_an_image_bomb_is_named_and_not_unpacked(tmp_path: Path) -> None:
+    """60,000 x 60,000 pixels by its header, 11 GB once decoded."""
+    path = save(Image.new("RGB", (1, 1)), tmp_path / "bomb.png")
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"bomb\.png does not decode as a picture .*3600000000 pixels"):
         load_image(path, (8, 8))
 
 

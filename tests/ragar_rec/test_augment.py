@@ -1,4 +1,8 @@
+import csv
+import random
+import resource
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.request import Request
-from ragar_rec import augment as module
-from ragar_rec.augment import Requests, augment, wanted_pairs
+from ragar_rec.augment import Requests, augment, begin, draw, share, wanted_pairs
 from ragar_rec.controls import Strangers
 from ragar_rec.people import known_history
 from ragar_rec.protocols import Candidates, Reference
 from ragar_rec.shards import ImageShards
+from recsys import distributed
 from recsys.recbole import Dataset
 from toy_scores import toy_task
 
@@ -57,19 +61,77 @@ def test_requests_know_what_is_known_and_have_seeds_of_their_own(dataset: Datase
     assert len(seeds) == 5
 
 
-def test_an_interrupted_augmentation_goes_on_without_duplicate_or_hole(tmp_path, monkeypatch):
+def test_an_interrupted_augmentation_goes_on_without_duplicate_or_hole(tmp_path):
     """Ten pictures in batches of four; stopped in the second batch, four are kept and six are left."""
-    monkeypatch.setattr(module, "BATCH", 4)
     requests = asked(10)
     painter = Painter(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
-        augment(painter, requests, ImageShards(tmp_path, {"seed": 0}), progress=False)
+        augment(painter, requests, ImageShards(tmp_path, {"seed": 0}), batch_size=4, progress=False)
     shards = ImageShards(tmp_path, {"seed": 0})
     assert (len(shards), len(shards.missing(requests))) == (4, 6)
     painter = Painter()
-    augment(painter, requests, shards, progress=False)
+    augment(painter, requests, shards, batch_size=4, progress=False)
     assert painter.asked == 6
     shards = ImageShards(tmp_path, {"seed": 0})
     assert len(shards) == len(set(shards.ids)) == 10
     assert (shards.read(requests)[:, 0, 0, 0] * 255).round().tolist() == list(range(10))
-    augment(Painter(stop_at=1), requests, shards, progress=False)  # nothing is left to ask for
+    augment(Painter(stop_at=1), requests, shards, batch_size=4, progress=False)  # nothing is left to ask for
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_order_of_the_requests_changes_no_byte(tmp_path):
+    """Requests for one item, and among them those with one history, stand together in the shards."""
+    requests = [Request(f"u{n}", f"i{n % 2}", ("h",) * (n % 3), seed=n) for n in range(12)]
+    mixed = random.Random(0).sample(requests, 12)
+    for name, order in (("one", requests), ("other", mixed)):
+        augment(Painter(), order, ImageShards(tmp_path / name, {}), batch_size=4, progress=False)
+    assert files(tmp_path / "one") == files(tmp_path / "other")
+    with (tmp_path / "one" / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["item"] for row in rows] == ["i0"] * 6 + ["i1"] * 6
+    assert [row["user"] for row in rows[:6]] == ["u0", "u6", "u10", "u4", "u2", "u8"]  # of 0, 0, 1, 1, 2, 2 items
+
+
+@pytest.mark.parametrize("of", [2, 3, 7])
+def test_each_process_draws_its_part_and_all_together_the_whole(tmp_path, monkeypatch, of):
+    """Ten requests in batches of two are five shards; seven processes leave two idle."""
+    requests = asked(10)
+    augment(Painter(), requests, ImageShards(tmp_path / "one", {}), batch_size=2, progress=False)
+    shards = ImageShards(tmp_path / "many", {})
+    plan, drawn = begin(requests, shards, 2), []
+    monkeypatch.setattr(distributed, "count", lambda: of)
+    for number in reversed(range(of)):
+        monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+        drawn.append(len(share(plan)))
+        draw(Painter(), share(plan), ImageShards(tmp_path / "many", {}), progress=False)
+    ImageShards(tmp_path / "many", {}).write_manifest(requests)
+    assert files(tmp_path / "one") == files(tmp_path / "many")
+    assert sum(drawn) == 5
+    assert max(drawn) - min(drawn) <= 1
+
+
+def test_a_disk_that_fills_up_keeps_what_is_whole_and_goes_on_afterwards(tmp_path):
+    """The limit for files falls to 300 bytes before the third shard, as if others had taken the room."""
+    requests, limits = asked(20), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(Painter):
+        def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
+            if self.batches == 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+            return super().generate(requests)
+
+    augment(Painter(), requests, ImageShards(tmp_path / "whole", {}), batch_size=4, progress=False)
+    shards = ImageShards(tmp_path / "full", {})
+    try:
+        with pytest.raises(OSError, match="make room and run the same command"):
+            augment(Filling(), requests, shards, batch_size=4, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(files(tmp_path / "full")) == ["00000.safetensors", "00001.safetensors", "provenance.json"]
+    painter = Painter()
+    augment(painter, requests, ImageShards(tmp_path / "full", {}), batch_size=4, progress=False)
+    assert painter.asked == 12
+    assert files(tmp_path / "whole") == files(tmp_path / "full")

@@ -1,9 +1,19 @@
+import csv
 import json
+import multiprocessing
+import os
 import re
+import resource
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +25,10 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
+from generation.fixed_shape import FixedShape
 from generation.gallery import read_pictures
+from generation.hog import HogEncoder
+from generation.ragar import Description
 from generation.request import Request
 from generation.scoring import path_scores
 from ragar_rec import cli, pipeline
@@ -23,9 +36,11 @@ from ragar_rec import run as run_module
 from ragar_rec.config import Config
 from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
+from ragar_rec.reward import RankerReward
 from ragar_rec.run import Run, read_curves
-from ragar_rec.store import content, hash_file
+from ragar_rec.store import hash_file
 from recsys.features import FeatureTable
+from recsys.training import led
 
 STAGES = [
     "data", "pictures", "encoder", "features", "ranker", "backbone", "language", "warm-start", "generator", "images",
@@ -332,6 +347,7 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
         ("evaluation__report_users", {"report"}),
         ("evaluation__resamples", {"report"}),
         ("evaluation__users", {"images", "results", "report"}),
+        ("evaluation__batch_size", {"images", "results", "report"}),
         ("reflection__reward_steps", {"generator", "images", "results", "report"}),
     ],
 )
@@ -375,34 +391,164 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
 
 
-def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(copy: World, monkeypatch):
-    """Ctrl-C in the second batch; the pictures of the first are not made again, and the result is the same."""
+# --- pictures for a whole catalogue ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unpictured(copy: World) -> World:
+    """Everything but the pictures is there."""
     (images,) = (copy.output / "store").glob("images-*")
     shutil.rmtree(images)
+    return copy
+
+
+def stage_files(folder: Path) -> dict[str, bytes]:
+    """What stands in a finished stage, without the store's own receipt, which knows the time."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+
+
+def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(unpictured: World, world: World, monkeypatch):
+    """Ctrl-C in the second batch; the pictures of the first are not made again, and the result is the same."""
     made: list[int] = []
 
-    class Slow:
-        def __init__(self, generator: Any) -> None:
-            self.generator = generator
-
-        def generate(self, requests: list[Request]) -> torch.Tensor:
-            if made == [4]:
+    class Slow(FixedShape):
+        def generate(self, requests: Sequence[Request]) -> torch.Tensor:
+            if made == [8]:
                 made.append(0)
                 raise KeyboardInterrupt
             made.append(len(requests))
-            return self.generator.generate(requests)
+            return super().generate(requests)
 
-    monkeypatch.setattr("ragar_rec.augment.BATCH", 4)
-    monkeypatch.setattr(Run, "generator", property(lambda run: Slow(run.load_generator(run.generator_folder))))
+    monkeypatch.setattr(pipeline, "FixedShape", Slow)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.augment(copy.again())
-    again = copy.again()
-    pipeline.augment(again)
+        pipeline.augment(unpictured.again())
+    again = unpictured.again()
+    folder = pipeline.augment(again)
     assert again.store.ran == ["images"]
-    wanted = len(pipeline.Setting(again, 0).pairs)
-    assert made[:2] == [4, 0]
-    assert sum(made) == wanted
-    assert content(pipeline.augment(again)) != ""
+    assert made[:2] == [8, 0]
+    assert sum(made) == len(pipeline.Setting(again, 0).pairs)
+    assert stage_files(folder) == stage_files(pipeline.augment(world.run))
+
+
+def test_the_manifest_names_every_pair_once(world: World):
+    with (pipeline.augment(world.run) / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    run = world.run
+    pairs = [(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
+             for u, i in pipeline.Setting(run, 0).pairs]  # fmt: skip
+    assert sorted((row["user"], row["item"]) for row in rows) == sorted(pairs)
+    assert len(set(pairs)) == len(pairs) == 39
+    assert [row["item"] for row in rows] == sorted(row["item"] for row in rows)
+
+
+def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_path: Path, monkeypatch):
+    """Two seeds ask for the own pictures twice and for those of other strangers: each preference is encoded once."""
+    encoded: list[str] = []
+    joined = Description.joined.__func__  # pyright: ignore[reportFunctionMemberAccess]
+
+    def watched(cls: type[Description], parts: Sequence[Description]) -> Description:
+        encoded.extend(dict.fromkeys(str(part.explanations) + part.prompts[0] for part in parts))
+        return joined(cls, parts)
+
+    monkeypatch.setattr(Description, "joined", classmethod(watched))
+    run = open_run(config_file(tmp_path, evaluation__seeds=[0, 1]), copy.data, copy.output)
+    folder = pipeline.augment(run)
+    requests = [one for seed in (0, 1) for s in [pipeline.Setting(run, seed)] for one in map(s.requests, s.pairs)]
+    assert len(pipeline.opened(folder, run)) == len(requests)
+    different = {(request.reference, request.history[-6:]) for request in requests}
+    assert len(encoded) == len(different) < len(requests)
+
+
+def drawn_by(world: World, number: int, of: int, port: int) -> None:
+    """One of several processes, as a launcher would have started it."""
+    place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "MASTER_PORT": port}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in place.items()}
+    led(lambda: pipeline.augment(world.again()) and None)
+
+
+def started(world: World, of: int = 1) -> list[ForkProcess]:
+    """Processes that draw the world's pictures together; forked, because importing everything takes ten seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=drawn_by, args=(world, number, of, port)) for number in range(of)]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def test_two_processes_draw_what_one_does(unpictured: World, world: World):
+    processes = started(unpictured, 2)
+    for process in processes:
+        process.join(100)
+    assert [process.exitcode for process in processes] == [0, 0]
+    again = unpictured.again()
+    folder = pipeline.augment(again)
+    assert again.store.ran == []
+    assert stage_files(folder) == stage_files(pipeline.augment(world.run))
+
+
+def test_after_kill_9_in_mid_run_two_processes_go_on_without_duplicate_or_hole(unpictured: World, world: World):
+    """Killed when the second shard is there; a half-written third one is added to what the kill left."""
+    whole = stage_files(pipeline.augment(world.run))
+    (process,) = started(unpictured)
+    store, found = unpictured.output / "store", []
+    while process.is_alive() and len(found := sorted(store.glob("images-*.partial/*.safetensors"))) < 2:
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert 2 <= len(found) < len([name for name in whole if name.endswith(".safetensors")])
+    kept = {shard.name: shard.stat().st_mtime_ns for shard in found}
+    (found[0].parent / "00005.safetensors.0f.tmp").write_bytes(b"half a shard")
+    processes = started(unpictured, 2)
+    for process in processes:
+        process.join(100)
+    assert [process.exitcode for process in processes] == [0, 0]
+    folder = pipeline.augment(unpictured.again())
+    assert stage_files(folder) == whole
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+
+
+def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(unpictured: World, world: World, capsys):
+    """Room for files of 20,000 bytes: eight pictures are 24,576."""
+    arguments = ["augment", f"--config={unpictured.config}", f"--data={unpictured.data}"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        line = fails(capsys, *arguments, f"--output={unpictured.output}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "make room and run the same command to continue: " in line
+    (partial,) = (unpictured.output / "store").glob("images-*.partial")
+    assert [path.name for path in partial.iterdir()] == ["provenance.json"]
+    assert cli.main([*arguments, f"--output={unpictured.output}"]) == 0
+    assert stage_files(pipeline.augment(unpictured.again())) == stage_files(pipeline.augment(world.run))
+
+
+@pytest.mark.slow
+def test_accelerate_launch_draws_what_one_process_does(unpictured: World, world: World):
+    """Four processes by the real launcher; the first attempt is killed, with everything that it started."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "4"]
+    command = [*launch, "-m", "ragar_rec.cli", "augment", f"--config={unpictured.config}"]
+    command += [f"--data={unpictured.data}", f"--output={unpictured.output}"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    store, found = unpictured.output / "store", []
+    first = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )  # fmt: skip
+    while first.poll() is None and not (found := list(store.glob("images-*.partial/*.safetensors"))):
+        time.sleep(0.002)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    whole = stage_files(pipeline.augment(world.run))
+    assert 0 < len(found) < len([name for name in whole if name.endswith(".safetensors")])
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again = unpictured.again()
+    assert stage_files(pipeline.augment(again)) == whole
+    assert again.store.ran == []
 
 
 def test_a_poster_that_does_not_decode_is_a_hole_and_is_named(tmp_path: Path, capsys):
@@ -572,3 +718,9 @@ def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
         for name, points in curves.items():
             shown = [(event.step, event.value) for event in events.Scalars(name.replace(": ", "/"))]
             assert shown == [(step, pytest.approx(value)) for step, value in points]
+
+
+def test_an_encoder_of_another_width_than_the_rankers_is_one_sentence(world: World) -> None:
+    run, other = world.run, HogEncoder((48, 32))
+    with pytest.raises(ValueError, match=rf"the ranker reads 16 features a picture, .*hog.* gives {other.dim}"):
+        RankerReward(run.view, run.dataset, other, run.mean_feature)

@@ -1,7 +1,14 @@
+import csv
+import errno
+import resource
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from generation.request import Request, Sink
+from ragar_rec import shards as module
 from ragar_rec.shards import ImageShards
 
 
@@ -87,3 +94,75 @@ def test_it_is_a_sink_of_requests_told_apart_by_every_part(tmp_path):
     assert base in shards
     assert shards.missing([base, *others]) == others
     assert (shards.read([base])[0, 0, 0, 0] * 255).round() == 7
+
+
+def test_a_plan_is_the_same_before_and_after_a_stop(tmp_path):
+    """Seven requests in threes; the first and the last shard are written, by a process that knew the plan."""
+    wanted = [str(number) for number in range(7)]
+    plan = ImageShards(tmp_path, {}).plan([*wanted, "3", "0"], 3)
+    assert [(shard.name[:5], batch) for shard, batch in plan] == [
+        ("00000", ["0", "1", "2"]), ("00001", ["3", "4", "5"]), ("00002", ["6"]),
+    ]  # fmt: skip
+    other = ImageShards(tmp_path, {})
+    for shard, batch in (plan[2], plan[0]):
+        other.write(batch, pictures(*map(int, batch)), shard)
+    assert ImageShards(tmp_path, {}).plan(wanted, 3) == [plan[1]]
+    assert other.plan(wanted, 3) == [plan[1]]
+    other.write(["more"], pictures(9))  # the first free name
+    assert other.plan(wanted, 3) == [(tmp_path / "00003.safetensors", ["3", "4", "5"])]
+
+
+def test_what_a_kill_left_half_written_is_swept_away(tmp_path):
+    shards = ImageShards(tmp_path, {})
+    shards.write(["a"], pictures(1))
+    (tmp_path / "00001.safetensors.0f.tmp").write_bytes(b"half a shard")
+    shards.sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.safetensors", "provenance.json"]
+
+
+def test_the_manifest_says_where_each_picture_stands(tmp_path):
+    shards = ImageShards(tmp_path, {})
+    mine, hers, third = (Request(user, "i,1", ("a",), seed=2**62) for user in ("u", "ü", "w"))
+    shards.write([third], pictures(9))
+    shards.write([hers, mine], pictures(1, 2))
+    with shards.write_manifest([mine, hers]).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["shard"], row["row"], row["user"]) for row in rows] == [
+        ("00001.safetensors", "0", "ü"), ("00001.safetensors", "1", "u"),
+    ]  # fmt: skip
+    assert {(row["item"], row["seed"]) for row in rows} == {("i,1", str(2**62))}
+    with pytest.raises(KeyError, match="no picture of request"):
+        shards.write_manifest([mine, Request("x", "i", (), 0)])
+
+
+def test_a_shard_beyond_the_limit_for_files_is_a_sentence_and_leaves_nothing(tmp_path):
+    """The system's own limit, of 4096 bytes a file: 64 pictures have 1536, 640 have 15,360."""
+    shards = ImageShards(tmp_path, {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        shards.write([f"a{n}" for n in range(64)], torch.zeros(64, 3, 4, 2))
+        with pytest.raises(OSError, match="make room and run the same command to continue") as caught:
+            shards.write([f"b{n}" for n in range(640)], torch.zeros(640, 3, 4, 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(tmp_path / "00001.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.safetensors", "provenance.json"]
+    assert len(shards) == 64
+    shards.write([f"b{n}" for n in range(640)], torch.zeros(640, 3, 4, 2))
+    assert len(ImageShards(tmp_path, {})) == 704
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    """/dev/full, the device on which there is never room, in the place of the file that is being written."""
+    shards = ImageShards(tmp_path, {})
+    monkeypatch.setattr(module, "uuid4", lambda: SimpleNamespace(hex="0f"))
+    (tmp_path / "00000.safetensors.0f.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device .* make room") as caught:
+        shards.write(["a"], pictures(1))
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["provenance.json"]
+    assert Path("/dev/full").exists()
+    shards.write(["a"], pictures(1))
+    assert ImageShards(tmp_path, {}).ids == ["a"]

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -79,11 +81,18 @@ def test_a_catalogue_without_its_column_names_what_was_found(tmp_path):
 
 
 def test_pictures_that_do_not_decode_are_named(tmp_path):
-    """Words in place of pixels, half a file, and an empty one; a whole picture and a hole are not broken."""
+    """Words in place of pixels, half a file, an empty one, and a bomb (one pixel, of which the header says 60,000 x
+    60,000); a whole picture, a single pixel and a hole are not broken.
+    """
     (tmp_path / "words.jpg").write_text("<html>404</html>")
     (tmp_path / "empty.png").write_bytes(b"")
     Image.effect_noise((64, 64), 80).save(tmp_path / "whole.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
-    names = ("words.jpg", "empty.png", "whole.png", "half.png")
+    Image.new("1", (1, 1)).save(tmp_path / "dot.png")
+    bomb = bytearray((tmp_path / "dot.png").read_bytes())
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bytes(bomb[12:29])))
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    names = ("words.jpg", "empty.png", "whole.png", "half.png", "dot.png", "bomb.png")
     catalog = Catalog([*(Item(name, image=tmp_path / name) for name in names), Item("hole")])
-    assert undecodable(catalog) == ["words.jpg", "empty.png", "half.png"]
+    assert undecodable(catalog) == ["words.jpg", "empty.png", "half.png", "bomb.png"]

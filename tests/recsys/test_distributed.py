@@ -24,6 +24,8 @@ def test_alone_nothing_is_shared() -> None:
     kept = torch.tensor([1.0, 2.0])
     distributed.add_up([kept])
     assert kept.tolist() == [1, 2]
+    assert distributed.together(max, 1, 2) == 2
+    distributed.meet()
     ran = []
     led(lambda: ran.append("once"))
     assert ran == ["once"]
