@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from generation.fixed_shape import FixedShape
 from generation.ragar import Ragar
 from ragar_rec.augment import augment, encode
 from ragar_rec.controls import Personal, Strangers
@@ -153,7 +154,7 @@ def delta_r(run: Run, generator: Ragar, folder: Path) -> pd.Series:
     ]  # fmt: skip
     requests = [setting.requests(pair) for pair in pairs]
     shards = ImageShards(folder, {"seed": setting.seed})
-    augment(generator, requests, shards, progress=run.progress)
+    augment(FixedShape(generator, settings.batch_size), requests, shards, progress=run.progress)
     features = encode(run.reward, shards.read(requests), progress=run.progress)
     source = Personal(dict(zip(pairs, features, strict=True)), run.reward.encoder.dim)
     frame = protocol_frame(
