@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.checkpoint import require, require_tokenizer
-from generation.pretrain import Curves, batches, one_cycle
 from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
+from generation.training import Curves, batches, one_cycle
 from generation.weights import weights_of
 
 PROMPT = preference_prompt()
