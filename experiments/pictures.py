@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from generation.encoders import encode_in_blocks
 from generation.pictures import to_bytes, to_float, to_pil
@@ -29,7 +30,7 @@ from generation.ragar import Ragar
 from generation.request import Request
 from ragar_rec.cli import sentence
 from ragar_rec.evaluation import BATCH, Global, generate_in_batches
-from ragar_rec.fidelity import closeness, frechet_distance, psnr
+from ragar_rec.fidelity import closeness, frechet_distance, nearest, psnr
 from ragar_rec.people import request_seed, training_requests
 from ragar_rec.pipeline import provenance
 from ragar_rec.run import Run
@@ -96,7 +97,8 @@ def draw(run: Run, n: int, seed: int) -> Drawn:
 def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
     """The backbone's samples; empty captions are the unconditional ones, made without guidance."""
     parts = []
-    for start in range(0, len(captions), BATCH):
+    kind = "conditional" if any(captions) else "unconditional"
+    for start in tqdm(range(0, len(captions), BATCH), desc=kind, unit=f"x{BATCH}"):
         states = run.backbone.states(captions[start : start + BATCH])
         seeds = [request_seed(args.seed, "noise", str(start + at)) for at in range(len(states))]
         negative, scale = run.backbone.states([""] * len(states)), args.guidance_scale if any(captions) else 1.0
@@ -156,9 +158,10 @@ def copies(
     """The nearest-neighbour check for every kind; and each picture's distance and neighbour (a row of training)."""
     generator = torch.Generator().manual_seed(seed)
     sample = torch.randperm(len(training), generator=generator)[: len(drawn.others)]
+    own, _ = nearest(training[sample], training, sample)
     shares, found = {}, {}
     for name, vectors in kinds.items():
-        share, distance, row = closeness(vectors, training, references=drawn.references, sample=sample)
+        share, distance, row = closeness(vectors, training, own, drawn.references)
         shares[name], found[name] = asdict(share), (distance, row)
     return shares, found
 
@@ -260,13 +263,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and look; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in vars(Args()).items():
-        parser.add_argument(f"--{name}", type=Path if default is None else type(default), default=default)
+        kind = type(default) if isinstance(default, (int, float)) else Path
+        parser.add_argument(f"--{name}", type=kind, default=default)
     options, overrides = parser.parse_known_args(arguments)
-    args = Args(**{name: Path(v) if isinstance(v, Path) else v for name, v in vars(options).items()})
+    args = Args(**vars(options))
     try:
         run = Run.open(args.config, overrides, args.data, args.weights, args.output)
-        with torch.no_grad():
-            results = measure(run, args)
+        results = measure(run, args)
     except (ValueError, LookupError, OSError) as error:
         print(f"pictures: {sentence(error)}", file=sys.stderr)
         return 2

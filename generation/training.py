@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from generation.checkpoint import read_tensors
 
 Curve = list[tuple[int, float]]
+Model = TypeVar("Model", bound=nn.Module)
 
 TIMED = 5
 """Steps, after the very first, that the estimate of the minutes left is made from."""
@@ -89,7 +90,7 @@ def time_left(seconds: float, done: int, left: int) -> str:
     return f"about {minutes:.0f} minutes" if minutes >= 2 else f"about {60 * minutes:.0f} seconds"
 
 
-class Training:
+class Training(Generic[Model]):
     """AdamW under :func:`one_cycle`, batch after batch, with an optional moving average of the weights.
 
     Iterate over it for the rows of each batch, and give each batch's loss to :meth:`learn`. Whatever else is random in
@@ -110,14 +111,14 @@ class Training:
     """
 
     def __init__(
-        self, name: str, model: nn.Module, *, examples: int, batch_size: int, steps: int, learning_rate: float,
+        self, name: str, model: Model, *, examples: int, batch_size: int, steps: int, learning_rate: float,
         weight_decay: float, generator: torch.Generator, curves: Curves, average: float = 0.0,
         resume: Resume | None = None, progress: bool = True,
     ) -> None:  # fmt: skip
         self.name, self.model, self.generator, self.curves = name, model, generator, curves
         self.examples, self.batch_size, self.steps = examples, batch_size, steps
         self.decay, self.resume, self.progress = average, resume, progress
-        self.average = copy.deepcopy(model).requires_grad_(False) if average else model
+        self.average: Model = copy.deepcopy(model).requires_grad_(False) if average else model
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.schedule = one_cycle(self.optimizer, steps)
         self.queue, self.step = torch.empty(0, dtype=torch.long), 0

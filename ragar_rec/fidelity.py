@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -31,14 +30,14 @@ def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> fl
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"a covariance needs at least 2 pictures, got {len(a)} and {len(b)}")
-    first, second = (sample.detach().double().numpy() for sample in (a, b))
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+    samples = [sample.detach().double() for sample in (a, b)]
+    if not all(torch.isfinite(sample).all() for sample in samples):
         raise ValueError("features that are not finite numbers have no Fréchet distance")
-    means = first.mean(0), second.mean(0)
-    rows = [(sample - mean) / np.sqrt(len(sample) - 1) for sample, mean in zip((first, second), means, strict=True)]
+    means = [sample.mean(0) for sample in samples]
+    rows = [(sample - mean) / (len(sample) - 1) ** 0.5 for sample, mean in zip(samples, means, strict=True)]
     # With fewer dimensions than samples R of a QR decomposition stands for the rows: R'R = A'A.
-    left, right = (np.linalg.qr(part, mode="r") if len(part) > part.shape[1] else part for part in rows)
-    overlap = np.linalg.svd(left @ right.T, compute_uv=False).sum()
+    left, right = (torch.linalg.qr(part, mode="r")[1] if len(part) > part.shape[1] else part for part in rows)
+    overlap = torch.linalg.svdvals(left @ right.T).sum()
     return float(((means[0] - means[1]) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * overlap)
 
 
@@ -86,28 +85,23 @@ class Closeness:
 
 
 def closeness(
-    pictures: Float[Tensor, "n dim"],
-    training: Float[Tensor, "m dim"],
-    *,
+    pictures: Float[Tensor, "n dim"], training: Float[Tensor, "m dim"], own: Float[Tensor, " s"],
     references: Int[Tensor, " n"] | None = None,
-    sample: Int[Tensor, " s"] | None = None,
-) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:
+) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:  # fmt: skip
     """The nearest-neighbour check against copies, in any space of vectors.
 
     Args:
         pictures: the generated ones.
         training: all training pictures.
+        own: d of training pictures, all or a sample: ``nearest(training[rows], training, rows)``.
         references: for each picture a row of ``training`` that it was made from and may therefore resemble, which is
             not counted as its neighbour; negative for none.
-        sample: rows of ``training`` whose own d is compared with; all, if not given.
 
     Returns:
         The shares, each picture's d, and the row of the training picture that it is nearest to.
     """
     distance, row = nearest(pictures, training, references)
     of_neighbour, _ = nearest(training[row], training, row)
-    rows = torch.arange(len(training)) if sample is None else sample
-    own, _ = nearest(training[rows], training, rows)
     shares = Closeness(
         closer_than_training=_share(distance < of_neighbour),
         below_median=_share(distance < own.quantile(0.5)),

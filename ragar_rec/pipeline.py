@@ -84,7 +84,7 @@ def train_ranker(run: Run) -> Path:
 
 
 def train_generator(run: Run) -> Path:
-    """Backbone, warm start and reflection with the ranker as reward."""
+    """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
     return run.generator_folder
 
 

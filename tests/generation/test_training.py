@@ -61,7 +61,7 @@ def test_the_average_begins_near_the_weights_and_never_exceeds_its_decay() -> No
             assert training.average.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
-def line(model: nn.Module, *, average: float = 0.0, steps: int = 20, progress: bool = False) -> Training:
+def line(model: nn.Linear, *, average: float = 0.0, steps: int = 20, progress: bool = False) -> Training[nn.Linear]:
     return Training(
         "line: loss", model, examples=6, batch_size=2, steps=steps, learning_rate=0.1, weight_decay=0.0,
         generator=torch.Generator().manual_seed(0), curves=Curves(), average=average, progress=progress,
