@@ -218,7 +218,9 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
     """All numbers, and the sheets."""
     drawn, folder = draw(run, args.n, args.seed), run.output / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
+    people_sheet(run, args, folder / "people.png")
     kinds, training = pictures(run, drawn, args), run.images[drawn.training]
+    sheet({name: images[: args.references] for name, images in kinds.items()}, folder / "kinds.png")
     encoder = run.image_encoder
     features = {name: encode_in_blocks(encoder, images, BATCH) for name, images in kinds.items()}
     near, found = copies(features, encode_in_blocks(encoder, training, BATCH), drawn, args.seed)
@@ -227,10 +229,8 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
         torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]), drawn, args.seed,
     )  # fmt: skip
     real = kinds["real at the generator's size"]
-    sheet({name: images[: args.references] for name, images in kinds.items()}, folder / "kinds.png")
     made = {name: images for name, images in kinds.items() if name in ("conditional", "v_gen", "v_gen from noise")}
     closest_sheet(made, found, training, args.references, folder / "closest.png")
-    people_sheet(run, args, folder / "people.png")
     return {
         "pictures": len(drawn.others),
         "compared_with": "pictures kept from the backbone" if run.held_out else "pictures that the backbone learned",
