@@ -154,7 +154,7 @@ def frechet(run: Run, drawn: Drawn, features: Mapping[str, Tensor]) -> dict[str,
 
 def copies(
     kinds: Mapping[str, Tensor], training: Tensor, drawn: Drawn, seed: int
-) -> tuple[dict[str, dict[str, float]], dict[str, tuple[Tensor, Tensor]]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[Tensor, Tensor]]]:
     """The nearest-neighbour check for every kind; and each picture's distance and neighbour (a row of training)."""
     generator = torch.Generator().manual_seed(seed)
     sample = torch.randperm(len(training), generator=generator)[: len(drawn.others)]

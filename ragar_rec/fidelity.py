@@ -82,6 +82,9 @@ class Closeness:
     """Median d."""
     training_median: float
     """Median d of the training pictures."""
+    neighbours: int
+    """Different training pictures that are nearest to one. Few are hubs, which whatever is odd is near to, and far from
+    their own twins: then ``closer_than_training`` says nothing about copies."""
 
 
 def closeness(
@@ -108,6 +111,7 @@ def closeness(
         below_5_percent=_share(distance < own.quantile(0.05)),
         median=float(distance.quantile(0.5)),
         training_median=float(own.quantile(0.5)),
+        neighbours=len(row.unique()),
     )
     return shares, distance, row
 

@@ -113,6 +113,7 @@ def test_closeness_on_a_line() -> None:
     assert found.below_median == pytest.approx(5 / 6)
     assert found.below_5_percent == pytest.approx(3 / 6)
     assert (found.median, found.training_median) == (0.75, 2.0)
+    assert found.neighbours == 4
 
 
 def test_what_a_picture_was_made_from_does_not_count_and_a_sample_sets_the_scale() -> None:
