@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,9 @@ from transformers.utils import logging as transformers_logging
 from generation.checkpoint import require, require_tokenizer
 
 diffusers_logging.set_verbosity_error()
+
+Prediction = Literal["v", "epsilon"]
+"""What a UNet says of a noisy latent."""
 
 BASE_GAIN = 3.0
 """How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
@@ -121,11 +124,26 @@ def small_unet(
         )  # fmt: skip
 
 
-def v_scheduler() -> DDIMScheduler:
-    """Cosine betas, v-prediction, zero terminal SNR, trailing steps (Lin et al. 2024): few steps stay unsaturated."""
+def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
+    """The schedule that a UNet of this prediction is trained and sampled with, in trailing steps.
+
+    ``v``: cosine betas and zero terminal SNR (Lin et al. 2024): few steps stay unsaturated. ``epsilon``: SD-1.5's
+    scaled-linear betas. There the last step still holds 7 % of the picture: the clean latent is read off as
+    (x - sigma epsilon) / alpha, which zero terminal SNR would divide by nothing.
+
+    Other schedulers match by ``DPMSolverMultistepScheduler.from_config(scheduler.config)``.
+    """
+    by_prediction: dict[Prediction, dict[str, Any]] = {
+        "v": {
+            "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
+        },
+        "epsilon": {
+            "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon",
+        },
+    }  # fmt: skip
     return DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", rescale_betas_zero_snr=True,
-        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=1,
+        **by_prediction[prediction], timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True,
+        steps_offset=1,
     )  # fmt: skip
 
 
@@ -257,8 +275,8 @@ class Backbone:
 
     def sample(
         self,
-        prompt_embeds: Float[Tensor, "n rows width"],
-        negative_prompt_embeds: Float[Tensor, "n rows width"],
+        prompt_embeds: Float[Tensor, "n rows dim"],
+        negative_prompt_embeds: Float[Tensor, "n rows dim"],
         references: Float[Tensor, "n 3 height width"] | None,
         seeds: Sequence[int],
         *,

@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.checkpoint import weights_of
-from generation.pretrain import Curves, batches, one_cycle
 from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
+from generation.training import Curves, batches, one_cycle
 
 PROMPT = preference_prompt()
 """p_g as the package brings it (``templates/preference.txt``)."""

@@ -3,21 +3,26 @@
 Budgets are steps, not seconds, so that the result does not depend on the machine's load.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from generation.diffusion import Backbone, DDIMScheduler, LinearCodec, UNet2DConditionModel, small_unet, v_scheduler
+from generation.diffusion import (
+    Backbone,
+    DDIMScheduler,
+    LinearCodec,
+    Prediction,
+    UNet2DConditionModel,
+    noise_scheduler,
+    small_unet,
+)
 from generation.encoders import OpenClipEncoder, clip_text_model, train_clip_tokenizer
 from generation.pictures import to_float
-
-Curve = list[tuple[int, float]]
+from generation.training import Curves, Resume, Training
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
@@ -53,8 +58,18 @@ class PretrainConfig:
     """Pictures a step."""
     learning_rate: float = 1.5e-3
     """Peak of the schedule, for both."""
+    prediction: Prediction = "v"
+    """What the UNet says of a noisy latent: the velocity ``v``, or the noise ``epsilon``, which needs more steps."""
+    min_snr: float = 5.0
+    """gamma of the min-SNR weights (Hang et al. 2023); 0 weighs every noise level alike."""
+    ema: float = 0.9985
+    """Highest decay of the moving average of the UNet's weights, which is what is kept; 0 keeps the last weights."""
+    held_out: float = 0.0
+    """Share of the pictures that neither dual encoder nor codec nor UNet sees, for judging them by."""
+    save_every: int = 100
+    """Steps after which a stopped training can go on; the result is the same."""
     seed: int = 0
-    """Of weights, batches and noise."""
+    """Of weights, batches, noise and the pictures held out."""
 
     def conflicts(self) -> Iterator[str]:
         """Sizes that do not fit together, each as a sentence."""
@@ -71,42 +86,22 @@ class PretrainConfig:
             yield f"vocab_size {self.vocab_size}: {LEAST_VOCABULARY} tokens are taken before the first merge"
         if self.learning_rate <= 0:
             yield f"learning_rate {self.learning_rate} must be positive"
-        for name in ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size"):
+        if self.min_snr < 0:
+            yield f"min_snr {self.min_snr} must not be negative (0 is no weighting)"
+        for name in ("ema", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                yield f"{name} {getattr(self, name)} must lie between 0 and 1, below 1"
+        counts = ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size", "save_every")
+        for name in counts:
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
 
-@dataclass
-class Curves:
-    """Loss against step, by what was trained."""
-
-    values: dict[str, Curve] = field(default_factory=dict)
-    tell: Callable[[str, int, float], object] | None = None
-    """Hears every point as it comes, for whoever wants to watch."""
-
-    def add(self, name: str, step: int, value: float) -> None:
-        """Append one point."""
-        self.values.setdefault(name, []).append((step, value))
-        if self.tell is not None:
-            self.tell(name, step, value)
-
-
-def batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Int[Tensor, " batch"]]:
-    """``steps`` batches of at most ``size`` of ``n`` indices, epoch after epoch, each epoch in a new order."""
-    queue = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(queue) < min(size, n):
-            queue = torch.cat([queue, torch.randperm(n, generator=generator)])
-        yield queue[:size]
-        queue = queue[size:]
-
-
-def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up over 5 % of the steps, then linear decay to zero."""
-    warm = max(1, steps // 20)
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
-    )
+def hold_out(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Which of ``n`` pictures are learned from (at least one) and which are kept for judging, in ascending order."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    kept = min(round(share * n), n - 1)
+    return sorted(order[kept:]), sorted(order[:kept])
 
 
 def shuffle_words(caption: str, generator: torch.Generator, keep: float = 0.8) -> str:
@@ -119,25 +114,27 @@ def shuffle_words(caption: str, generator: torch.Generator, keep: float = 0.8) -
 
 def train_dual_encoder(
     captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], config: PretrainConfig, *,
-    curves: Curves, progress: bool = True,
+    curves: Curves, resume: Resume | None = None, progress: bool = True,
 ) -> OpenClipEncoder:  # fmt: skip
     """Pictures and words into one space, by CLIP's symmetric contrastive loss (Radford et al. 2021, fig. 3).
 
-    Captions that say the same within a batch are no negatives of each other: the target is spread over them.
+    Captions that say the same within a batch are no negatives of each other: the target is spread over them. The image
+    tower's patches have 16 pixels, or 8 where 16 do not divide the picture. ``resume``: as in :func:`train_unet`.
     """
     generator = torch.Generator().manual_seed(config.seed)
     tokenizer = train_clip_tokenizer(captions, vocab_size=config.vocab_size, max_length=config.context)
     encoder = OpenClipEncoder.new(
         tokenizer, size=(config.image_height, config.image_width), embed_dim=config.embed_dim,
-        width=config.encoder_width, layers=config.encoder_layers, patch=16, generator=generator,
+        width=config.encoder_width, layers=config.encoder_layers, generator=generator,
+        patch=8 if config.image_height % 16 or config.image_width % 16 else 16,
     )  # fmt: skip
     encoder.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.learning_rate / 2, weight_decay=0.1)
-    schedule = one_cycle(optimizer, config.encoder_steps)
-    steps = batches(len(captions), 2 * config.batch_size, config.encoder_steps, generator)
-    for step, rows in enumerate(
-        tqdm(steps, total=config.encoder_steps, desc="dual encoder", unit="step", disable=not progress)
-    ):
+    training = Training(
+        "dual encoder: contrastive loss", encoder, examples=len(captions), batch_size=2 * config.batch_size,
+        steps=config.encoder_steps, learning_rate=config.learning_rate / 2, weight_decay=0.1, generator=generator,
+        curves=curves, resume=resume, progress=progress,
+    )  # fmt: skip
+    for rows in training:
         picked: list[int] = rows.tolist()
         texts = [shuffle_words(captions[i], generator) for i in picked]
         pictures = augment(to_float(images[rows]), generator)
@@ -146,14 +143,7 @@ def train_dual_encoder(
         logits = encoder.model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T  # (B, B)
         same = torch.tensor([[a == b for b in texts] for a in texts], dtype=logits.dtype)
         target = same / same.sum(1, keepdim=True)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 10 == 0:
-            curves.add("dual encoder: contrastive loss", step, loss.item())
+        training.learn((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2)
     return encoder.eval().requires_grad_(False)
 
 
@@ -184,12 +174,16 @@ def denoising_loss(
     unet: UNet2DConditionModel, scheduler: DDIMScheduler, clean: Tensor, wrong: Tensor, states: Tensor,
     generator: torch.Generator, *, gamma: float = 5.0,
 ) -> Tensor:  # fmt: skip
-    """Min-SNR-weighted v-prediction loss (Hang et al. 2023) that also asks for the palette which the words name.
+    """Squared error of the scheduler's prediction that also asks for the palette which the words name.
 
     The noisy input is made from a *recoloured* latent, the target from the true one: image-to-image starts from a
     reference whose colours are not those that are wanted, so the model must learn to take colour from the condition and
     shape from the input. A DDIM trajectory shrinks a wrong start by sigma/alpha, so the error is scaled by
-    min(1, sigma/alpha); without the error this is the usual loss.
+    min(1, sigma/alpha); without the error this is the usual loss. The target is the v or the epsilon that leads from
+    the noisy latent to the clean one.
+
+    ``gamma``: min-SNR weights (Hang et al. 2023), min(SNR, gamma) / (SNR + 1) for v and min(SNR, gamma) / SNR for
+    epsilon: both weigh the error of the clean latent by min(SNR, gamma). 0 weighs every step alike.
     """
     alpha_bar = scheduler.alphas_cumprod
     t = torch.randint(0, len(alpha_bar), (len(clean),), generator=generator)
@@ -199,18 +193,25 @@ def denoising_loss(
     start = clean + share * (wrong - clean)
     noisy = alpha * start + sigma * noise
     predicted = unet(noisy, t, encoder_hidden_states=states).sample
-    target = (alpha * noisy - clean) / sigma.clamp_min(1e-3)
+    v = scheduler.config["prediction_type"] == "v_prediction"
+    target = (alpha * noisy - clean if v else noisy - alpha * clean) / sigma.clamp_min(1e-3)
+    if not gamma:
+        return F.mse_loss(predicted, target)
     snr = (alpha / sigma.clamp_min(1e-3)) ** 2
-    weight = snr.clamp(max=gamma) / (snr + 1)
+    weight = snr.clamp(max=gamma) / (snr + 1 if v else snr)
     # zero terminal SNR gives weight 0 at the last step, where v is all there is to learn from
     return (weight.clamp_min(0.05) * (predicted - target) ** 2).mean()
 
 
 def train_unet(
     captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], encoder: OpenClipEncoder,
-    config: PretrainConfig, *, curves: Curves, progress: bool = True,
+    config: PretrainConfig, *, curves: Curves, resume: Resume | None = None, progress: bool = True,
 ) -> Backbone:  # fmt: skip
-    """Codec by principal components, then the UNet on the frozen text encoder's states, with an EMA of its weights."""
+    """Codec by principal components, then the UNet on the frozen text encoder's states, with an EMA of its weights.
+
+    Called again with the same arguments, a training that was stopped goes on where ``resume`` kept it and ends at the
+    same bits; the caller deletes what is kept when it has the result.
+    """
     generator = torch.Generator().manual_seed(config.seed + 1)
     codec = LinearCodec(latent_channels=config.latent_channels)
     codec.fit(to_float(images[torch.randperm(len(images), generator=generator)[:2000]]) * 2 - 1)
@@ -219,30 +220,21 @@ def train_unet(
         latent_channels=config.latent_channels, latent_size=(config.image_height // 8, config.image_width // 8),
         cross_attention_dim=config.encoder_width, widths=config.unet_widths, generator=generator,
     )  # fmt: skip
-    average = copy.deepcopy(unet).requires_grad_(False)
-    scheduler = v_scheduler()
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    schedule = one_cycle(optimizer, config.unet_steps)
-    steps = batches(len(captions), config.batch_size, config.unet_steps, generator)
-    for step, rows in enumerate(tqdm(steps, total=config.unet_steps, desc="UNet", unit="step", disable=not progress)):
+    scheduler = noise_scheduler(config.prediction)
+    training = Training(
+        "UNet: denoising loss", unet, examples=len(captions), batch_size=config.batch_size, steps=config.unet_steps,
+        learning_rate=config.learning_rate, weight_decay=0.01, generator=generator, curves=curves, average=config.ema,
+        resume=resume, progress=progress,
+    )  # fmt: skip
+    for rows in training:
         clean = to_float(images[rows]) * 2 - 1
         others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
         picked: list[int] = rows.tolist()
         states = condition([captions[i] for i in picked], text_encoder, tokenizer, generator)
         latents, wrong = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
-        loss = denoising_loss(unet, scheduler, latents, wrong, states, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        decay = min(0.9985, (1 + step) / (15 + step))
-        for kept, fresh in zip(average.parameters(), unet.parameters(), strict=True):
-            kept.lerp_(fresh.detach(), 1 - decay)
-        if step % 10 == 0:
-            curves.add("UNet: denoising loss", step, loss.item())
+        training.learn(denoising_loss(unet, scheduler, latents, wrong, states, generator, gamma=config.min_snr))
     return Backbone.assemble(
-        codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=average, scheduler=scheduler,
+        codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=training.average, scheduler=scheduler,
         size=(config.image_height, config.image_width),
     )  # fmt: skip
 

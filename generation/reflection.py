@@ -21,11 +21,11 @@ from generation.policy import (
     rewards,
     silent,
 )
-from generation.pretrain import Curves, batches, one_cycle
 from generation.ragar import Preference, Ragar
 from generation.request import Request
 from generation.reward import Reward
 from generation.scoring import check_gradient, path_scores, rival_scores, score_samples
+from generation.training import Curves, batches, one_cycle
 
 
 @dataclass(frozen=True)

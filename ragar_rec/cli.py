@@ -14,8 +14,9 @@ from ragar_rec import __version__
 
 STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
+    "pretrain": "the generation backbone: codec, text encoder and UNet, learned from the catalogue",
     "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
-    "train-generator": "the generation backbone, then RAGAR with the ranker as reward",
+    "train-generator": "RAGAR with the ranker as reward, on the generation backbone",
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
     "report": "one HTML page of everything above",

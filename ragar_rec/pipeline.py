@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -24,17 +25,21 @@ from ragar_rec import page
 from ragar_rec.augment import Plan, Requests, begin, draw, encode, share, wanted_pairs
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
+from ragar_rec.fidelity import psnr
 from ragar_rec.people import sample, training_requests
 from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, tasks
 from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
-from ragar_rec.run import Run
+from ragar_rec.run import Run, read_curves
 from ragar_rec.shards import ImageShards
 from ragar_rec.store import content, hash_file, hash_files
 from ragar_rec.tables import format_table, tables
 from recsys import distributed
 from recsys.recbole import Dataset
 
-__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "report", "train_generator", "train_ranker"]
+__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
+
+SHOWN = 2000
+"""Pictures, at most, that the codec's error is measured on."""
 
 LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "open_clip_torch", "timm",
              "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
@@ -53,6 +58,22 @@ def prepare(run: Run) -> Path:
     return folder
 
 
+def pretrain(run: Run) -> Path:
+    """Dual encoder, codec and UNet, learned from the catalogue; prints how far they came."""
+    folder = run.backbone_folder
+    shown = torch.tensor(run.held_out or run.learned)[:SHOWN]
+    pictures = to_float(run.images[shown])
+    decoded = torch.cat([run.backbone.reconstruct(part) for part in pictures.split(64)])
+    kind = "kept from it" if run.held_out else "that it was fitted to"
+    print(f"codec: {psnr(decoded, pictures):.1f} dB on {len(shown):,} pictures {kind}")
+    for name, points in (read_curves(run.encoder_folder) | read_curves(folder)).items():
+        losses = [loss for _, loss in points]
+        tenth = max(1, len(losses) // 10)
+        first, last = mean(losses[:tenth]), mean(losses[-tenth:])
+        print(f"{name} {first:.3f} in the first tenth of {len(losses):,} steps, {last:.3f} in the last")
+    return folder
+
+
 def train_ranker(run: Run) -> Path:
     """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
     metrics = run.ranker.metrics("valid")
@@ -64,7 +85,7 @@ def train_ranker(run: Run) -> Path:
 
 
 def train_generator(run: Run) -> Path:
-    """Backbone, warm start and reflection with the ranker as reward."""
+    """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
     return run.generator_folder
 
 

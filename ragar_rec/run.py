@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from generation.gallery import Gallery, build_gallery, caption, read_pictures
 from generation.hog import HogEncoder
 from generation.keywords import KeywordExtractor
 from generation.language import LanguageModel, load_language_model, train_language_model
-from generation.pretrain import Curves, train_dual_encoder, train_unet
+from generation.pretrain import PretrainConfig, hold_out, train_dual_encoder, train_unet
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
 from generation.reward import Mixture, Relevance, Reward
+from generation.training import Curves, Resume
 from ragar_rec.config import Config
 from ragar_rec.controls import Table
 from ragar_rec.people import People, divide, training_requests
@@ -45,8 +46,11 @@ from recsys.training import TrainedRanker, load_ranker, train_ranker
 
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
 ENCODER_KEYS = ("image_height", "image_width", "encoder_width", "encoder_layers", "embed_dim", "vocab_size", "context",
-                "encoder_steps", "batch_size", "learning_rate", "seed")  # fmt: skip
+                "encoder_steps", "batch_size", "learning_rate", "held_out", "seed")  # fmt: skip
 """What the dual encoder's training reads of the section ``backbone``."""
+
+BACKBONE_KEYS = tuple(entry.name for entry in fields(PretrainConfig) if entry.name != "save_every")
+"""What the UNet's training depends on: all of the section but how often it is kept."""
 
 PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
 MODALITIES = ("image", "text")
@@ -194,24 +198,31 @@ class Run:
 
     # ---------------------------------------------------------------- the small backbone
 
+    def unfinished(self, stage: Path) -> Resume:
+        """Where the backbone's trainings are kept until they have ended, in the folder of their stage."""
+        return Resume(stage / "unfinished.safetensors", self.config.backbone.save_every)
+
     @cached_property
     def encoder_folder(self) -> Path:
         """The dual encoder of pictures and words."""
 
         def build(to: Path) -> None:
-            have, curves = self._have, Curves()
-            encoder = train_dual_encoder(
-                [self.captions[row] for row in have], self.images[have], self.config.backbone, curves=curves,
-                progress=self.progress,
-            )  # fmt: skip
+            resume = self.unfinished(to)
+            with self.watched(to) as log:
+                encoder = train_dual_encoder(
+                    [self.captions[row] for row in self.learned], self.images[self.learned], self.config.backbone,
+                    curves=log.curves, resume=resume, progress=self.progress,
+                )  # fmt: skip
             encoder.save_pretrained(to)
-            write_curves(curves, to)
+            write_curves(log.curves, to)
+            resume.delete()
 
         return self.stage(
             "encoder",
             [f"backbone.{key}" for key in ENCODER_KEYS],
             {"pictures": content(self.pictures_folder), **self._said},
             build,
+            resumable=True,
         )
 
     @property
@@ -220,6 +231,22 @@ class Run:
         if not have:
             raise ValueError(f"none of the {len(self.items)} items in {self._catalog_file} has a picture that decodes")
         return have
+
+    @property
+    def learned(self) -> list[int]:
+        """Rows of the pictures that dual encoder, codec and UNet learn from."""
+        return self._divided[0]
+
+    @property
+    def held_out(self) -> list[int]:
+        """Rows of the pictures that they do not see (``backbone.held_out``)."""
+        return self._divided[1]
+
+    @cached_property
+    def _divided(self) -> tuple[list[int], list[int]]:
+        have, backbone = self._have, self.config.backbone
+        learned, kept = hold_out(len(have), backbone.held_out, backbone.seed)
+        return [have[row] for row in learned], [have[row] for row in kept]
 
     @property
     def _words(self) -> dict[str, str]:
@@ -250,16 +277,18 @@ class Run:
         """Codec, text encoder and UNet as a diffusers pipeline."""
 
         def build(to: Path) -> None:
-            have, curves = self._have, Curves()
-            made = train_unet(
-                [self.captions[row] for row in have], self.images[have], self.encoder, self.config.backbone,
-                curves=curves, progress=self.progress,
-            )  # fmt: skip
+            resume = self.unfinished(to)
+            with self.watched(to) as log:
+                made = train_unet(
+                    [self.captions[row] for row in self.learned], self.images[self.learned], self.encoder,
+                    self.config.backbone, curves=log.curves, resume=resume, progress=self.progress,
+                )  # fmt: skip
             made.save_pretrained(to)
-            write_curves(curves, to)
+            write_curves(log.curves, to)
+            resume.delete()
 
         before = {"encoder": content(self.encoder_folder), "pictures": content(self.pictures_folder)}
-        return self.stage("backbone", ["backbone"], before, build)
+        return self.stage("backbone", [f"backbone.{key}" for key in BACKBONE_KEYS], before, build, resumable=True)
 
     @cached_property
     def backbone(self) -> Backbone:

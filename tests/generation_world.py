@@ -14,9 +14,10 @@ from generation.encoders import OpenClipEncoder
 from generation.gallery import Gallery, build_gallery, caption, read_pictures
 from generation.keywords import TfidfKeywords
 from generation.language import LanguageConfig, LanguageModel, train_language_model
-from generation.pretrain import Curves, PretrainConfig, train_dual_encoder, train_unet
+from generation.pretrain import PretrainConfig, train_dual_encoder, train_unet
 from generation.ragar import Ragar, RagarConfig
 from generation.request import Request
+from generation.training import Curves
 
 COLOURS = {
     "red": (206, 34, 38), "orange": (236, 130, 34), "yellow": (246, 218, 64), "green": (52, 138, 66),

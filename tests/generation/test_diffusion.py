@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.diffusion import Backbone, LinearCodec, small_unet, v_scheduler
+from generation.diffusion import (
+    Backbone,
+    DPMSolverMultistepScheduler,
+    LinearCodec,
+    Prediction,
+    noise_scheduler,
+    small_unet,
+)
 from generation.pictures import to_float
 from generation_world import World
 
@@ -63,11 +70,30 @@ def test_the_codec_has_a_gradient(codec: LinearCodec) -> None:
 
 
 def test_the_schedule_ends_in_pure_noise_and_begins_there() -> None:
-    scheduler = v_scheduler()
+    scheduler = noise_scheduler()
     assert scheduler.alphas_cumprod[-1] == 0
     assert (scheduler.alphas_cumprod.diff() < 0).all()
     scheduler.set_timesteps(4)
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon"])
+@pytest.mark.parametrize("sampler", ["DDIM", "DPM-Solver++"])
+def test_every_sampler_reads_the_prediction_as_it_was_trained(
+    rng: torch.Generator, prediction: Prediction, sampler: str
+) -> None:
+    """A model that knows the clean latent is led to it from pure noise in five steps."""
+    trained = noise_scheduler(prediction)
+    scheduler = trained if sampler == "DDIM" else DPMSolverMultistepScheduler.from_config(trained.config)
+    clean = torch.randn(1, 2, 4, 4, generator=rng)
+    x = torch.randn(1, 2, 4, 4, generator=rng)
+    scheduler.set_timesteps(5)
+    for t in scheduler.timesteps:
+        alpha_bar = scheduler.alphas_cumprod[t]
+        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        said = (alpha * x - clean if prediction == "v" else x - alpha * clean) / sigma
+        x = scheduler.step(said, t, x).prev_sample
+    torch.testing.assert_close(x, clean, atol=1e-3, rtol=0)
 
 
 def test_fresh_weights_come_from_the_generator_alone() -> None:

@@ -13,7 +13,7 @@ from generation.language import (
     load_language_model,
     train_language_model,
 )
-from generation.pretrain import Curves
+from generation.training import Curves
 from generation_world import World
 
 SHORT = PROMPT.format(keywords="red", caption="circle")

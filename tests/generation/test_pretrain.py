@@ -2,27 +2,29 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from generation.diffusion import UNet2DConditionModel, v_scheduler
+from generation.captions import PaletteCaptioner
+from generation.diffusion import Backbone, Prediction, UNet2DConditionModel, noise_scheduler, small_unet
+from generation.gallery import caption, read_pictures
 from generation.pretrain import (
-    Curves,
     PretrainConfig,
     augment,
-    batches,
     condition,
     denoising_loss,
-    one_cycle,
+    hold_out,
     recolour,
     shuffle_words,
     train_dual_encoder,
     train_unet,
 )
-from generation_world import TINY, World
+from generation.training import Curves
+from generation_world import TINY, World, catalogue
 
 
 def test_the_defaults_fit_together_and_the_tiny_ones_too() -> None:
@@ -37,32 +39,20 @@ def test_sizes_that_do_not_fit_are_all_named() -> None:
         assert part in found
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 10])
-def test_batches_cover_each_index_once_an_epoch(size: int, rng: torch.Generator) -> None:
-    # over `size` epochs of 10 there are exactly 10 batches
-    drawn = torch.cat(list(batches(10, size, 10, rng)))
-    assert len(drawn) == 10 * size
-    for epoch in drawn.split(10):
-        assert sorted(epoch.tolist()) == list(range(10))
-    if size > 1:
-        assert drawn[:10].tolist() != drawn[10:20].tolist()
+def test_options_outside_their_range_are_all_named() -> None:
+    found = "\n".join(PretrainConfig(min_snr=-1, ema=1.0, held_out=-0.1, save_every=0).conflicts())
+    for part in ("min_snr -1 must not be negative", "ema 1.0 must lie", "held_out -0.1 must lie", "save_every must be"):
+        assert part in found
 
 
-def test_a_batch_is_never_larger_than_the_data(rng: torch.Generator) -> None:
-    assert [sorted(rows.tolist()) for rows in batches(3, 64, 2, rng)] == [[0, 1, 2]] * 2
-
-
-def test_one_cycle_warms_up_and_ends_at_zero() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule, rates = one_cycle(optimizer, 40), []
-    for _ in range(41):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    # warm-up over 40 / 20 = 2 steps, then 38 of decay
-    assert rates[:3] == pytest.approx([0.5, 1.0, 1.0])
-    assert rates[21] == pytest.approx(19 / 38)
-    assert rates[40] == 0
+def test_pictures_held_out_are_a_share_of_all_and_nobody_elses() -> None:
+    learned, kept = hold_out(40, 0.25, 0)
+    assert (len(learned), len(kept)) == (30, 10)
+    assert sorted(learned + kept) == list(range(40))
+    assert (learned, kept) == (sorted(learned), sorted(kept))
+    assert hold_out(40, 0.25, 1)[1] != kept
+    assert hold_out(40, 0.0, 0) == (list(range(40)), [])
+    assert len(hold_out(3, 0.99, 0)[0]) == 1
 
 
 def test_shuffled_words_are_some_of_the_captions_parts(rng: torch.Generator) -> None:
@@ -131,7 +121,7 @@ class Says(UNet2DConditionModel):
 
 
 def test_without_an_error_the_loss_is_the_weighted_v_loss(rng: torch.Generator) -> None:
-    scheduler, states = v_scheduler(), torch.zeros(64, 1, 4)
+    scheduler, states = noise_scheduler(), torch.zeros(64, 1, 4)
     clean = torch.randn(64, 2, 3, 3, generator=rng)
     loss = denoising_loss(Says(lambda noisy, t: torch.zeros_like(noisy)), scheduler, clean, clean, states, fixed())
     again = fixed()
@@ -144,15 +134,43 @@ def test_without_an_error_the_loss_is_the_weighted_v_loss(rng: torch.Generator) 
     torch.testing.assert_close(loss, (weight * v**2).mean(), rtol=1e-4, atol=0)
 
 
-def test_the_target_is_the_clean_picture_however_wrong_the_start(rng: torch.Generator) -> None:
-    scheduler, states = v_scheduler(), torch.zeros(64, 1, 4)
+@pytest.mark.parametrize("gamma", [5.0, 1.0])
+def test_both_predictions_weigh_the_error_of_the_clean_picture_alike(rng: torch.Generator, gamma: float) -> None:
+    """x0 is wrong by 1 everywhere: v is then wrong by 1/sigma and epsilon by alpha/sigma, so the squared error is
+    SNR + 1 or SNR, and times its weight min(SNR, gamma), but for the floor of .05 under the weights.
+    """
+    clean, states = torch.randn(64, 2, 3, 3, generator=rng), torch.zeros(64, 1, 4)
+
+    def loss(prediction: Prediction, gamma: float) -> float:
+        scheduler = noise_scheduler(prediction)
+
+        def wrong(noisy: Tensor, t: Tensor) -> Tensor:
+            alpha_bar = scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+            alpha, sigma, guess = alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), clean + 1
+            return (alpha * noisy - guess if prediction == "v" else noisy - alpha * guess) / sigma
+
+        return denoising_loss(Says(wrong), scheduler, clean, clean, states, fixed(), gamma=gamma).item()
+
+    for prediction in ("v", "epsilon"):
+        alpha_bar = noise_scheduler(prediction).alphas_cumprod[torch.randint(0, 1000, (64,), generator=fixed())]
+        snr = alpha_bar / (1 - alpha_bar)
+        error = snr + 1 if prediction == "v" else snr
+        weight = (snr.clamp(max=gamma) / error).clamp_min(0.05)
+        assert loss(prediction, gamma) == pytest.approx((weight * error).mean().item(), rel=1e-3)
+        assert loss(prediction, 0.0) == pytest.approx(error.mean().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon"])
+def test_the_target_is_the_clean_picture_however_wrong_the_start(rng: torch.Generator, prediction: Prediction) -> None:
+    scheduler, states = noise_scheduler(prediction), torch.zeros(64, 1, 4)
     clean = torch.randn(64, 2, 3, 3, generator=rng)
     wrong = clean + 3
 
     def knows(noisy: Tensor, t: Tensor) -> Tensor:
         alpha_bar = scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
-        # x0 = alpha * x_t - sigma * v, solved for the v that lands on the clean picture
-        return (alpha_bar.sqrt() * noisy - clean) / (1 - alpha_bar).sqrt()
+        # x0 = alpha * x_t - sigma * v = (x_t - sigma * epsilon) / alpha, solved for what lands on the clean picture
+        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        return (alpha * noisy - clean if prediction == "v" else noisy - alpha * clean) / sigma
 
     assert denoising_loss(Says(knows), scheduler, clean, wrong, states, fixed()).item() < 1e-8
     seen: list[Tensor] = []
@@ -208,7 +226,74 @@ def test_training_depends_on_the_seed_alone(world: World) -> None:
 
 def test_what_was_trained_is_on_record(world: World) -> None:
     assert set(world.curves.values) == {"dual encoder: contrastive loss", "UNet: denoising loss"}
-    assert [step for step, _ in world.curves.values["UNet: denoising loss"]] == [0]  # every tenth of three steps
+    assert [step for step, _ in world.curves.values["UNet: denoising loss"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("height", "width", "patch"), [(72, 48, 8), (64, 64, 16), (128, 128, 16)])
+def test_portrait_and_square_pictures(tmp_path: Path, height: int, width: int, patch: int) -> None:
+    """Two steps at each size; the codec keeps every patch's colour, the encoder sees every pixel, seeds mind theirs."""
+    config = replace(TINY, image_height=height, image_width=width, encoder_steps=2, unet_steps=2, batch_size=4)
+    items = catalogue(tmp_path)[:24]
+    images = read_pictures(items, (height, width))
+    captions, curves = caption(items, images, PaletteCaptioner()), Curves()
+    encoder = train_dual_encoder(captions, images, config, curves=curves, progress=False)
+    backbone = train_unet(captions, images, encoder, config, curves=curves, progress=False)
+    assert backbone.pipeline.vae.encode(torch.zeros(1, 3, height, width)).latents.shape[2:] == (height // 8, width // 8)
+    pictures = images[:3].float() / 255
+    pool = nn.AvgPool2d(8)
+    torch.testing.assert_close(pool(backbone.pipeline.vae.decode(
+        backbone.pipeline.vae.encode(pictures).latents).sample), pool(pictures), atol=1e-5, rtol=0)  # fmt: skip
+    seen = pictures.clone().requires_grad_()
+    encoder.encode_images(seen).pow(3).sum().backward()
+    assert seen.grad is not None
+    assert (nn.functional.max_pool2d(seen.grad.abs().sum(1), patch) > 0).all()
+    states, negative = backbone.states(captions[:3]), backbone.states([""] * 3)
+    for references in (None, pictures):
+        pair = [None if references is None else references[rows] for rows in (slice(0, 3), slice(1, 2))]
+        how = {"steps": 2, "strength": 0.6, "guidance_scale": 2.0}
+        made = backbone.sample(states, negative, pair[0], [1, 2, 3], **how)
+        alone = backbone.sample(states[1:2], negative[1:2], pair[1], [2], **how)
+        torch.testing.assert_close(made[1], alone[0], atol=1e-5, rtol=0)
+        assert made.shape == (3, 3, height, width)
+        assert made.std((1, 2, 3)).min() > 0.02  # pictures, not constants
+
+
+def test_without_a_moving_average_the_last_weights_are_kept(world: World) -> None:
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+
+    def unet(ema: float) -> Tensor:
+        config = replace(TINY, ema=ema, unet_steps=2)
+        made = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
+        return made.pipeline.unet.conv_in.weight
+
+    kept, last = unet(0.9985), unet(0.0)
+    first = unet_before(world)
+    # decays 1/15 and 2/16 over two steps w1, w2: kept = (w0 / 15 + 14 w1 / 15) / 8 + 7 w2 / 8, so between w0 and w2
+    assert 0 < (kept - last).norm() < 0.2 * (last - first).norm()
+
+
+def unet_before(world: World) -> Tensor:
+    """The weights that the training of :data:`TINY` begins with: its draws up to there, made again."""
+    generator = torch.Generator().manual_seed(TINY.seed + 1)
+    torch.randperm(24, generator=generator)
+    return small_unet(
+        latent_channels=8, latent_size=(6, 4), cross_attention_dim=32, widths=(32, 32), generator=generator
+    ).conv_in.weight.detach()
+
+
+def test_epsilon_is_learned_and_sampled_with_its_own_schedule(world: World, tmp_path: Path) -> None:
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+    config = replace(TINY, prediction="epsilon", min_snr=0.0)
+    made = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
+    made.save_pretrained(tmp_path)
+    again = Backbone.from_pretrained(tmp_path, made.size)
+    assert again.pipeline.scheduler.config["prediction_type"] == "epsilon"
+    states, negative = made.states(["red"]), made.states([""])
+    how = {"steps": 3, "strength": 1.0, "guidance_scale": 2.0}
+    first = made.sample(states, negative, None, [1], **how)
+    assert torch.equal(first, again.sample(states, negative, None, [1], **how))
+    assert torch.isfinite(first).all()
+    assert not torch.equal(made.pipeline.unet.conv_in.weight, world.backbone.pipeline.unet.conv_in.weight)
 
 
 def test_a_dual_encoder_learns_which_colour_is_which(world: World) -> None:

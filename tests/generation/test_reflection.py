@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generation.policy import GaussianPolicy, leave_one_out, rank_loss
-from generation.pretrain import Curves
 from generation.ragar import Preference, Ragar
 from generation.reflection import (
     ReflectionConfig,
@@ -27,6 +26,7 @@ from generation.reflection import (
 )
 from generation.request import Request
 from generation.scoring import rival_scores, score_samples
+from generation.training import Curves
 from generation_world import COLOURS, SHAPES, SMALL, World, request
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]

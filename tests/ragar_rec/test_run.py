@@ -23,6 +23,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
 from generation.fixed_shape import FixedShape
@@ -391,6 +392,78 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
 
 
+def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path, capsys):
+    """The same bits as in the demo; the next command trains neither dual encoder nor UNet."""
+    run = world.again(output=tmp_path)
+    pipeline.pretrain(run)
+    assert run.store.ran == [*STAGES[:3], "backbone"]
+    assert content(run.backbone_folder) == content(world.run.backbone_folder)
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"codec: \d+\.\d dB on 23 pictures that it was fitted to", said[0])
+    losses = [value for _, value in read_curves(run.backbone_folder)["UNet: denoising loss"]]
+    first, last = f"{losses[0]:.3f} in the first tenth of 3 steps", f"{losses[2]:.3f} in the last"
+    assert said[2] == f"UNet: denoising loss {first}, {last}"
+    later = world.again(output=tmp_path)
+    pipeline.train_generator(later)
+    assert sorted(later.store.ran) == ["features", "generator", "language", "ranker", "warm-start"]
+    assert content(later.generator_folder) == content(world.run.generator_folder)
+
+
+@pytest.mark.parametrize(("stage", "name"), [("encoder", "dual encoder"), ("backbone", "UNet")])
+def test_a_pretraining_that_was_stopped_goes_on_to_the_same_bits(
+    world: World, tmp_path: Path, monkeypatch, stage: str, name: str
+):
+    """Stopped in the third step of three; one step is done again, and TensorBoard shows each once."""
+    config = config_file(tmp_path, backbone__save_every=1)
+    told: list[int] = []
+
+    class Stopping(SummaryWriter):
+        def add_scalar(self, tag: str, value: float, step: int, *rest: Any, **named: Any) -> None:
+            super().add_scalar(tag, value, step, *rest, **named)
+            told.extend([step] * tag.startswith(name))
+            if told == [0, 1, 2]:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Stopping)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.pretrain(open_run(config, world.data, tmp_path / "out"))
+    (begun,) = (tmp_path / "out" / "store").glob(f"{stage}-*.partial")
+    assert (begun / "unfinished.safetensors").is_file()
+    told.clear()
+    told.append(-1)
+    run = open_run(config, world.data, tmp_path / "out")
+    pipeline.pretrain(run)
+    assert told == [-1, 0, 1, 2]
+    folder = run.encoder_folder if stage == "encoder" else run.backbone_folder
+    assert content(folder) == content(getattr(world.run, f"{stage}_folder"))
+    assert not list(folder.glob("unfinished*"))
+    events = EventAccumulator(str(tmp_path / "out" / "tensorboard" / folder.name)).Reload()
+    (tag,) = events.Tags()["scalars"]
+    assert [event.step for event in events.Scalars(tag)] == [0, 1, 2]
+
+
+def test_the_backbone_never_sees_what_is_held_out(world: World, tmp_path: Path, monkeypatch, capsys):
+    """Of 23 pictures 6 are kept; encoder and UNet are given the other 17 with their own captions."""
+    given: list[tuple[Any, torch.Tensor]] = []
+    for name in ("train_dual_encoder", "train_unet"):
+        train = getattr(run_module, name)
+
+        def watched(captions: Any, images: torch.Tensor, *rest: Any, train: Any = train, **named: Any) -> Any:
+            given.append((captions, images))
+            return train(captions, images, *rest, **named)
+
+        monkeypatch.setattr(run_module, name, watched)
+    run = open_run(config_file(tmp_path, backbone__held_out=0.25), world.data, tmp_path / "out")
+    pipeline.pretrain(run)
+    assert "dB on 6 pictures kept from it" in capsys.readouterr().out
+    assert (len(run.learned), len(run.held_out)) == (17, 6)
+    assert sorted(run.learned + run.held_out) == [row for row, item in enumerate(run.items) if item.id != HOLE]
+    for captions, images in given:
+        assert captions == [run.captions[row] for row in run.learned]
+        assert torch.equal(images, run.images[run.learned])
+    assert len(given) == 2
+
+
 # --- pictures for a whole catalogue ---------------------------------------------------------------------------------
 
 
@@ -711,7 +784,8 @@ def test_tensorboard_shows_the_last_attempt_at_a_stage_and_other_stages_beside_i
 
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
-    for folder in (world.run.warm_folder, world.run.generator_folder):
+    run = world.run
+    for folder in (run.encoder_folder, run.backbone_folder, run.warm_folder, run.generator_folder):
         events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)

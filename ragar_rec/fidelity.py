@@ -1,0 +1,120 @@
+"""Fidelity: how near generated pictures are to real ones, as a whole (Fréchet) and one by one (copies)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+BLOCK = 256
+
+
+def psnr(images: Float[Tensor, "n 3 height width"], truth: Float[Tensor, "n 3 height width"]) -> float:
+    """Peak signal-to-noise ratio over all pictures together, in dB: 10 log10(1 / mean squared error), in [0, 1]."""
+    return float(-10 * torch.log10(((images - truth) ** 2).mean()))
+
+
+def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> float:
+    """Squared Fréchet distance of the Gaussians with the samples' means and covariances (Heusel et al. 2017, eq. 6).
+
+    |mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)). With S_a = A'A and S_b = B'B, for centred rows divided by
+    (n - 1)^(1/2), the last trace is the sum of the singular values of A B': S_a S_b has the same non-zero eigenvalues
+    as (A B')(A B')'. So no root of a matrix is taken, and fewer samples than dimensions are no special case.
+
+    It is biased upwards by about 1 / n: compare numbers of equal n only.
+
+    Raises:
+        ValueError: a sample has fewer than two rows, or values that are not finite.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"a covariance needs at least 2 pictures, got {len(a)} and {len(b)}")
+    samples = [sample.detach().double() for sample in (a, b)]
+    if not all(torch.isfinite(sample).all() for sample in samples):
+        raise ValueError("features that are not finite numbers have no Fréchet distance")
+    means = [sample.mean(0) for sample in samples]
+    rows = [(sample - mean) / (len(sample) - 1) ** 0.5 for sample, mean in zip(samples, means, strict=True)]
+    # With fewer dimensions than samples R of a QR decomposition stands for the rows: R'R = A'A.
+    left, right = (torch.linalg.qr(part, mode="r")[1] if len(part) > part.shape[1] else part for part in rows)
+    overlap = torch.linalg.svdvals(left @ right.T).sum()
+    return float(((means[0] - means[1]) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * overlap)
+
+
+def nearest(
+    queries: Float[Tensor, "q dim"], pool: Float[Tensor, "n dim"], skip: Int[Tensor, " q"] | None = None
+) -> tuple[Float[Tensor, " q"], Int[Tensor, " q"]]:
+    """Euclidean distance to each query's nearest row of the pool, and which row that is.
+
+    Args:
+        queries: pictures as vectors.
+        pool: as many numbers each.
+        skip: a row of the pool that a query may not find (itself); negative for none.
+
+    Raises:
+        ValueError: nothing is left to find.
+    """
+    if len(pool) < (1 if skip is None else 2):
+        raise ValueError(f"no neighbour can be found among {len(pool)} pictures: take more")
+    found = []
+    for start in range(0, len(queries), BLOCK):
+        block = torch.cdist(queries[start : start + BLOCK], pool)
+        if skip is not None:
+            hidden = skip[start : start + BLOCK]
+            block[hidden >= 0, hidden[hidden >= 0]] = torch.inf
+        found.append(block.argmin(1))
+    rows = torch.cat(found)
+    # cdist goes through a product of matrices, which leaves a copy at a small distance: here it gets 0.
+    return (queries - pool[rows]).norm(dim=1), rows
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How near a set of pictures comes to single training pictures; d is the distance to the nearest one."""
+
+    closer_than_training: float
+    """Share nearer to a training picture t than any other training picture is to t: d(x, t) < d(t, nearest to t)."""
+    below_median: float
+    """Share whose d is below the median of the training pictures' own d (to the nearest *other* training picture)."""
+    below_5_percent: float
+    """Share whose d is below the 5 % quantile of that; new pictures of the same kind give about .05."""
+    median: float
+    """Median d."""
+    training_median: float
+    """Median d of the training pictures."""
+    neighbours: int
+    """Different training pictures that are nearest to one. Few are hubs, which whatever is odd is near to, and far from
+    their own twins: then ``closer_than_training`` says nothing about copies."""
+
+
+def closeness(
+    pictures: Float[Tensor, "n dim"], training: Float[Tensor, "m dim"], own: Float[Tensor, " s"],
+    references: Int[Tensor, " n"] | None = None,
+) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:  # fmt: skip
+    """The nearest-neighbour check against copies, in any space of vectors.
+
+    Args:
+        pictures: the generated ones.
+        training: all training pictures.
+        own: d of training pictures, all or a sample: ``nearest(training[rows], training, rows)``.
+        references: for each picture a row of ``training`` that it was made from and may therefore resemble, which is
+            not counted as its neighbour; negative for none.
+
+    Returns:
+        The shares, each picture's d, and the row of the training picture that it is nearest to.
+    """
+    distance, row = nearest(pictures, training, references)
+    of_neighbour, _ = nearest(training[row], training, row)
+    shares = Closeness(
+        closer_than_training=_share(distance < of_neighbour),
+        below_median=_share(distance < own.quantile(0.5)),
+        below_5_percent=_share(distance < own.quantile(0.05)),
+        median=float(distance.quantile(0.5)),
+        training_median=float(own.quantile(0.5)),
+        neighbours=len(row.unique()),
+    )
+    return shares, distance, row
+
+
+def _share(which: Bool[Tensor, " n"]) -> float:
+    return float(which.float().mean())
