@@ -39,7 +39,7 @@ from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
 from ragar_rec.reward import RankerReward
 from ragar_rec.run import Run, read_curves
-from ragar_rec.store import hash_file
+from ragar_rec.store import content, hash_file
 from recsys.features import FeatureTable
 from recsys.training import led
 
