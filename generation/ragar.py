@@ -143,6 +143,12 @@ class Ragar(nn.Module):
             raise ValueError(
                 f"the gallery's pictures are {tuple(gallery.images.shape[-2:])}, the backbone works at {backbone.size}"
             )
+        if text_projection.shape != (backbone.width, gallery.visual.shape[1]):
+            raise ValueError(
+                f"the text projection leads from width {text_projection.shape[0]} to {text_projection.shape[1]}, but "
+                f"the backbone's rows are {backbone.width} wide and the gallery's visual features "
+                f"{gallery.visual.shape[1]}: take the dual encoder whose text tower the backbone has, or fit_projection"
+            )
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.language = language
         self.text_projection, self.template = text_projection, prompt
@@ -154,6 +160,21 @@ class Ragar(nn.Module):
                 width=config.mapper_width, layers=config.mapper_layers,
             )  # fmt: skip
             self.calibrator = BalanceCalibrator(backbone.width, mode=config.calibrator)
+
+    def place(
+        self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
+        compiled: bool = False,
+    ) -> "Ragar":  # fmt: skip
+        """Where and how it runs; see :meth:`generation.diffusion.Backbone.to`.
+
+        The frozen parts take ``dtype``. What is trained stays float32: a step of 1e-5 is lost in bfloat16's 8 bits.
+        The gallery stays where it is.
+        """
+        self.backbone.to(device, dtype, channels_last=channels_last, compiled=compiled)
+        self.to(device)
+        self.language.model.to(dtype)  # type: ignore[call-overload]
+        self.text_projection = self.text_projection.to(device)
+        return self
 
     def retrieve(self, requests: Sequence[Request]) -> tuple[Tensor, Tensor, Tensor]:
         """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 where nothing is) and P_ret ``(batch, visual)``.
@@ -212,6 +233,7 @@ class Ragar(nn.Module):
             )
         overall = self.backbone.states(global_texts)
         row_weights = self._row_weights([self.gallery.captions[r] for r in references], keyword_weights, global_texts)
+        row_weights, p_ret = row_weights.to(overall), p_ret.to(overall)
         text_states, image_states = self.language(prompts)
         text = self.project_text(text_states)
         mapped = self.mapper(image_states, p_ret)
@@ -253,7 +275,7 @@ class Ragar(nn.Module):
 
     def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
         """The empty prompt's states, repeated to the same number of rows (guidance needs equal shapes)."""
-        empty = self.backbone.states([""])
+        empty = self.backbone.empty
         times = -(-like.shape[1] // empty.shape[1])
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
