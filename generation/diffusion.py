@@ -155,13 +155,17 @@ def remembering(unet: UNet2DConditionModel) -> Iterator[None]:
     readers: list[Any] = [reader for block in attentions for reader in (block.to_k, block.to_v)]
     if unet.config["addition_embed_type"] == "text":
         readers.append(unet.add_embedding)
+    hooked = {reader: vars(reader).get("forward") for reader in readers}  # accelerate's hooks stand there
     for reader in readers:
         reader.forward = once(reader.forward)
     try:
         yield
     finally:
-        for reader in readers:
-            del reader.forward
+        for reader, own in hooked.items():
+            if own is None:
+                del reader.forward
+            else:
+                reader.forward = own
 
 
 def once(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -109,7 +109,9 @@ class OpenClipEncoder(nn.Module):
             if (folder / "tokenizer.json").is_file():
                 tokenizer: Any = BatchTokenizer(CLIPTokenizer.from_pretrained(folder))
             else:
-                tokenizer = open_clip.SimpleTokenizer(config["model_cfg"]["text_cfg"].get("context_length", 77))
+                tokenizer = open_clip.SimpleTokenizer(
+                    context_length=config["model_cfg"]["text_cfg"].get("context_length", 77)
+                )
             return cls(model, tokenizer, config, name=name or folder.name)
         if not str(source).startswith("hf-hub:"):
             raise FileNotFoundError(

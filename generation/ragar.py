@@ -297,15 +297,15 @@ class Ragar(nn.Module):
 
     @torch.no_grad()
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
-        """v_gen, in [0, 1]: one picture a request."""
-        return self.render(self.encode_preference(requests).embeds(), requests)
+        """v_gen, in [0, 1], on the CPU: one picture a request."""
+        return self.render(self.encode_preference(requests).embeds(), requests).cpu()
 
     @torch.no_grad()
     def generate_global(
         self, requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
-        """v_glob: the same reference text and the same initial latent, from E_g alone."""
-        return self.render(self.encode_preference(requests).overall, requests, steps=steps)
+        """v_glob, on the CPU: the same reference text and the same initial latent, from E_g alone."""
+        return self.render(self.encode_preference(requests).overall, requests, steps=steps).cpu()
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""

@@ -119,3 +119,13 @@ def test_a_timm_model_sees_pictures_as_it_was_trained(tmp_path: Path) -> None:
             model.forward_features(torch.tensor(seen).view(1, 3, 1, 1).expand(1, 3, 160, 160)), pre_logits=True
         )
         torch.testing.assert_close(encoder.encode_images(picture), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_without_a_tokenizer_has_open_clips_own(world: World, tmp_path: Path) -> None:
+    world.encoder.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    ids = OpenClipEncoder.from_pretrained(tmp_path).tokenizer(["red", "circle " * 40])
+    # CLIP's vocabulary: 49406 begins, "red" is 736, 49407 ends a text; cut off at this encoder's 16 tokens
+    assert ids[0].tolist() == [49406, 736, 49407, *[0] * 13]
+    assert ids[1, -1] == 49407
+    assert ids.shape == (2, 16)
