@@ -138,24 +138,30 @@ def reward_training(run: Run, requests: Sequence[Request], *, steps: int) -> tup
     return total, dict(inside)
 
 
-def full_size() -> Backbone:
-    """SD-1.5's parts at their true configuration with random weights, on the CPU."""
-    tokenizer = train_clip_tokenizer(CAPTIONS, vocab_size=600, max_length=77)
+def sd15() -> dict[str, Any]:
+    """SD-1.5's models at their true configuration, random weights, by the names that ``Backbone.assemble`` has."""
+    shape: dict[str, Any] = {
+        "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }  # fmt: skip
+    words: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    text = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **words
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        text = CLIPTextModel(CLIPTextConfig(
-            vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-            bos_token_id=0, eos_token_id=1, pad_token_id=1,
-        ))  # fmt: skip
-        codec = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        )  # fmt: skip
-        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)  # the class's defaults are SD-1.x's
+        return {
+            "text_encoder": CLIPTextModel(text),
+            "codec": AutoencoderKL(layers_per_block=2, sample_size=512, **shape),
+            "unet": UNet2DConditionModel(sample_size=64, cross_attention_dim=768),  # else the class's defaults
+        }
+
+
+def full_size() -> Backbone:
+    """SD-1.5 on the CPU, with a tokenizer of a few words."""
+    tokenizer = train_clip_tokenizer(CAPTIONS, vocab_size=600, max_length=77)
     scheduler: Any = DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    return Backbone.assemble(
-        codec=codec, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler, size=(512, 512)
-    )
+    return Backbone.assemble(**sd15(), tokenizer=tokenizer, scheduler=scheduler, size=(512, 512))
 
 
 @torch.no_grad()
@@ -184,7 +190,7 @@ def table(
                 positive, backbone.empty.expand_as(positive), None, seeds, steps=steps, strength=1.0, guidance_scale=7.5
             )
 
-    def rate(work: Callable[[], None], count: int) -> float:
+    def rate(work: Callable[[], object], count: int) -> float:
         work()  # the first time chooses algorithms, and compiles
         return count / seconds(work, 2)
 

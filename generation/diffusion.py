@@ -332,8 +332,8 @@ class Backbone:
 
     def sample(
         self,
-        prompt_embeds: Float[Tensor, "n rows width"],
-        negative_prompt_embeds: Float[Tensor, "n rows width"],
+        prompt_embeds: Float[Tensor, "n rows dim"],
+        negative_prompt_embeds: Float[Tensor, "n rows dim"],
         references: Float[Tensor, "n 3 height width"] | None,
         seeds: Sequence[int],
         *,

@@ -280,7 +280,7 @@ class Ragar(nn.Module):
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
     def render(
-        self, embeds: Float[Tensor, "n rows width"], requests: Sequence[Request], *, steps: int | None = None,
+        self, embeds: Float[Tensor, "n rows dim"], requests: Sequence[Request], *, steps: int | None = None,
         with_grad: bool = False,
     ) -> Float[Tensor, "n 3 height width"]:  # fmt: skip
         """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers).

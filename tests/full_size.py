@@ -52,17 +52,19 @@ def _backbone(to: Path) -> None:
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3, cross_attention_dim=768, attention_head_dim=8,
     )  # fmt: skip
-    vae = AutoencoderKL(
-        sample_size=512, latent_channels=4, layers_per_block=2, block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-    )  # fmt: skip
+    shape: dict[str, Any] = {
+        "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }  # fmt: skip
+    vae = AutoencoderKL(sample_size=512, latent_channels=4, layers_per_block=2, **shape)
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
-    StableDiffusionImg2ImgPipeline(
-        vae=vae, text_encoder=text, tokenizer=clip_tokenizer(), unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(to, safe_serialization=True)  # fmt: skip
+    parts: dict[str, Any] = {
+        "vae": vae, "text_encoder": text, "tokenizer": clip_tokenizer(), "unet": unet, "scheduler": scheduler,
+        "safety_checker": None, "feature_extractor": None,
+    }  # fmt: skip
+    StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False).save_pretrained(to, safe_serialization=True)
 
 
 def clip_tokenizer() -> CLIPTokenizer:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.bench_generation import Args, Benchmark, bare, stopwatch, table
+from experiments.bench_generation import Args, Benchmark, bare, sd15, stopwatch, table
 from film_world import config_file, film_folder
+from full_size import PARAMETERS
 from generation.pictures import to_float
 from generation_world import World, build_world
 
@@ -72,3 +73,10 @@ def test_the_table_of_the_gpu_has_a_row_for_each_change(world: World, tmp_path: 
         "batches of 2", "bfloat16", "channels last",
     ]  # fmt: skip
     assert own.pipeline.unet.dtype == torch.bfloat16
+
+
+def test_the_gpu_draws_at_sd15s_true_size() -> None:
+    with torch.device("meta"):  # shapes without memory
+        models = sd15()
+    found = {name: sum(value.numel() for value in model.parameters()) for name, model in models.items()}
+    assert found == {"codec": PARAMETERS["vae"], **{name: PARAMETERS[name] for name in ("unet", "text_encoder")}}
