@@ -28,6 +28,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from generation.checkpoint import require, require_tokenizer
+from generation.precision import single
 from generation.weights import weights_of
 
 diffusers_logging.set_verbosity_error()
@@ -300,7 +301,7 @@ class Backbone:
     def states(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
         """The text encoder's last hidden states, exactly what the pipeline makes of ``prompt=``."""
         with torch.no_grad():
-            return self.pipeline.text_encoder(self.tokens(texts).to(self.device)).last_hidden_state.float()
+            return single(self.pipeline.text_encoder(self.tokens(texts).to(self.device)).last_hidden_state)
 
     @property
     def empty(self) -> Float[Tensor, "1 context width"]:
@@ -315,7 +316,7 @@ class Backbone:
         with torch.no_grad():
             encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-            return (vae.decode(latents).sample.float() / 2 + 0.5).clamp(0, 1)
+            return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1)
 
     @contextmanager
     def checkpointing(self, wanted: bool = True) -> Iterator[None]:
@@ -377,4 +378,4 @@ class Backbone:
         call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
         with nullcontext() if with_grad or self.compiled else remembering(pipeline.unet):
             images = call(pipeline, **own, **arguments).images
-        return images.float() if isinstance(images, Tensor) else images
+        return single(images) if isinstance(images, Tensor) else images

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.checkpoint import require, require_tokenizer
+from generation.precision import single
 from generation.pretrain import Curves, batches, one_cycle
 from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
@@ -108,9 +109,10 @@ class LanguageModel(nn.Module):
         inputs = torch.cat([words, images.to(words.dtype)], dim=1)
         mask = torch.cat([encoded.attention_mask, encoded.attention_mask.new_ones(images.shape[:2])], dim=1)
         # Without the head: over a vocabulary of 150,000 its logits would outweigh everything else.
-        hidden = self.model.base_model(
+        states = self.model.base_model(
             inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0), use_cache=False
-        ).last_hidden_state.float()
+        ).last_hidden_state
+        hidden = single(states)
         split = words.shape[1]
         return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
 
