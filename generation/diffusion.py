@@ -2,8 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
@@ -26,13 +27,15 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from generation.checkpoint import require, require_tokenizer
+from generation.checkpoint import require, require_tokenizer, weights_of
+from generation.precision import single
 
 diffusers_logging.set_verbosity_error()
 
 Prediction = Literal["v", "epsilon"]
 """What a UNet says of a noisy latent."""
 
+EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 BASE_GAIN = 3.0
 """How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
 
@@ -161,6 +164,49 @@ def scheduled(steps: int, strength: float) -> int:
     return count
 
 
+@contextmanager
+def remembering(unet: UNet2DConditionModel) -> Iterator[None]:
+    """What the UNet makes of the condition alone (keys and values of cross-attention, the pooled words) is computed at
+    the first step and used in all that follow: the condition is one tensor for the whole call. Not a bit changes.
+    """
+    attentions = [block for name, block in unet.named_modules() if name.endswith("attn2")]
+    readers: list[Any] = [reader for block in attentions for reader in (block.to_k, block.to_v)]
+    if unet.config["addition_embed_type"] == "text":
+        readers.append(unet.add_embedding)
+    hooked = {reader: vars(reader).get("forward") for reader in readers}  # accelerate's hooks stand there
+    for reader in readers:
+        reader.forward = once(reader.forward)
+    try:
+        yield
+    finally:
+        for reader, own in hooked.items():
+            if own is None:
+                del reader.forward
+            else:
+                reader.forward = own
+
+
+def once(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function, which gives its last result again as long as it is asked about the very same tensor."""
+    last: list[Any] = []
+
+    def remembered(x: Tensor) -> Tensor:
+        version = None if x.is_inference() else x._version  # a callback may write into the condition
+        if not (last and last[0] is x and last[1] == version):
+            last[:] = [x, version, forward(x)]
+        return last[2]
+
+    return remembered
+
+
+def _require_pipeline(folder: Path) -> None:
+    require(folder, "model_index.json")
+    require(folder / "scheduler", "scheduler_config.json")
+    require_tokenizer(folder / "tokenizer")
+    for part in ("vae", "text_encoder", "unet"):
+        require(folder / part, "config.json", "*.safetensors")
+
+
 class Backbone:
     """A Stable Diffusion pipeline and the picture size it works at; the generator conditions it and never changes it.
 
@@ -174,6 +220,8 @@ class Backbone:
 
     def __init__(self, pipeline: StableDiffusionImg2ImgPipeline, size: tuple[int, int]) -> None:
         self.pipeline, self.size = pipeline, size
+        self.compiled = False
+        self._empty: Tensor | None = None
         if (rows := int(pipeline.text_encoder.config.hidden_size)) != self.width:
             raise ValueError(
                 f"the text encoder gives rows of width {rows}, the UNet's cross-attention takes {self.width}: "
@@ -202,35 +250,54 @@ class Backbone:
         """From a folder of :meth:`save_pretrained`, or any SD-1.x folder or hub name.
 
         Raises:
-            FileNotFoundError: a path was given and nothing, or only a part of a pipeline, is there.
-            ValueError: the weights are pickled.
+            FileNotFoundError: nothing, or only a part of a pipeline, is there.
+            ValueError: the weights are pickled, or do not read.
         """
         folder = Path(source)
-        if not folder.is_dir() and (isinstance(source, Path) or source.count("/") != 1):
-            raise FileNotFoundError(
-                f"no Stable Diffusion pipeline at {source}: give its folder, or a hub name org/repo"
-            )
-        if folder.is_dir():
-            require(folder, "model_index.json")
-            require(folder / "scheduler", "scheduler_config.json")
-            require_tokenizer(folder / "tokenizer")
-            for part in ("vae", "text_encoder", "unet"):
-                require(folder / part, "config.json", "*.safetensors")
         parts: dict[str, Any] = {
             "safety_checker": None, "requires_safety_checker": False, "use_safetensors": True,
+            "torch_dtype": torch.float32,  # whatever precision the weights were saved in
         }  # fmt: skip
-        if (folder / "vae" / "config.json").is_file() and "LinearCodec" in (folder / "vae" / "config.json").read_text():
-            parts["vae"] = LinearCodec.from_pretrained(folder / "vae")
-        with warnings.catch_warnings():
+        codec = folder / "vae" / "config.json"
+        reading = weights_of("Stable Diffusion pipeline", source, example=EXAMPLE, check=_require_pipeline)
+        with warnings.catch_warnings(), reading:
             warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
+            if codec.is_file() and "LinearCodec" in codec.read_text():
+                parts["vae"] = LinearCodec.from_pretrained(codec.parent)
             pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(source), **parts)
-        if not (folder / "vae").is_dir():
+        if isinstance(pipeline.scheduler, PNDMScheduler):  # SD-1.x's own: poor in few steps, and one more than asked
             pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
         return cls(pipeline, size)
 
     def save_pretrained(self, folder: Path) -> None:
         """A diffusers pipeline folder, weights as safetensors."""
         self.pipeline.save_pretrained(folder, safe_serialization=True)
+
+    def to(
+        self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
+        compiled: bool = False,
+    ) -> "Backbone":  # fmt: skip
+        """Where and how all parts run; pictures and embeddings go in and come out as float32.
+
+        Args:
+            device: ``cpu`` or ``cuda``.
+            dtype: float32, or bfloat16, which halves the memory.
+            channels_last: convolutions read their channels side by side: other rounding, often faster.
+            compiled: the UNet by ``torch.compile``: a minute at each new batch shape, and other rounding.
+        """
+        self.pipeline.to(device, dtype)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        for part in (self.pipeline.unet, self.pipeline.vae):
+            part.to(memory_format=layout)
+        if compiled and not self.compiled:
+            self.pipeline.unet.compile()
+        self.compiled, self._empty = self.compiled or compiled, None
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.pipeline.unet.device
 
     @property
     def width(self) -> int:
@@ -251,14 +318,22 @@ class Backbone:
     def states(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
         """The text encoder's last hidden states, exactly what the pipeline makes of ``prompt=``."""
         with torch.no_grad():
-            return self.pipeline.text_encoder(self.tokens(texts)).last_hidden_state
+            return single(self.pipeline.text_encoder(self.tokens(texts).to(self.device)).last_hidden_state)
+
+    @property
+    def empty(self) -> Float[Tensor, "1 context width"]:
+        """The empty prompt's states, which guidance leads away from; encoded once."""
+        if self._empty is None:
+            self._empty = self.states([""])
+        return self._empty
 
     def reconstruct(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
         """Through the codec and back: the generator's domain without its taste."""
+        vae = self.pipeline.vae
         with torch.no_grad():
-            encoded = self.pipeline.vae.encode(images * 2 - 1)
+            encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-            return (self.pipeline.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+            return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1)
 
     @contextmanager
     def checkpointing(self, wanted: bool = True) -> Iterator[None]:
@@ -318,4 +393,6 @@ class Backbone:
             pipeline, own = self.pipeline, {"image": references, "strength": strength}
         # The pipelines' __call__ is one decorated function; what torch.no_grad() wraps is the sampling loop itself.
         call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
-        return call(pipeline, **own, **arguments).images
+        with nullcontext() if with_grad or self.compiled else remembering(pipeline.unet):
+            images = call(pipeline, **own, **arguments).images
+        return single(images) if isinstance(images, Tensor) else images

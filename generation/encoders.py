@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -33,14 +34,14 @@ class ImageEncoder(Protocol):
 
 
 def encode_in_blocks(encoder: ImageEncoder, images: Tensor, block: int = BLOCK) -> Float[Tensor, "n dim"]:
-    """Features of a whole catalogue's pictures (bytes or floats), without gradient, a block at a time."""
+    """Features of a whole catalogue's pictures (bytes or floats) on the CPU, without gradient, a block at a time."""
     with torch.no_grad():
         parts = [
             encoder.encode_images(part.float() / 255 if part.dtype == torch.uint8 else part)
             for part in images.split(block)
             if len(part)
         ]
-    return torch.cat(parts) if parts else torch.empty(0, encoder.dim)
+    return torch.cat(parts).cpu() if parts else torch.empty(0, encoder.dim)
 
 
 class OpenClipEncoder(nn.Module):
@@ -108,7 +109,9 @@ class OpenClipEncoder(nn.Module):
             if (folder / "tokenizer.json").is_file():
                 tokenizer: Any = BatchTokenizer(CLIPTokenizer.from_pretrained(folder))
             else:
-                tokenizer = open_clip.SimpleTokenizer(config["model_cfg"]["text_cfg"].get("context_length", 77))
+                tokenizer = open_clip.SimpleTokenizer(
+                    context_length=config["model_cfg"]["text_cfg"].get("context_length", 77)
+                )
             return cls(model, tokenizer, config, name=name or folder.name)
         if not str(source).startswith("hf-hub:"):
             raise FileNotFoundError(
@@ -134,19 +137,20 @@ class OpenClipEncoder(nn.Module):
             self.tokenizer.tokenizer.save_pretrained(folder)
 
     def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """L2-normalised image features, differentiable in ``images``."""
+        """L2-normalised image features, differentiable in ``images``, on the encoder's device."""
+        images = images.to(self.mean)
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True, align_corners=False)
         return F.normalize(self.model.encode_image((images - self.mean) / self.std), dim=-1)
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
-        """L2-normalised text features in the images' space."""
+        """L2-normalised text features in the images' space, on the CPU."""
         if not texts:
             return torch.empty(0, self.dim)
         tokens = self.tokenizer(list(texts)).to(self.mean.device)
         with torch.no_grad():
             parts = [F.normalize(self.model.encode_text(part), dim=-1) for part in tokens.split(BLOCK)]
-        return torch.cat(parts)
+        return torch.cat(parts).cpu()
 
     @property
     def text_projection(self) -> Float[Tensor, "width dim"]:
@@ -157,45 +161,71 @@ class OpenClipEncoder(nn.Module):
 class TimmEncoder(nn.Module):
     """A timm image model's pooled features, from a folder that holds ``model.safetensors`` (or from the hub).
 
-    The catalogue's mean is *not* removed here: the ranker's door does that where it wants it.
+    The catalogue's mean is *not* removed here: whoever compares features does that.
+
+    Args:
+        model: any timm model.
+        name: its name.
+        size: (height, width) in pixels at which it sees every picture.
+        mean, std: of the colours that it was trained on, one number or one a channel.
     """
 
     model: Any
+    shift: Tensor
+    scale: Tensor
 
     def __init__(
-        self, model: nn.Module, *, name: str, size: tuple[int, int], mean: float = 0.5, std: float = 0.5
-    ) -> None:
+        self, model: nn.Module, *, name: str, size: tuple[int, int], mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.5,),
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model, self.name, self.size, self.shift, self.scale = model, name, size, mean, std
+        self.model, self.name, self.size = model, name, size
+        self.register_buffer("shift", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("scale", torch.tensor(std).view(-1, 1, 1))
         self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
         self.eval().requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, name: str, weights: Path | None, *, size: tuple[int, int]) -> "TimmEncoder":
+    def from_pretrained(cls, name: str, weights: Path | None, *, size: tuple[int, int] | None) -> "TimmEncoder":
         """A model of timm with its weights.
 
         Args:
             name: timm's name of the model.
             weights: the folder that holds ``<name>/model.safetensors``; ``None`` takes the hub's.
-            size: (height, width) in pixels at which it sees every picture.
+            size: (height, width) in pixels at which it sees every picture, colours scaled to [-1, 1]; ``None`` takes
+                the size and the colours that timm knows it was trained on.
 
         Raises:
             FileNotFoundError: there is no such file; the sentence says where it was looked for.
         """
         if weights is None:
-            return cls(timm.create_model(name, pretrained=True), name=name, size=size)
-        file = Path(weights) / name / "model.safetensors"
-        if not file.is_file():
-            raise FileNotFoundError(f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights")
-        extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
-        return cls(timm.create_model(name, checkpoint_path=str(file), **extra), name=name, size=size)
+            model = timm.create_model(name, pretrained=True)
+        else:
+            file = Path(weights) / name / "model.safetensors"
+            if not file.is_file():
+                raise FileNotFoundError(
+                    f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is "
+                    f"a network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
+                )
+            extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
+            model = timm.create_model(name, checkpoint_path=str(file), **extra)
+        if size is not None:
+            return cls(model, name=name, size=size)
+        seen: dict[str, Any] = resolve_model_data_config(model)
+        return cls(model, name=name, size=seen["input_size"][1:], mean=seen["mean"], std=seen["std"])
 
     def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Pooled features before the classifier, not normalised, differentiable in ``images``."""
+        images = images.to(self.shift)
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True, align_corners=False)
         features = self.model.forward_features((images - self.shift) / self.scale)
         return self.model.forward_head(features, pre_logits=True)
+
+
+def timm_names() -> list[str]:
+    """Every model that timm can build."""
+    return timm.list_models()
 
 
 class BatchTokenizer:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
 from generation.captions import Captioner, describe
 from generation.checkpoint import read_json, read_tensors
-from generation.encoders import OpenClipEncoder, encode_in_blocks
+from generation.encoders import ImageEncoder, OpenClipEncoder, encode_in_blocks
 from generation.keywords import KeywordExtractor
 from generation.pictures import load_images
 from generation.request import Item
@@ -109,15 +110,19 @@ def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], ca
 def build_gallery(
     items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captions: Sequence[str],
     extract: KeywordExtractor, encoder: OpenClipEncoder, semantic: TextEncoder | None = None,
+    visual: ImageEncoder | None = None,
 ) -> Gallery:  # fmt: skip
     """Semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
 
-    ``encoder`` sees the pictures; it reads the captions too, unless ``semantic`` is given.
+    ``encoder`` sees the pictures, unless ``visual`` is given, and reads the captions, unless ``semantic`` is. Features
+    of ``visual`` are brought to length 1, as the dual encoder's are.
     """
+    texts = (semantic or encoder).encode_texts(captions)
     pictured = torch.tensor([item.image is not None for item in items], dtype=torch.bool)
-    visual = torch.zeros(len(items), encoder.dim)
-    visual[pictured] = encode_in_blocks(encoder, images[pictured])
+    seen = encode_in_blocks(visual or encoder, images[pictured])
+    features = torch.zeros(len(items), seen.shape[1])
+    features[pictured] = F.normalize(seen, dim=-1) if visual else seen
     return Gallery(
         ids=tuple(item.id for item in items), images=images, pictured=pictured, captions=tuple(captions),
-        keywords=tuple(extract(items, captions)), semantic=(semantic or encoder).encode_texts(captions), visual=visual,
+        keywords=tuple(extract(items, captions)), semantic=texts, visual=features,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 from generation.checkpoint import weights_of
+from generation.precision import single
 from generation.prompts import preference_prompt
 from generation.tokens import train_bpe
 from generation.training import Curves, batches, one_cycle
@@ -69,7 +70,7 @@ class LanguageModel(nn.Module):
         self.width = int(model.config.hidden_size)
         words = model.get_input_embeddings().get_parameter("weight")
         self.norm = float(words.norm(dim=1).mean())
-        self.image_rows = nn.Parameter(torch.randn(image_tokens, self.width, generator=generator).to(words.dtype))
+        self.image_rows = nn.Parameter(torch.randn(image_tokens, self.width, generator=generator))
         self.renormalise()
 
     def renormalise(self) -> None:
@@ -112,14 +113,16 @@ class LanguageModel(nn.Module):
                 f"image tokens behind it, more than the {most} that the language model takes: shorten the captions or "
                 "the prompt's template, or lower n_keywords"
             )
+        encoded = encoded.to(self.image_rows.device)
         words = self.model.get_input_embeddings()(encoded.input_ids)
         images = self.image_rows.expand(len(prompts), -1, -1)
-        inputs = torch.cat([words, images], dim=1)
+        inputs = torch.cat([words, images.to(words.dtype)], dim=1)
         mask = torch.cat([encoded.attention_mask, encoded.attention_mask.new_ones(images.shape[:2])], dim=1)
-        hidden = self.model(
-            inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0),
-            output_hidden_states=True, use_cache=False,
-        ).hidden_states[-1]  # fmt: skip
+        # Without the head: over a vocabulary of 150,000 its logits would outweigh everything else.
+        states = self.model.base_model(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0), use_cache=False
+        ).last_hidden_state
+        hidden = single(states)
         split = words.shape[1]
         return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
 
@@ -169,5 +172,5 @@ def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]
         ValueError: its weights are pickled or do not read.
     """
     with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
-        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
         return model, AutoTokenizer.from_pretrained(source)

@@ -66,7 +66,7 @@ class GaussianPolicy:
         """
         if antithetic and samples % 2:
             raise ValueError(f"antithetic samples come in pairs, got {samples}")
-        eps = torch.randn(len(mu), samples // 2 if antithetic else samples, self.dims, generator=generator)
+        eps = torch.randn(len(mu), samples // 2 if antithetic else samples, self.dims, generator=generator).to(mu)
         if antithetic:
             eps = torch.cat([eps, -eps], dim=1)
         return (mu[:, None] + self.sigma * self.expand(eps)).detach()

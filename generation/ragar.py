@@ -169,6 +169,12 @@ class Ragar(nn.Module):
             raise ValueError(
                 f"the gallery's pictures are {tuple(gallery.images.shape[-2:])}, the backbone works at {backbone.size}"
             )
+        if text_projection.shape != (backbone.width, gallery.visual.shape[1]):
+            raise ValueError(
+                f"the text projection leads from width {text_projection.shape[0]} to {text_projection.shape[1]}, but "
+                f"the backbone's rows are {backbone.width} wide and the gallery's visual features "
+                f"{gallery.visual.shape[1]}: take the dual encoder whose text tower the backbone has, or fit_projection"
+            )
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.language = language
         self.text_projection, self.template = text_projection, prompt
@@ -180,6 +186,21 @@ class Ragar(nn.Module):
                 width=config.mapper_width, layers=config.mapper_layers,
             )  # fmt: skip
             self.calibrator = BalanceCalibrator(backbone.width, mode=config.calibrator)
+
+    def place(
+        self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
+        compiled: bool = False,
+    ) -> "Ragar":  # fmt: skip
+        """Where and how it runs; see :meth:`generation.diffusion.Backbone.to`.
+
+        The frozen parts take ``dtype``. What is trained stays float32: a step of 1e-5 is lost in bfloat16's 8 bits.
+        The gallery stays where it is.
+        """
+        self.backbone.to(device, dtype, channels_last=channels_last, compiled=compiled)
+        self.to(device)
+        self.language.model.to(dtype)  # type: ignore[call-overload]
+        self.text_projection = self.text_projection.to(device)
+        return self
 
     def retrieve(self, requests: Sequence[Request]) -> tuple[Tensor, Tensor, Tensor]:
         """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 where nothing is) and P_ret ``(batch, visual)``.
@@ -260,15 +281,14 @@ class Ragar(nn.Module):
             length: tokens to which prompts are padded; by default those of the longest.
         """
         overall = self.backbone.states(described.texts) if overall is None else overall
+        row_weights, p_ret = described.row_weights.to(overall), described.retrieved.to(overall)
         text_states, image_states = self.language(described.prompts, length)
         text = self.project_text(text_states)
-        mapped = self.mapper(image_states, described.retrieved)
-        calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, described.row_weights)
+        mapped = self.mapper(image_states, p_ret)
+        calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
-        return Preference(
-            detail, mapped, text, overall, described.retrieved, described.explanations, concatenated
-        )  # fmt: skip
+        return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated)
 
     def prompt(self, keywords: Sequence[str], caption: str) -> str:
         """p_g of eq. 7, without the [IMG] tokens."""
@@ -303,7 +323,7 @@ class Ragar(nn.Module):
 
     def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
         """The empty prompt's states, repeated to the same number of rows (guidance needs equal shapes)."""
-        empty = self.backbone.states([""])
+        empty = self.backbone.empty
         times = -(-like.shape[1] // empty.shape[1])
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
@@ -325,15 +345,15 @@ class Ragar(nn.Module):
 
     @torch.no_grad()
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
-        """v_gen, in [0, 1]: one picture a request."""
-        return self.render(self.encode_preference(requests).embeds(), requests)
+        """v_gen, in [0, 1], on the CPU: one picture a request."""
+        return self.render(self.encode_preference(requests).embeds(), requests).cpu()
 
     @torch.no_grad()
     def generate_global(
         self, requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
-        """v_glob: the same reference text and the same initial latent, from E_g alone."""
-        return self.render(self.encode_preference(requests).overall, requests, steps=steps)
+        """v_glob, on the CPU: the same reference text and the same initial latent, from E_g alone."""
+        return self.render(self.encode_preference(requests).overall, requests, steps=steps).cpu()
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""

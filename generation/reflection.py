@@ -153,7 +153,7 @@ def warm_start(ragar: Ragar, config: ReflectionConfig, log: ReflectionLog, *, pr
         text_states, image_states = ragar.language(
             [ragar.prompt((), caption if tell else "") for caption, tell in zip(captions, told, strict=True)]
         )
-        mapped = ragar.mapper(image_states, ragar.centred(chosen))
+        mapped = ragar.mapper(image_states, ragar.centred(chosen).to(image_states))
         states = ragar.backbone.states(captions)
         loss = F.mse_loss(mapped, states) + F.mse_loss(ragar.project_text(text_states).mean(1), states.mean(1))
         optimizer.zero_grad()

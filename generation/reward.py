@@ -43,7 +43,7 @@ class Mixture:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """sum_i w_i f_i, differentiable where the parts are."""
-        return torch.stack([weight * reward(requests, images) for weight, reward in self.parts]).sum(0)
+        return torch.stack([weight * reward(requests, images).to(images) for weight, reward in self.parts]).sum(0)
 
 
 class Relevance:
@@ -69,4 +69,5 @@ class Relevance:
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """One cosine a picture."""
         wanted = self.wanted[self.gallery.rows([request.reference for request in requests])]
-        return F.cosine_similarity(self.encoder.encode_images(images), wanted)
+        seen = self.encoder.encode_images(images)
+        return F.cosine_similarity(seen, wanted.to(seen))

@@ -23,7 +23,9 @@ def rival_scores(
         chosen = requests[i : i + 64]
         references = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in chosen])])
         rivals = (references, ragar.generate_global(chosen, steps=steps))
-        parts.append(torch.stack([finite(reward(chosen, images)) for images in rivals], dim=1))
+        parts.append(
+            torch.stack([finite(reward(chosen, images)).to(ragar.text_projection) for images in rivals], dim=1)
+        )
     return torch.cat(parts)
 
 
@@ -37,7 +39,7 @@ def score_samples(
     scores = []
     for sample in range(samples):
         images = ragar.render(preference.embeds(x[:, sample]), requests, steps=steps)
-        scores.append(finite(reward(requests, images)))
+        scores.append(finite(reward(requests, images)).to(x))
     return torch.stack(scores, dim=1)
 
 
@@ -48,7 +50,7 @@ def path_scores(
     """Scores of each preference's picture, without noise, with the gradient through picture and denoising steps."""
     with ragar.backbone.checkpointing(checkpointing):
         images = ragar.render(preference.embeds(), requests, steps=steps, with_grad=True)
-    return finite(reward(requests, images))
+    return finite(reward(requests, images)).to(preference.detail)
 
 
 def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:

@@ -23,7 +23,7 @@ STEPS = {
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
-sections catalog, features, backbone, language, words, generator, reflection and evaluation
+sections catalog, features, backbone, models, language, words, generator, reflection and evaluation
 (--reflection.reward_steps=50)."""
 _OF_THE_USER = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
 STOPPED = 130

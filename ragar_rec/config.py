@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 
 from generation.language import LanguageConfig
+from generation.models import ModelsConfig
 from generation.pretrain import PretrainConfig
 from generation.ragar import RagarConfig
 from generation.reflection import ReflectionConfig
@@ -111,6 +112,7 @@ class Config:
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     generator: RagarConfig = field(default_factory=RagarConfig)

@@ -91,8 +91,7 @@ def _curves(run: Run) -> list[CurveGroup]:
     curve = Curve(metric, [row["epoch"] for row in known], [row[f"valid.{metric}"] for row in known])
     groups.append(CurveGroup("Ranker: loss", losses if measured else [], note="by epoch"))
     groups.append(CurveGroup(f"Ranker: validation {metric}", [curve] if known else [], note="by epoch"))
-    folders = (run.encoder_folder, run.backbone_folder, run.language_folder, run.warm_folder, run.generator_folder)
-    for folder in folders:
+    for folder in (*run.small_models.values(), run.warm_folder, run.generator_folder):
         by_title: dict[str, list[Curve]] = {}
         for name, values in read_curves(folder).items():
             title, _, label = name.partition(": ")

@@ -59,7 +59,13 @@ def prepare(run: Run) -> Path:
 
 
 def pretrain(run: Run) -> Path:
-    """Dual encoder, codec and UNet, learned from the catalogue; prints how far they came."""
+    """Dual encoder, codec and UNet, learned from the catalogue; prints how far they came.
+
+    Raises:
+        ValueError: the config names weights in their place.
+    """
+    if run.config.models.backbone is not None:
+        raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
     folder = run.backbone_folder
     shown = torch.tensor(run.held_out or run.learned)[:SHOWN]
     pictures = to_float(run.images[shown])

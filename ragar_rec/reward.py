@@ -35,7 +35,7 @@ class RankerReward:
 
     def features(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Pictures as the ranker sees them; differentiable."""
-        return self.encoder.encode_images(images) - self.mean
+        return self.encoder.encode_images(images).to(self.mean) - self.mean
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """Score of each request's item under its picture, in standard deviations of the user's original scores."""

@@ -26,7 +26,9 @@ from generation.gallery import Gallery, build_gallery, caption, read_pictures
 from generation.hog import HogEncoder
 from generation.keywords import KeywordExtractor
 from generation.language import LanguageModel, load_language_model, train_language_model
+from generation.models import TIMM
 from generation.pretrain import PretrainConfig, hold_out, train_dual_encoder, train_unet
+from generation.projection import fit_projection
 from generation.ragar import Ragar
 from generation.reflection import ReflectionLog, reflect, warm_start
 from generation.reward import Mixture, Relevance, Reward
@@ -269,8 +271,21 @@ class Run:
         }
 
     @cached_property
+    def given(self) -> dict[str, str]:
+        """Contents of the models that the config names, and how they run."""
+        models = self.config.models
+        named = {name: getattr(models, name) for name in ("encoder", "backbone", "language")}
+        given = {name: self.store.hash_source(source) for name, source in named.items() if source is not None}
+        given["visual"] = models.visual
+        if models.visual.startswith(TIMM):
+            given["visual"] += hash_file(self.weights_file(models.visual.removeprefix(TIMM)))
+        return given | {key: str(value) for key, value in models.place.items()}
+
+    @cached_property
     def encoder(self) -> OpenClipEncoder:
-        return OpenClipEncoder.from_pretrained(self.encoder_folder, name="dual")
+        source = self.config.models.encoder
+        encoder = OpenClipEncoder.from_pretrained(self.encoder_folder if source is None else source, name="dual")
+        return encoder.to(self.config.models.device)
 
     @cached_property
     def backbone_folder(self) -> Path:
@@ -293,7 +308,9 @@ class Run:
     @cached_property
     def backbone(self) -> Backbone:
         size = (self.config.backbone.image_height, self.config.backbone.image_width)
-        return Backbone.from_pretrained(self.backbone_folder, size)
+        source = self.config.models.backbone
+        backbone = Backbone.from_pretrained(self.backbone_folder if source is None else source, size)
+        return backbone.to(**self.config.models.place)
 
     @cached_property
     def language_folder(self) -> Path:
@@ -329,11 +346,15 @@ class Run:
         size = (features.image_height, features.image_width)
         if features.image_encoder == "hog":
             return HogEncoder(size)
-        return TimmEncoder.from_pretrained(features.image_encoder, self._weights_file.parent.parent, size=size)
+        file = self.weights_file(features.image_encoder)
+        return TimmEncoder.from_pretrained(features.image_encoder, file.parent.parent, size=size)
 
-    @property
-    def _weights_file(self) -> Path:
-        name = self.config.features.image_encoder
+    def weights_file(self, name: str) -> Path:
+        """Where the weights of one of timm's models lie.
+
+        Raises:
+            FileNotFoundError: they do not.
+        """
         if self.weights is None:
             raise FileNotFoundError(f"{name} needs pretrained weights: name their folder by --weights")
         file = self.weights / name / "model.safetensors"
@@ -385,11 +406,11 @@ class Run:
         """Contents of what the image encoder's features depend on."""
         before, encoder = {"pictures": content(self.pictures_folder)}, self.config.features.image_encoder
         if encoder == "dual":
-            before["encoder"] = content(self.encoder_folder)
+            before["encoder"] = self.given.get("encoder") or content(self.encoder_folder)
         else:  # it reads the files themselves, in which a pixel may differ that is lost in the small pictures
             before["files"] = self._files_hash
         if encoder not in ("dual", "hog"):
-            before["weights"] = hash_file(self._weights_file)
+            before["weights"] = hash_file(self.weights_file(encoder))
         return before
 
     def _encode_catalogue(self, have: list[int]) -> Tensor:
@@ -470,8 +491,9 @@ class Run:
     def gallery(self) -> Gallery:
         words = self.config.words
         return build_gallery(
-            self.items, self.images, self.captions, self.keywords, self.encoder, words.text_encoder(self.encoder)
-        )
+            self.items, self.images, self.captions, self.keywords, self.encoder, words.text_encoder(self.encoder),
+            self.config.models.visual_encoder(self.weights),
+        )  # fmt: skip
 
     @property
     def keywords(self) -> KeywordExtractor:
@@ -481,18 +503,34 @@ class Run:
         named = json.loads((self.keywords_folder / "keywords.json").read_text(encoding="utf-8"))
         return lambda items, captions: [tuple(words) for words in named]
 
+    @property
+    def small_models(self) -> dict[str, Path]:
+        """Folders of the small models; those in whose place the config names weights are not learned."""
+        stages = {"encoder": "encoder_folder", "backbone": "backbone_folder", "language": "language_folder"}
+        return {
+            name: getattr(self, stage) for name, stage in stages.items() if getattr(self.config.models, name) is None
+        }
+
     def new_generator(self) -> Ragar:
         """RAGAR on this run's frozen parts, with fresh weights."""
-        model, tokenizer = load_language_model(self.language_folder)
-        settings = self.config.generator
+        models, settings = self.config.models, self.config.generator
+        model, tokenizer = load_language_model(self.language_folder if models.language is None else models.language)
         language = LanguageModel(
             model, tokenizer, image_tokens=settings.image_tokens, text_rows=settings.text_rows,
             generator=torch.Generator().manual_seed(settings.seed),
         )  # fmt: skip
-        return Ragar(
-            self.backbone, language, self.gallery, settings, text_projection=self.encoder.text_projection,
+        made = Ragar(
+            self.backbone, language, self.gallery, settings, text_projection=self.text_projection,
             prompt=self.config.words.p_g(),
         )  # fmt: skip
+        return made.place(**models.place)
+
+    @cached_property
+    def text_projection(self) -> Tensor:
+        """From the text encoder's rows to the features of pictures: the dual encoder's own where these are its."""
+        if self.config.models.visual == "dual":
+            return self.encoder.text_projection.cpu()
+        return fit_projection(self.backbone, self.gallery)
 
     @cached_property
     def people(self) -> People:
@@ -517,11 +555,8 @@ class Run:
     @property
     def frozen(self) -> dict[str, str]:
         """Contents of everything but the trained weights that a generated picture depends on."""
-        stages = {
-            "pictures": self.pictures_folder, "encoder": self.encoder_folder, "backbone": self.backbone_folder,
-            "language": self.language_folder,
-        }  # fmt: skip
-        return {name: content(folder) for name, folder in stages.items()} | self._said | self._wording
+        learned = {name: content(folder) for name, folder in self.small_models.items()}
+        return {"pictures": content(self.pictures_folder)} | learned | self.given | self._said | self._wording
 
     @cached_property
     def generator_folder(self) -> Path:

@@ -1,17 +1,20 @@
 """Diffusion: a codec that is a projection, a schedule that ends in noise, and pictures that mind their own seed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Tensor
 
 from generation.diffusion import (
     Backbone,
-    DPMSolverMultistepScheduler,
     LinearCodec,
     Prediction,
     noise_scheduler,
+    once,
     small_unet,
 )
 from generation.pictures import to_float
@@ -84,7 +87,7 @@ def test_every_sampler_reads_the_prediction_as_it_was_trained(
 ) -> None:
     """A model that knows the clean latent is led to it from pure noise in five steps."""
     trained = noise_scheduler(prediction)
-    scheduler = trained if sampler == "DDIM" else DPMSolverMultistepScheduler.from_config(trained.config)
+    scheduler: Any = trained if sampler == "DDIM" else DPMSolverMultistepScheduler.from_config(trained.config)
     clean = torch.randn(1, 2, 4, 4, generator=rng)
     x = torch.randn(1, 2, 4, 4, generator=rng)
     scheduler.set_timesteps(5)
@@ -200,7 +203,7 @@ def test_a_saved_pipeline_draws_the_same_picture(world: World, tmp_path: Path) -
 
 
 def test_a_missing_pipeline_is_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no Stable Diffusion pipeline at .*nowhere: give its folder"):
+    with pytest.raises(FileNotFoundError, match=r"no Stable Diffusion pipeline at .*nowhere .*`hf download"):
         Backbone.from_pretrained(tmp_path / "nowhere", size=(48, 32))
     with pytest.raises(FileNotFoundError, match="no Stable Diffusion pipeline at runs/nowhere"):
         Backbone.from_pretrained(Path("runs/nowhere"), size=(48, 32))
@@ -233,3 +236,87 @@ def test_pictures_with_gradient_are_the_pipelines_own(
     assert embeds.grad is not None
     assert embeds.grad[0].abs().max() > 1e-4
     assert embeds.grad[1].abs().max() == 0  # a picture's neighbours have no part in it
+
+
+# --- what is kept from step to step, and where it runs --------------------------------------------------------------
+
+
+def test_keys_and_values_are_made_once_a_call_and_change_nothing(world: World) -> None:
+    backbone = world.backbone
+    made: list[int] = []
+    unet = backbone.pipeline.unet
+    readers = [m for n, m in unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v")) or n == "add_embedding"]
+    own = [reader.forward for reader in readers]
+    hook = unet.register_forward_hook(lambda *_: made.append(1))
+    seen: list[int] = []
+
+    def counted(forward: Any) -> Any:
+        return lambda x: seen.append(1) or forward(x)
+
+    counting = [counted(forward) for forward in own]
+    for reader, forward in zip(readers, counting, strict=True):
+        reader.forward = forward
+    embeds = (backbone.states(["red", "blue"]), backbone.empty.expand(2, -1, -1))
+    pictures = backbone.sample(
+        *embeds, to_float(world.gallery.images[:2]), [3, 4], steps=3, strength=0.6, guidance_scale=3
+    )
+    assert len(made) == 3
+    assert len(seen) == len(readers) > 2
+    assert [reader.forward for reader in readers] == counting  # put back
+    with_grad = backbone.sample(
+        *embeds, to_float(world.gallery.images[:2]), [3, 4], steps=3, strength=0.6, guidance_scale=3, with_grad=True
+    )
+    assert len(seen) == (1 + 3) * len(readers)  # with gradient each step computes its own
+    assert torch.equal(with_grad, pictures)
+    hook.remove()
+    for reader in readers:
+        del reader.forward
+    world.backbone.sample(*embeds, None, [3, 4], steps=1, strength=1.0, guidance_scale=3)
+    assert [reader.forward for reader in readers] == own
+
+
+def test_a_function_that_is_asked_once() -> None:
+    asked: list[Tensor] = []
+
+    def double(x: Tensor) -> Tensor:
+        asked.append(x)
+        return 2 * x
+
+    remembered, x = once(double), torch.ones(2)
+    assert remembered(x) is remembered(x)
+    assert len(asked) == 1
+    assert remembered(x.clone()).tolist() == [2, 2]  # equal, but another tensor
+    assert len(asked) == 2
+    x.add_(1)
+    remembered(x)
+    x.add_(1)  # written into, as a callback of diffusers may do
+    assert remembered(x).tolist() == [6, 6]
+
+
+def test_where_it_runs_changes_precision_and_layout_and_comes_back(world: World, tmp_path: Path) -> None:
+    world.backbone.save_pretrained(tmp_path)
+    moved = Backbone.from_pretrained(tmp_path, (48, 32))
+    before = moved.states(["red"])
+    assert torch.equal(moved.empty, moved.states([""]))
+    moved.to("cpu", torch.bfloat16, channels_last=True)
+    weight = moved.pipeline.unet.conv_in.weight
+    assert weight.dtype == torch.bfloat16
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    half = moved.states(["red"])
+    assert half.dtype == moved.empty.dtype == torch.float32
+    assert 0 < (half - before).abs().max() < 0.1
+    assert torch.equal(moved.empty, moved.states([""]))  # encoded anew
+    moved.to("cpu", torch.float32)
+    assert moved.pipeline.unet.conv_in.weight.is_contiguous()
+
+
+def test_the_sampler_of_stable_diffusion_is_replaced_and_others_are_kept(world: World, tmp_path: Path) -> None:
+    parts = dict(world.backbone.pipeline.components)
+    parts["scheduler"] = PNDMScheduler(skip_prk_steps=True, steps_offset=1, beta_schedule="scaled_linear")
+    type(world.backbone.pipeline)(**parts, requires_safety_checker=False).save_pretrained(tmp_path / "pndm")
+    world.backbone.save_pretrained(tmp_path / "ddim")
+    replaced = Backbone.from_pretrained(tmp_path / "pndm", (48, 32)).pipeline.scheduler
+    assert isinstance(replaced, DPMSolverMultistepScheduler)
+    assert replaced.config["beta_schedule"] == "scaled_linear"
+    kept = Backbone.from_pretrained(tmp_path / "ddim", (48, 32)).pipeline.scheduler
+    assert type(kept) is type(world.backbone.pipeline.scheduler)

@@ -101,3 +101,31 @@ def test_timm_features_are_the_pooled_ones(tmp_path: Path) -> None:
 def test_missing_timm_weights_are_named_where_they_were_looked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights of resnet10t at .*resnet10t/model\.safetensors"):
         TimmEncoder.from_pretrained("resnet10t", tmp_path, size=(32, 32))
+
+
+def test_a_timm_model_sees_pictures_as_it_was_trained(tmp_path: Path) -> None:
+    """Without a size: 160 pixels, and the colours that timm names for it, channel by channel."""
+    model: Any = timm.create_model("test_vit").eval()
+    (tmp_path / "test_vit").mkdir()
+    save_file(model.state_dict(), tmp_path / "test_vit" / "model.safetensors")
+    encoder = TimmEncoder.from_pretrained("test_vit", tmp_path, size=None)
+    known = model.pretrained_cfg
+    assert (encoder.size, encoder.dim) == ((160, 160), 64)
+    colours = torch.rand(3, generator=torch.Generator().manual_seed(0))
+    picture = colours.view(1, 3, 1, 1).expand(1, 3, 160, 160)
+    seen = [(float(c) - m) / s for c, m, s in zip(colours, known["mean"], known["std"], strict=True)]
+    with torch.no_grad():
+        expected = model.forward_head(
+            model.forward_features(torch.tensor(seen).view(1, 3, 1, 1).expand(1, 3, 160, 160)), pre_logits=True
+        )
+        torch.testing.assert_close(encoder.encode_images(picture), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_without_a_tokenizer_has_open_clips_own(world: World, tmp_path: Path) -> None:
+    world.encoder.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    ids = OpenClipEncoder.from_pretrained(tmp_path).tokenizer(["red", "circle " * 40])
+    # CLIP's vocabulary: 49406 begins, "red" is 736, 49407 ends a text; cut off at this encoder's 16 tokens
+    assert ids[0].tolist() == [49406, 736, 49407, *[0] * 13]
+    assert ids[1, -1] == 49407
+    assert ids.shape == (2, 16)

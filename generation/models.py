@@ -1,0 +1,74 @@
+"""Which models the generator is built of, and where they run: the section ``models`` of the config."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from generation.encoders import TimmEncoder, timm_names
+
+TIMM = "timm:"
+"""What stands before the name of one of timm's models."""
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """Weights that you have, in place of the small models that are learned from the catalogue (the defaults)."""
+
+    backbone: str | None = None
+    """An SD-1.x pipeline's folder or hub name; ``backbone.image_height`` and ``image_width`` are its pictures' size."""
+    encoder: str | None = None
+    """An open_clip dual encoder's folder or hub name (``hf-hub:org/repo``), whose text tower the backbone has."""
+    language: str | None = None
+    """A causal LM's folder or hub name."""
+    visual: str = "dual"
+    """Whose features of pictures P_ret is made of (eq. 4): the dual encoder's, or ``timm:NAME`` from ``--weights``."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the generator and the dual encoder run."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the frozen parts; what is trained is float32."""
+    channels_last: bool = False
+    """Convolutions with the channels side by side: other rounding, often faster."""
+    compile: bool = False
+    """The UNet by ``torch.compile``: a minute at each new batch shape, other rounding, faster on a GPU."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Models that do not go together or do not exist, and a GPU where there is none."""
+        if (self.backbone is None) != (self.encoder is None):
+            yield (
+                "backbone and encoder belong together: P_gen is compared with pictures through the projection of the "
+                "dual encoder whose text tower the backbone has (SD-1.5: CLIP ViT-L/14)"
+            )
+        if self.visual != "dual" and not self.visual.startswith(TIMM):
+            yield f"visual {self.visual!r} is neither dual nor {TIMM} with a name of timm's"
+        elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in timm_names():
+            near = get_close_matches(name, timm_names(), n=1)
+            yield f"timm has no model {name!r}" + (f": do you mean {near[0]}?" if near else "")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            yield "device cuda: this machine, or this build of torch, has no GPU; take cpu"
+
+    def visual_encoder(self, weights: Path | None) -> TimmEncoder | None:
+        """Who sees pictures for P_ret, if it is not the dual encoder.
+
+        Args:
+            weights: the folder that holds ``NAME/model.safetensors``.
+
+        Raises:
+            FileNotFoundError: it is not given, or not there; the sentence says how to get it.
+        """
+        if self.visual == "dual":
+            return None
+        name = self.visual.removeprefix(TIMM)
+        if weights is None:
+            raise FileNotFoundError(f"{self.visual} needs pretrained weights: name the folder of {name}/ by --weights")
+        return TimmEncoder.from_pretrained(name, weights, size=None)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """How :meth:`generation.ragar.Ragar.place` is called."""
+        dtype = getattr(torch, self.precision)
+        settings = {"channels_last": self.channels_last, "compiled": self.compile}
+        return {"device": self.device, "dtype": dtype, **settings}
