@@ -10,13 +10,14 @@ import torch
 from generation.pictures import to_float
 from generation.request import Request
 from ragar_rec.augment import Requests
+from ragar_rec.curves import read_curves
 from ragar_rec.evaluation import BATCH, Global
 from ragar_rec.people import sample
 from ragar_rec.plots import Curve
 from ragar_rec.protocols import Candidates, Task, tasks
 from ragar_rec.report import CurveGroup, HistoryItem, Pair, Report, Showcase
 from ragar_rec.results import OWN, Results, Row
-from ragar_rec.run import Run, read_curves
+from ragar_rec.run import Run
 from ragar_rec.tables import tables
 
 RENDERED = (

@@ -24,12 +24,13 @@ from generation.pictures import to_float
 from ragar_rec import page
 from ragar_rec.augment import Plan, Requests, begin, draw, encode, share, wanted_pairs
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.curves import read_curves
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
 from ragar_rec.fidelity import psnr
 from ragar_rec.people import sample, training_requests
 from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, tasks
 from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
-from ragar_rec.run import Run, read_curves
+from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
 from ragar_rec.store import content, hash_file, hash_files
 from ragar_rec.tables import format_table, tables

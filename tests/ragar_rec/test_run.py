@@ -32,13 +32,14 @@ from generation.hog import HogEncoder
 from generation.ragar import Description
 from generation.request import Request
 from generation.scoring import path_scores
-from ragar_rec import cli, pipeline
+from ragar_rec import cli, pipeline, small_models
 from ragar_rec import run as run_module
 from ragar_rec.config import Config
+from ragar_rec.curves import read_curves
 from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
 from ragar_rec.reward import RankerReward
-from ragar_rec.run import Run, read_curves
+from ragar_rec.run import Run
 from ragar_rec.store import content, hash_file
 from recsys.features import FeatureTable
 from recsys.training import led
@@ -379,7 +380,7 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
 
     arguments = ["evaluate", f"--config={world.config}", f"--data={world.data}", f"--output={tmp_path}"]
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, stage, stopped)
+        patch.setattr(small_models if stage == "train_dual_encoder" else run_module, stage, stopped)
         assert cli.main(arguments) == 130
     assert "run the same command to continue" in capsys.readouterr().err
     finished = {"train_dual_encoder": ["data", "pictures"], "reflect": STAGES[:8]}[stage]
@@ -446,13 +447,13 @@ def test_the_backbone_never_sees_what_is_held_out(world: World, tmp_path: Path, 
     """Of 23 pictures 6 are kept; encoder and UNet are given the other 17 with their own captions."""
     given: list[tuple[Any, torch.Tensor]] = []
     for name in ("train_dual_encoder", "train_unet"):
-        train = getattr(run_module, name)
+        train = getattr(small_models, name)
 
         def watched(captions: Any, images: torch.Tensor, *rest: Any, train: Any = train, **named: Any) -> Any:
             given.append((captions, images))
             return train(captions, images, *rest, **named)
 
-        monkeypatch.setattr(run_module, name, watched)
+        monkeypatch.setattr(small_models, name, watched)
     run = open_run(config_file(tmp_path, backbone__held_out=0.25), world.data, tmp_path / "out")
     pipeline.pretrain(run)
     assert "dB on 6 pictures kept from it" in capsys.readouterr().out
@@ -770,17 +771,6 @@ def test_relevance_is_added_with_its_weight(world: World) -> None:
     rows = run.gallery.rows([request.reference for request in asked])
     cosines = (run.encoder.encode_images(pictures) * run.gallery.semantic[rows]).sum(1)
     torch.testing.assert_close(other.wish(asked, pictures), run.reward(asked, pictures) + 2 * cosines)
-
-
-def test_tensorboard_shows_the_last_attempt_at_a_stage_and_other_stages_beside_it(tmp_path: Path) -> None:
-    run = Run(Config(recbole={}), tmp_path)
-    for name, values in (("generator-a", (1.0, 2.0, 3.0)), ("generator-b", (7.0,)), ("generator-a", (4.0, 5.0))):
-        with run.watched(tmp_path / f"{name}.partial") as log:
-            for step, value in enumerate(values):
-                log.curves.add("loss: rank", step, value)
-    for name, shown in (("generator-a", [4.0, 5.0]), ("generator-b", [7.0])):
-        events = EventAccumulator(str(tmp_path / "tensorboard" / name)).Reload()
-        assert [event.value for event in events.Scalars("loss/rank")] == shown
 
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
