@@ -439,7 +439,7 @@ def plot(rows: list[dict[str, float]], file: Path) -> None:
     axes.loglog(items, allowed, "--", color="grey", label="slope 1.15")
     axes.set(xlabel="items", ylabel="seconds")
     axes.legend()
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None})
 
 
 def main() -> None:
