@@ -70,8 +70,8 @@ def _summary(rows: tuple[Row, ...], k: int) -> list[str]:
                 "shuffled_user": "the picture made for somebody else",
             }
             said.append(
-                f"On people it was not trained on, the trained generator's score exceeds that of "
-                f"{name[row.compared_with]} by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] standard deviations."
+                f"On people it was not trained on, the score of the trained generator's picture less that of "
+                f"{name[row.compared_with]} is {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] standard deviations."
             )
     return said
 
