@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from generation.reflection import ReflectionLog
 from generation.training import Curves
+
+FILE = "curves.json"
 
 
 @contextmanager
-def watched(output: Path, stage: Path) -> Iterator[ReflectionLog]:
-    """A log whose curves TensorBoard shows while they grow: ``tensorboard --logdir OUTPUT/tensorboard``.
+def watched(output: Path, stage: Path) -> Iterator[Curves]:
+    """Curves that TensorBoard shows while they grow (``--logdir OUTPUT/tensorboard``), and that ``stage`` then keeps.
 
-    They stand under the name that the stage's folder will have, key included, in place of what an earlier attempt
-    at the same stage drew.
+    TensorBoard has them under the name that the stage's folder will have, key included, in place of what an earlier
+    attempt at the same stage drew.
     """
     from torch.utils.tensorboard import SummaryWriter  # slow to import, and a finished stage needs none
 
@@ -28,16 +29,12 @@ def watched(output: Path, stage: Path) -> Iterator[ReflectionLog]:
         def tell(name: str, step: int, value: float) -> None:
             writer.add_scalar(name.replace(": ", "/"), value, step)
 
-        yield ReflectionLog(Curves(tell=tell))
-
-
-def write_curves(curves: Curves, folder: Path) -> None:
-    """Training curves beside what was trained."""
-    (folder / "curves.json").write_text(json.dumps(curves.values))
+        yield (curves := Curves(tell=tell))
+    (stage / FILE).write_text(json.dumps(curves.values))
 
 
 def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What :func:`write_curves` wrote; nothing where nothing was trained."""
-    file = folder / "curves.json"
+    """What :func:`watched` kept; nothing where nothing was trained."""
+    file = folder / FILE
     curves = json.loads(file.read_text()) if file.is_file() else {}
     return {name: [(step, value) for step, value in points] for name, points in curves.items()}

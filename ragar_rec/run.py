@@ -20,9 +20,9 @@ from generation.gallery import Gallery, build_gallery
 from generation.language import LanguageModel, load_language_model
 from generation.projection import fit_projection
 from generation.ragar import Ragar
-from generation.reflection import reflect, warm_start
+from generation.reflection import ReflectionLog, reflect, warm_start
 from generation.reward import Mixture, Relevance, Reward
-from ragar_rec.curves import watched, write_curves
+from ragar_rec.curves import watched
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.ranked import Ranked
 from ragar_rec.store import content, digest
@@ -85,10 +85,9 @@ class Run(Ranked):
 
         def build(to: Path) -> None:
             ragar = self.new_generator()
-            with watched(self.output, to) as log:
-                warm_start(ragar, self.config.reflection, log, progress=self.progress)
+            with watched(self.output, to) as curves:
+                warm_start(ragar, self.config.reflection, ReflectionLog(curves), progress=self.progress)
             ragar.save_pretrained(to)
-            write_curves(log.curves, to)
 
         keys = ["generator", *(f"reflection.{k}" for k in ("warm_start_steps", "warm_start_learning_rate", "seed"))]
         return self.stage("warm-start", keys, self.frozen, build)
@@ -107,10 +106,10 @@ class Run(Ranked):
             ragar = self.new_generator()
             ragar.load_trained(load_file(self.warm_folder / "model.safetensors"))
             requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
-            with watched(self.output, to) as log:
+            with watched(self.output, to) as curves:
+                log = ReflectionLog(curves)
                 reflect(ragar, requests, self.wish, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
-            write_curves(log.curves, to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
         before = {"warm": content(self.warm_folder), "ranker": self.ranker_content, **self.frozen}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,8 @@ from generation.encoders import OpenClipEncoder
 from generation.language import train_language_model
 from generation.models import TIMM
 from generation.pretrain import PretrainConfig, hold_out, train_dual_encoder, train_unet
-from generation.training import Curves, Resume
-from ragar_rec.curves import watched, write_curves
+from generation.training import Resume
+from ragar_rec.curves import watched
 from ragar_rec.prepared import Prepared
 from ragar_rec.store import content, hash_file
 
@@ -32,15 +33,7 @@ class SmallModels(Prepared):
         """The dual encoder of pictures and words."""
 
         def build(to: Path) -> None:
-            resume = self.unfinished(to)
-            with watched(self.output, to) as log:
-                encoder = train_dual_encoder(
-                    [self.captions[row] for row in self.learned], self.images[self.learned], self.config.backbone,
-                    curves=log.curves, resume=resume, progress=self.progress,
-                )  # fmt: skip
-            encoder.save_pretrained(to)
-            write_curves(log.curves, to)
-            resume.delete()
+            self._train(to, train_dual_encoder)
 
         return self.stage(
             "encoder",
@@ -66,9 +59,16 @@ class SmallModels(Prepared):
         learned, kept = hold_out(len(have), backbone.held_out, backbone.seed)
         return [have[row] for row in learned], [have[row] for row in kept]
 
-    def unfinished(self, stage: Path) -> Resume:
-        """Where the backbone's trainings are kept until they have ended, in the folder of their stage."""
-        return Resume(stage / "unfinished.safetensors", self.config.backbone.save_every)
+    def _train(self, to: Path, train: Callable[..., OpenClipEncoder | Backbone], *given: OpenClipEncoder) -> None:
+        """Learn from the pictures, and keep what is unfinished in the stage's folder until it has ended."""
+        resume = Resume(to / "unfinished.safetensors", self.config.backbone.save_every)
+        with watched(self.output, to) as curves:
+            made = train(
+                [self.captions[row] for row in self.learned], self.images[self.learned], *given, self.config.backbone,
+                curves=curves, resume=resume, progress=self.progress,
+            )  # fmt: skip
+        made.save_pretrained(to)
+        resume.delete()
 
     @cached_property
     def encoder(self) -> OpenClipEncoder:
@@ -81,15 +81,7 @@ class SmallModels(Prepared):
         """Codec, text encoder and UNet as a diffusers pipeline."""
 
         def build(to: Path) -> None:
-            resume = self.unfinished(to)
-            with watched(self.output, to) as log:
-                made = train_unet(
-                    [self.captions[row] for row in self.learned], self.images[self.learned], self.encoder,
-                    self.config.backbone, curves=log.curves, resume=resume, progress=self.progress,
-                )  # fmt: skip
-            made.save_pretrained(to)
-            write_curves(log.curves, to)
-            resume.delete()
+            self._train(to, train_unet, self.encoder)
 
         before = {"encoder": content(self.encoder_folder), "pictures": content(self.pictures_folder)}
         return self.stage("backbone", [f"backbone.{key}" for key in BACKBONE_KEYS], before, build, resumable=True)
@@ -106,12 +98,11 @@ class SmallModels(Prepared):
         """The small causal LM."""
 
         def build(to: Path) -> None:
-            curves = Curves()
             texts = [f"{item.text} {said}" for item, said in zip(self.items, self.captions, strict=True)]
-            model, tokenizer = train_language_model(texts, self.config.language, curves=curves, progress=self.progress)
-            model.save_pretrained(to)
-            tokenizer.save_pretrained(to)
-            write_curves(curves, to)
+            with watched(self.output, to) as curves:
+                trained = train_language_model(texts, self.config.language, curves=curves, progress=self.progress)
+            for part in trained:
+                part.save_pretrained(to)
 
         return self.stage("language", ["language"], {"pictures": content(self.pictures_folder), **self._said}, build)
 
