@@ -71,12 +71,11 @@ class LinearCodec(ModelMixin, ConfigMixin):
         self.basis.copy_(vectors.flip(1)[:, : len(self.basis)].T)
         raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
         self.shift.copy_(raw.mean((0, 2, 3)))
-        std = raw.std((0, 2, 3)).clamp_min(1e-4)
-        # std^0.5 keeps strong components stronger than weak ones without letting them drown those. The base keeps its
-        # full scale: image-to-image adds the same noise to every channel, and the palette must outlast it.
-        scale = torch.cat([torch.ones(3), std[3:].sqrt()])
-        globally = (((raw - self.shift[:, None, None]) / scale[:, None, None]) ** 2).mean().sqrt()
-        self.spread.copy_(scale * globally)
+        # Unit variance: v = alpha e - sigma x and the noisy alpha x + sigma e are then uncorrelated, so a UNet that
+        # says nothing yet is the best linear denoiser already. On any other scale it must first learn to copy the noise
+        # of every channel, and what it fails to copy stays in the picture as grain.
+        self.spread.copy_(raw.std((0, 2, 3)).clamp_min(1e-4))
+        # The base stands out: image-to-image adds the same noise to every channel, and the palette must outlast it.
         self.spread[:3] /= BASE_GAIN
         return self
 

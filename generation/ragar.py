@@ -52,9 +52,9 @@ class RagarConfig:
     """Layers of its encoder and of its decoder (GILL: 4)."""
     calibrator: Mode = "residual_concat"
     """Form of eq. 9."""
-    steps: int = 6
-    """Denoising steps that are run."""
-    strength: float = 0.35
+    steps: int = 3
+    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
+    strength: float = 0.25
     """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
     guidance_scale: float = 3.0
     """Classifier-free guidance."""

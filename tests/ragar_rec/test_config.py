@@ -222,7 +222,7 @@ def test_the_embedded_default_uses_our_keys_rightly_and_is_the_experiments_confi
     preset = ROOT / "ragar_rec" / "presets" / "ml-100k.yaml"
     tree = yaml.safe_load(preset.read_text())
     config = Config.read(preset, known_keys=lambda model: set(tree) - set(sections()))
-    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 6)
+    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 3)
     experiment = yaml.safe_load((ROOT / "experiments" / "configs" / "ml-100k.yaml").read_text())
     assert experiment.pop("reflection") == {**tree.pop("reflection"), "reward_steps": 250}
     assert experiment == tree
