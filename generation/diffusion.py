@@ -1,5 +1,6 @@
 """The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +24,12 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from generation.checkpoint import require, require_tokenizer, weights_of
+from generation.lora import add_lora, keeping_lora, lora_of
 from generation.precision import single
 
 diffusers_logging.set_verbosity_error()
@@ -36,6 +38,8 @@ Prediction = Literal["v", "epsilon"]
 """What a UNet says of a noisy latent."""
 
 EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""Where diffusers looks for LoRA in a folder."""
 BASE_GAIN = 3.0
 """How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
 
@@ -272,11 +276,42 @@ class Backbone:
         """A diffusers pipeline folder, weights as safetensors."""
         self.pipeline.save_pretrained(folder, safe_serialization=True)
 
+    @property
+    def lora(self) -> dict[str, nn.Parameter]:
+        """What may be trained of the UNet, by the names of diffusers' LoRA files; nothing without :meth:`with_lora`."""
+        return lora_of(self.pipeline.unet)
+
+    @property
+    def frozen(self) -> list[Any]:
+        """What no training changes: the UNet's own weights, and every other part of the pipeline."""
+        own = {id(value) for value in self.lora.values()}
+        parts = [part for name, part in self.pipeline.components.items() if name != "unet"]
+        return [*parts, *(value for value in self.pipeline.unet.parameters() if id(value) not in own)]
+
+    def with_lora(self, rank: int, generator: torch.Generator) -> "Backbone":
+        """Another backbone on the same frozen parts, which are shared and not copied, whose UNet has LoRA.
+
+        It draws what this one does until B is trained: see :func:`generation.lora.add_lora`.
+
+        Raises:
+            ValueError: the UNet has LoRA already.
+        """
+        made = copy.deepcopy(self, {id(part): part for part in self.frozen})
+        add_lora(made.pipeline.unet, rank, generator)
+        if made.compiled:  # a copy is not
+            made.pipeline.unet.compile()
+        return made
+
+    def save_lora(self, folder: Path) -> None:
+        """As :data:`LORA_FILE`, which ``load_lora_weights(folder)`` of any such pipeline takes."""
+        layers: dict[str, Any] = {name.removeprefix("unet."): value.detach() for name, value in self.lora.items()}
+        self.pipeline.save_lora_weights(folder, unet_lora_layers=layers)
+
     def to(
         self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
         compiled: bool = False,
     ) -> "Backbone":  # fmt: skip
-        """Where and how all parts run; pictures and embeddings go in and come out as float32.
+        """Where and how all parts run; pictures and embeddings go in and come out as float32. LoRA stays float32.
 
         Args:
             device: ``cpu`` or ``cuda``.
@@ -284,7 +319,8 @@ class Backbone:
             channels_last: convolutions read their channels side by side: other rounding, often faster.
             compiled: the UNet by ``torch.compile``: a minute at each new batch shape, and other rounding.
         """
-        self.pipeline.to(device, dtype)
+        with keeping_lora(self.pipeline.unet):
+            self.pipeline.to(device, dtype)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for part in (self.pipeline.unet, self.pipeline.vae):
             part.to(memory_format=layout)

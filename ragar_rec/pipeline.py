@@ -42,8 +42,8 @@ __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report"
 SHOWN = 2000
 """Pictures, at most, that the codec's error is measured on."""
 
-LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "open_clip_torch", "timm",
-             "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
+LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "peft", "open_clip_torch",
+             "timm", "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
 
 
 def prepare(run: Run) -> Path:

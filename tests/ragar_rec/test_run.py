@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, replace
 from hashlib import sha256
 from multiprocessing.context import ForkProcess
@@ -25,7 +26,8 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
+from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
+from generation.diffusion import LORA_FILE
 from generation.fixed_shape import FixedShape
 from generation.gallery import read_pictures
 from generation.hog import HogEncoder
@@ -761,6 +763,25 @@ def test_the_rankers_gradient_in_the_preference_is_the_scores_own_difference(wor
     with torch.no_grad():
         difference = mean_score(start + 0.1 * way) - mean_score(start - 0.1 * way)
     assert difference.item() / 0.2 == pytest.approx(gradient.norm().item(), rel=0.05)
+
+
+def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
+    config = config_file(tmp_path, reflection={**TINY["reflection"], "objective": "path", "lora_rank": 2})
+    run, asked = open_run(config, copy.data, copy.output), copy.requests[:4]
+    folder = run.generator_folder
+    assert run.store.ran == ["generator"]  # from the same warm start
+    assert (folder / LORA_FILE).is_file()
+    assert not (run.warm_folder / LORA_FILE).exists()
+    untrained, plain = run.load_generator(run.warm_folder), copy.run
+    assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
+    pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
+    assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
+    assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
+    assert torch.equal(untrained.generate(asked), plain.load_generator(plain.warm_folder).generate(asked))
+    shared, own = run.backbone.pipeline.unet.state_dict(), plain.backbone.pipeline.unet.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in shared.items())
+    elsewhere = deepcopy(run)  # as another process is sent it, to draw its part of a catalogue
+    assert torch.equal(elsewhere.generator.generate(asked), pictures)
 
 
 def test_relevance_is_added_with_its_weight(world: World) -> None:
