@@ -231,7 +231,7 @@ def reflect(
             scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
             advantage = advantages(scores, rivals[picked], config)
             rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
-            scale.update(advantage)
+            scale.update(advantage[~without_signal])
         losses = {
             "rank": config.alpha * rank,
             "cal": config.beta * calibrator_loss(ragar, preference),
