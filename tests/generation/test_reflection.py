@@ -479,7 +479,7 @@ def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: Wo
         ({"antithetic": True, "objective": "path"}, "antithetic belongs to objective reinforce, not to path"),
         ({"checkpointing": True}, "checkpointing belongs to objective path: reinforce keeps nothing of the UNet"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
-        ({"relevance": -1.0}, "relevance -1.0 must not be negative"),
+        ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
     ],
 )
 def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> None:
