@@ -1,5 +1,6 @@
 """Pictures as tensors: one convention, RGB float32 NCHW in [0, 1], made and unmade here."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+FRAMES = 8
+"""Longer than this many frames, a picture is cropped before it is scaled: a pixel wide, it would get a million long."""
+REACH = 3
+"""Pixels that Lanczos reads on each side, of the larger of the two grids."""
 
 
 def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
@@ -28,10 +34,19 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
     scale = max(width / picture.width, height / picture.height)
+    if picture.width * scale > FRAMES * width or picture.height * scale > FRAMES * height:
+        picture = _middle(picture, (height / scale, width / scale), REACH * max(1, 1 / scale))
     scaled = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return np.asarray(picture.crop((left, top, left + width, top + height)))
+
+
+def _middle(picture: Image.Image, part: tuple[float, float], around: float) -> Image.Image:
+    """The middle of a picture: ``part`` = (height, width) of its pixels and at least ``around`` more on each side."""
+    left = max(0, math.floor((picture.width - part[1]) / 2 - around))
+    top = max(0, math.floor((picture.height - part[0]) / 2 - around))
+    return picture.crop((left, top, picture.width - left, picture.height - top))
 
 
 def load_images(paths: Sequence[Path], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:

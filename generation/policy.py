@@ -133,7 +133,10 @@ def rank_loss(
 
 
 class RunningScale:
-    """Standard deviation of all *previous* batches' advantages; dividing by the current one would bias the estimate."""
+    """Standard deviation of all *previous* batches' advantages; dividing by the current one would bias the estimate.
+
+    It is given those of groups with a signal alone: the others would make it small, and the next step large.
+    """
 
     def __init__(self) -> None:
         self.count, self.total = 0, 0.0

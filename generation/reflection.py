@@ -23,7 +23,7 @@ from generation.policy import (
 )
 from generation.ragar import Preference, Ragar
 from generation.request import Request
-from generation.reward import Reward
+from generation.reward import Reward, reward_conflicts
 from generation.scoring import check_gradient, path_scores, rival_scores, score_samples
 from generation.training import Curves, batches, one_cycle
 
@@ -71,9 +71,14 @@ class ReflectionConfig:
     """Weight of L_sem (eq. 15)."""
     kl: float = 0.0
     """Weight of the divergence from the warm-start preference, ||mu - mu_0||^2 / (2 sigma^2) (beside eq. 15)."""
-    relevance: float = 0.0
-    """Weight of the dual encoder's cosine with the reference's caption beside the ranker's score (eq. 10): a score of
-    1 is one standard deviation of the user's scores, a cosine of captions and pictures moves by tenths."""
+    rewards: dict[str, float] = field(default_factory=lambda: {"ranker": 1.0})
+    """What is rewarded (eq. 10), with weights; a negative one punishes. ``ranker``: in standard deviations of the
+    user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
+    ``aesthetic``: see ``aesthetic_head``. ``package.module:name`` of your own: called with (encoder, gallery), it gives
+    back a ``generation.reward.Reward``."""
+    aesthetic_head: str | None = None
+    """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
+    LAION's aesthetic predictor on those of CLIP ViT-L/14."""
     learning_rate: float = 1e-3
     """Of the reward phase (the paper's 1e-5 is for models a thousand times larger)."""
     held_out: float = 0.2
@@ -98,12 +103,13 @@ class ReflectionConfig:
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "kl", "relevance", "margin", "lora_rank", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
         for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+        yield from reward_conflicts(self.rewards, self.aesthetic_head)
 
 
 @dataclass
@@ -240,7 +246,7 @@ def reflect(
             scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
             advantage = advantages(scores, rivals[picked], config)
             rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
-            scale.update(advantage)
+            scale.update(advantage[~without_signal])
         losses = {
             "rank": config.alpha * rank,
             "cal": config.beta * calibrator_loss(ragar, preference),

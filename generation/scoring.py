@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from generation.pictures import to_float
 from generation.ragar import Preference, Ragar
 from generation.request import Request
-from generation.reward import Reward
+from generation.reward import Mixture, Reward
 
 
 @torch.no_grad()
@@ -57,10 +57,11 @@ def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:
     """See to it that the reward's scores carry the gradient of the pictures, before hours are spent.
 
     Raises:
-        ValueError: they do not. (An encoder that knows that it has none says so itself.)
+        ValueError: they, or those of a part of a mixture, do not. (An encoder that knows that it has none says so.)
     """
     image = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference])]).requires_grad_()
-    if not reward([request], image).requires_grad:
+    parts = [part for _, part in reward.parts] if isinstance(reward, Mixture) else [reward]
+    if not all(part([request], image).requires_grad for part in parts):
         raise ValueError(
             "objective path needs a reward whose scores carry the gradient of the pictures, and this one's do not: "
             "take a differentiable encoder and the inductive score, or objective reinforce"

@@ -149,7 +149,7 @@ class Config:
         built: dict[str, Any] = {}
         for section, kind in ours.items():
             values = {name: value for name, value in tree.get(section, {}).items() if f"{section}.{name}" in valid}
-            places = {name: source[f"{section}.{name}"] for name in values}
+            places = {name: source.get(f"{section}.{name}", "on the command line") for name in values}
             built[section] = fill(kind, values, problems, path=section, source=places)
         if problems:
             raise ConfigError(problems)

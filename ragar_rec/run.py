@@ -7,7 +7,7 @@ of one pixel or one key runs exactly what depends on it again.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ from generation.gallery import Gallery, build_gallery
 from generation.language import LanguageModel, load_language_model
 from generation.projection import fit_projection
 from generation.ragar import Ragar
-from generation.reflection import ReflectionLog, reflect, warm_start
-from generation.reward import Mixture, Relevance, Reward
+from generation.reflection import ReflectionConfig, ReflectionLog, reflect, warm_start
+from generation.reward import OURS, Aesthetic, Mixture, Relevance, Reward, code_of, own_reward
 from ragar_rec.curves import watched
 from ragar_rec.people import People, divide, training_requests
 from ragar_rec.ranked import Ranked
-from ragar_rec.store import content, digest
+from ragar_rec.store import content, digest, hash_file
+
+REFLECTION_KEYS = tuple(entry.name for entry in fields(ReflectionConfig) if entry.name != "aesthetic_head")
+"""What a generator depends on of the section ``reflection``; the head counts by its content, wherever it lies."""
 
 
 class Run(Ranked):
@@ -83,6 +86,7 @@ class Run(Ranked):
         _ = self.image_encoder  # Said now rather than after the warm start: its pictures cannot be judged.
 
         def build(to: Path) -> None:
+            _ = self.extra_rewards  # Likewise: one that cannot be made.
             ragar = self.new_generator()
             with watched(self.output, to) as curves:
                 warm_start(ragar, self.config.reflection, ReflectionLog(curves), progress=self.progress)
@@ -111,16 +115,38 @@ class Run(Ranked):
             ragar.save_pretrained(to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 
-        before = {"warm": content(self.warm_folder), "ranker": self.ranker_content, **self.frozen}
-        return self.stage("generator", ["generator", "reflection"], before, build)
+        before = {"warm": content(self.warm_folder), "ranker": self.ranker_content, **self.frozen, **self._rewarding}
+        return self.stage("generator", ["generator", *(f"reflection.{key}" for key in REFLECTION_KEYS)], before, build)
 
     @property
     def wish(self) -> Reward:
-        """What reflection works for: the ranker's score, and relevance where the config gives it a weight."""
-        if not (weight := self.config.reflection.relevance):
+        """What reflection works for: the rewards that the config names, with their weights."""
+        weights = self.config.reflection.rewards
+        if weights == {"ranker": 1.0}:
             return self.reward
-        relevance = Relevance(self.encoder, self.gallery, self.encoder.encode_texts(self.gallery.captions))
-        return Mixture([(1.0, self.reward), (weight, relevance)])
+        return Mixture([
+            (weight, self.reward if name == "ranker" else self.extra_rewards[name]) for name, weight in weights.items()
+        ])  # fmt: skip
+
+    @cached_property
+    def extra_rewards(self) -> dict[str, Reward]:
+        """The rewards that the config names beside the ranker's."""
+        return {name: self._extra_reward(name) for name in self.config.reflection.rewards if name != "ranker"}
+
+    def _extra_reward(self, name: str) -> Reward:
+        if name == "relevance":
+            return Relevance(self.encoder, self.gallery, self.encoder.encode_texts(self.gallery.captions))
+        if name == "aesthetic":
+            return Aesthetic.from_file(self.encoder, Path(self.config.reflection.aesthetic_head or ""))
+        return own_reward(name, self.encoder, self.gallery)
+
+    @property
+    def _rewarding(self) -> dict[str, str]:
+        """Contents of the files that rewards are made of: the aesthetic head, and the modules of one's own."""
+        settings = self.config.reflection
+        files = {name: code_of(name) for name in settings.rewards if name not in OURS}
+        files["aesthetic"] = Path(settings.aesthetic_head) if settings.aesthetic_head else None
+        return {f"reward {name}": hash_file(file) for name, file in files.items() if file is not None}
 
     def load_generator(self, folder: Path, **changes: Any) -> Ragar:
         """A saved generator, optionally with other sampling settings."""

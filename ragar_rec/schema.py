@@ -1,8 +1,8 @@
 """A section of the config as a frozen dataclass: its fields' annotations are the schema that plain data is checked by.
 
 A field is one line, ``k: Annotated[int, Range(1)] = 5``, with its docstring below. The type says what is allowed: a
-``Literal`` lists the words, a ``Range`` bounds a number, ``tuple[int, ...]`` takes a YAML list. A section may add
-``conflicts()``, which yields a sentence for each pair of fields that cannot go together.
+``Literal`` lists the words, a ``Range`` bounds a number, ``tuple[int, ...]`` takes a YAML list, ``dict[str, float]`` a
+mapping. A section may add ``conflicts()``, which yields a sentence for each pair of fields that cannot go together.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def expectation(kind: Any) -> str:
         return "one of " + ", ".join(str(word) for word in inner)
     if origin is tuple:
         return f"a list, each {expectation(inner[0])}"
+    if origin is dict:
+        return f"a mapping, each {expectation(inner[1])}"
     if origin in (Union, types.UnionType):
         return " or ".join(expectation(option) for option in inner)
     return _NAMES[kind]
@@ -89,6 +91,11 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
             return False, value
         pairs = [_stored(element, inner[0]) for element in cast("list[Any]", value)]
         return all(fits for fits, _ in pairs), tuple(stored for _, stored in pairs)
+    if origin is dict:
+        if not isinstance(value, dict):
+            return False, value
+        found = {str(key): _stored(entry, inner[1]) for key, entry in cast("dict[Any, Any]", value).items()}
+        return all(fits for fits, _ in found.values()), {key: stored for key, (_, stored) in found.items()}
     if origin in (Union, types.UnionType):
         return next((pair for option in inner if (pair := _stored(value, option))[0]), (False, value))
     if isinstance(value, bool):

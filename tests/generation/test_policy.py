@@ -276,6 +276,8 @@ def test_the_scale_knows_previous_batches_only() -> None:
     assert scale.value() == pytest.approx(math.sqrt(10 / 4))
     scale.update(torch.tensor([[3.0, -3.0]]))
     assert scale.value() == pytest.approx(math.sqrt(28 / 6))
+    scale.update(torch.empty(0, 4))  # nobody gave a signal
+    assert scale.value() == pytest.approx(math.sqrt(28 / 6))
     quiet = RunningScale()
     quiet.update(torch.zeros(2, 2))
     assert quiet.value() > 0  # it is divided by

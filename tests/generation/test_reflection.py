@@ -306,6 +306,14 @@ def test_advantages_by_hand_in_units_of_the_batches_before(world: World, monkeyp
     assert third[0] == pytest.approx([2 / 10**0.5, -2 / 10**0.5])
 
 
+def test_a_group_without_signal_is_no_part_of_the_scale(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent, first, none, last = advantages(world, monkeypatch, "reinforce", [1.0, 1.0, 1.0, -1.0, 0.0, 0.0, 3.0, 0.5])
+    assert silent == none == [[0.0, 0.0]]
+    assert first == [[4.0, -4.0]]  # nothing was measured before it: divided by 1
+    # +2 and -2 in units of the second batch's 4; with the silent ones it would be sqrt(2 * 16 / 6)
+    assert last == [[0.5, -0.5]]
+
+
 def test_the_papers_objective_rewards_the_penalty(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = advantages(world, monkeypatch, "paper_literal", [2.0, -1.0])
     # R = sum of max(0, 1 - score) + delta as printed: .5 for the better sample, 2 * 2 + .5 for the worse
@@ -546,7 +554,7 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
         ),
         ({"lora_rank": -1}, "lora_rank -1 must not be negative"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
-        ({"relevance": -1.0}, "relevance -1.0 must not be negative"),
+        ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
     ],
 )
 def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> None:

@@ -54,6 +54,14 @@ def test_the_command_line_wins_and_reaches_nested_keys_of_both(tmp_path):
     assert config.backbone.unet_widths == (16, 32, 48)
 
 
+def test_a_mapping_of_rewards_is_typed_in_one_piece(tmp_path):
+    config = read(tmp_path, "", "--reflection.rewards={ranker: 0.5, relevance: 2}")
+    assert config.reflection.rewards == {"ranker": 0.5, "relevance": 2.0}
+    (problem,) = problems(tmp_path, "", "--reflection.rewards.relevance=2")
+    assert "unknown key `reflection.rewards.relevance` on the command line: the nearest valid key is" in problem
+    assert problem.endswith("`reflection.rewards`")
+
+
 def test_scientific_notation_is_a_number_here_and_in_recboles_keys(tmp_path):
     config = read(tmp_path, "learning_rate: 5e-4\nreflection: {learning_rate: 1e-5}\n", "--backbone.learning_rate=2E-3")
     assert config.recbole["learning_rate"] == 0.0005
@@ -247,6 +255,11 @@ def test_a_range_says_itself():
     assert expectation(kinds(PretrainConfig)["unet_widths"]) == "a list, each an integer"
     assert expectation(kinds(EvaluationConfig)["k"]) == "an integer, at least 1"
     assert expectation(kinds(EvaluationConfig)["confidence"]) == "a number, at least 0.5 and at most 0.999"
+    assert expectation(dict[str, float]) == "a mapping, each a number"
+    assert conform({"a": 1, "b:c": -0.5}, dict[str, float]) == {"a": 1.0, "b:c": -0.5}
+    for wrong in (["a"], {"a": "much"}, {"a": True}):
+        with pytest.raises(ValueError, match="expected a mapping, each a number"):
+            conform(wrong, dict[str, float])
     assert conform(None, int | None) is None
     with pytest.raises(ValueError, match="an integer or nothing"):
         conform("x", int | None)

@@ -784,14 +784,53 @@ def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_wit
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
 
 
-def test_relevance_is_added_with_its_weight(world: World) -> None:
-    run, other, asked = world.run, world.again(), world.requests[:4]
+def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(
+    world: World, copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relevance, an aesthetic head and a module of one's own beside the ranker; other bytes train another generator."""
+    run, asked = world.run, world.requests[:4]
     assert run.wish is run.reward
-    other.config = replace(run.config, reflection=replace(run.config.reflection, relevance=2.0))
     pictures = run.generator.generate(asked)
     rows = run.gallery.rows([request.reference for request in asked])
-    cosines = (run.encoder.encode_images(pictures) * run.gallery.semantic[rows]).sum(1)
-    torch.testing.assert_close(other.wish(asked, pictures), run.reward(asked, pictures) + 2 * cosines)
+    features, ranker = run.encoder.encode_images(pictures), run.reward(asked, pictures)
+    head, code = tmp_path / "head.safetensors", tmp_path / "shop_taste.py"
+    weight = torch.linspace(-1, 1, 16)[None]
+    save_file({"weight": weight, "bias": torch.tensor([5.0])}, head)
+    code.write_text("def pale(encoder, gallery):\n    return lambda requests, images: images.mean((1, 2, 3))\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    chosen = {"ranker": 0.5, "relevance": 2.0, "aesthetic": 0.1, "shop_taste:pale": -3}
+    config = config_file(tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(head))
+
+    def opened() -> Run:
+        return open_run(config, copy.data, copy.output)
+
+    mixed = opened()
+    relevance = (features * run.gallery.semantic[rows]).sum(1)
+    aesthetic = features @ weight[0] + 5
+    expected = 0.5 * ranker + 2 * relevance + 0.1 * aesthetic - 3 * pictures.mean((1, 2, 3))
+    torch.testing.assert_close(mixed.wish(asked, pictures), expected)
+    first = mixed.generator_folder
+    assert mixed.store.ran == ["generator"]
+    shutil.copy(head, tmp_path / "moved.safetensors")
+    config = config_file(
+        tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(tmp_path / "moved.safetensors")
+    )  # fmt: skip
+    assert opened().generator_folder == first
+    code.write_text(code.read_text() + "# another text\n")
+    second = opened().generator_folder
+    save_file({"weight": weight, "bias": torch.tensor([6.0])}, tmp_path / "moved.safetensors")
+    assert len({first, second, opened().generator_folder}) == 3
+
+
+def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: Files, capsys, tmp_path) -> None:
+    line = fails(capsys, *files.arguments("--reflection.rewards={ranker: 1, my_shop:taste: 2}"))
+    assert "the reward 'my_shop:taste' cannot be imported (No module named 'my_shop')" in line
+    save_file({"weight": torch.ones(1, 768), "bias": torch.ones(1)}, tmp_path / "clip.safetensors")
+    more = ("--reflection.rewards={aesthetic: 1}", f"--reflection.aesthetic_head={tmp_path / 'clip.safetensors'}")
+    line = fails(capsys, *files.arguments(*more))
+    assert "the aesthetic head reads 768 features a picture, dual gives 16" in line
+    store = [path.name.partition("-")[0] for path in (files.output / "store").iterdir()]
+    assert "generator" not in store
 
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
