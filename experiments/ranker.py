@@ -31,7 +31,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -48,7 +47,7 @@ from recsys import checkpoint
 from recsys.evaluation import held_out_ranks, per_user, top_lists, write_parquet
 from recsys.recbole import full_scores, with_ranker
 from recsys.statistics import interval, paired_difference, per_person
-from recsys.training import load_ranker, train_ranker
+from recsys.training import load_ranker, peak_memory, train_ranker
 
 RATES = [0.005, 0.015]
 GRID: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -150,14 +149,6 @@ def train(config: Mapping[str, Any], folder: Path) -> None:
         trained.dataset.new_ranker()  # Once more for the clock; the training may have been constructed days ago.
         fit = time.perf_counter() - began + sum(seconds)
         checkpoint.write_json(file, {"seconds": seconds, "bytes": peak, "before": before, "fit": fit})
-
-
-def peak_memory() -> int:
-    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)"""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    if found is None:
-        raise OSError("/proc/self/status names no VmHWM; run this experiment on Linux")
-    return 1024 * int(found[1])
 
 
 def train_apart(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:

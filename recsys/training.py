@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -120,6 +121,19 @@ def _restored(dataset: Dataset, state: Mapping[str, Any], folder: Path) -> Train
     except RuntimeError as error:
         raise ValueError(f"{folder / checkpoint.WEIGHTS} does not fit the ranker: {error}") from error
     return TrainedRanker(ranker.eval(), dataset, state["history"], state["best_epoch"], state["best_valid"])
+
+
+def peak_memory() -> int:
+    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)
+
+    Raises:
+        OSError: not on Linux.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
+    if found is None:
+        raise OSError("/proc/self/status names no VmHWM; memory is measured on Linux only")
+    return 1024 * int(found[1])
 
 
 class _Run:
