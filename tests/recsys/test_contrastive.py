@@ -60,11 +60,11 @@ def test_sampled_anchors_estimate_loss_and_gradient_without_bias(rng: torch.Gene
     """400 draws of 8 of 40 anchors: each mean lies within 4 standard errors of what all anchors give. The gradient of
     each view is taken along five directions, the first of them its own, along which nothing cancels.
     """
-    views = [torch.randn(40, 5, generator=rng).requires_grad_() for _ in range(2)]
+    one, two = (torch.randn(40, 5, generator=rng).requires_grad_() for _ in range(2))
 
     def loss_and_gradients(anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        loss = contrastive_loss(*views, anchors, 0.5)
-        return loss.detach(), torch.stack(torch.autograd.grad(loss, views))  # (2, 40, 5)
+        loss = contrastive_loss(one, two, anchors, 0.5)
+        return loss.detach(), torch.stack(torch.autograd.grad(loss, (one, two)))  # (2, 40, 5)
 
     full, gradients = loss_and_gradients(torch.arange(40))
     directions = torch.cat([gradients[None], torch.randn(4, 2, 40, 5, generator=rng)])
