@@ -315,7 +315,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; ends within 5 minutes")
     parser.add_argument(
         "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
-        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the other parts, which "
+        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
         "without --only is begun anew",
     )  # fmt: skip
     args = Args(**vars(parser.parse_args()))

@@ -31,7 +31,9 @@ from ragar_rec.pipeline import Run
 from recsys.counterfactual import Counterfactual
 from recsys.evaluation import held_out_ranks, per_user, top_lists
 from recsys.features import FeatureTable
+from recsys.graph import ItemGraph
 from recsys.isolation import one_thread
+from recsys.knn import recall
 from recsys.micro import MICRO
 from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.statistics import paired_difference
@@ -278,7 +280,12 @@ def recall_difference(config: dict[str, Any], folder: Path, *, seeds: int, epoch
 
 
 def growth(folder: Path, sizes: Sequence[int], steps: int) -> list[dict[str, float]]:
-    """Each size in a process of its own, so that its peak memory is its own."""
+    """Each size in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        A row a size: items, seconds of each part, memory after loading and at its peak, and the smaller of the two
+        graphs' recall: of the ten nearest neighbours by raw features, how many were found.
+    """
     rows = []
     for size in sizes:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -292,7 +299,7 @@ def _grow(folder: Path, n_items: int, steps: int) -> dict[str, float]:
     config = {**synthetic(folder, n_items, width=128), **LARGE}
     start = time.perf_counter()
     dataset = Dataset.load(config)
-    loaded = time.perf_counter()
+    loaded, held = time.perf_counter(), peak_memory()
     ranker = dataset.new_ranker().train()  # with the graphs of raw features
     for modality in ranker.modalities:
         ranker.learned_graph(modality)
@@ -305,8 +312,13 @@ def _grow(folder: Path, n_items: int, steps: int) -> dict[str, float]:
         trainer.step(batch)
     stepped = time.perf_counter() - began
     figures = {"items": n_items, "load": loaded - start, "graph": built - loaded, "first_step": began - built}
-    figures |= {"steps": stepped}
-    return {**figures, "memory_gb": peak_memory() / 2**30}
+    figures |= {"steps": stepped, "loaded_gb": held / 2**30, "memory_gb": peak_memory() / 2**30}
+    return figures | {"recall": min(graph_recall(graph) for graph in ranker.raw_graphs.values())}
+
+
+def graph_recall(graph: ItemGraph) -> float:
+    """Share of the exact neighbours that the graph has."""
+    return recall(graph.unit[graph.rows].numpy(), torch.searchsorted(graph.rows, graph.columns).numpy())
 
 
 def exponent(rows: list[dict[str, float]]) -> float:
@@ -506,7 +518,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller sizes; ends within 5 minutes")
     parser.add_argument(
         "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
-        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the other parts, which "
+        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
         "without --only is begun anew",
     )  # fmt: skip
     args = Args(**vars(parser.parse_args()))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.bench_ranker import Args, Benchmark, Sizes, exponent, synthetic
+from experiments.bench_ranker import Args, Benchmark, Sizes, exponent, graph_recall, synthetic
+from recsys.graph import ItemGraph
 from recsys.recbole import Dataset, with_ranker
 from recsys.training import peak_memory
 from worlds import Checkerboard, checkerboard
@@ -32,6 +33,17 @@ def test_the_dense_form_has_the_losses_and_gradients_of_the_ranker(world: Checke
         found.append([*twice, *(parameter.grad for parameter in ranker.parameters())])
     for ours, dense in zip(*found, strict=True):
         torch.testing.assert_close(ours, dense, atol=1e-6, rtol=1e-4)
+
+
+def test_the_recall_of_a_graph_by_hand() -> None:
+    """Items 1, 2, 4, 5 at 0, 10, 30, 180 degrees, padding and 3 without features. Each has itself, one of its two
+    nearest, and one that is none.
+    """
+    angle = torch.tensor([0, 10, 30, 180]).deg2rad()
+    rows = torch.tensor([1, 2, 4, 5])
+    unit = torch.zeros(6, 2).index_copy(0, rows, torch.stack([angle.cos(), angle.sin()], 1))
+    columns = torch.tensor([[1, 2, 5], [2, 1, 5], [4, 2, 5], [5, 4, 1]])
+    assert graph_recall(ItemGraph(unit, rows, columns, torch.ones(4, 3), torch.ones(6))) == 0.5
 
 
 def test_exponent_by_hand() -> None:
@@ -82,6 +94,8 @@ def test_the_json_has_the_eight_figures_and_nothing_of_an_earlier_run(tmp_path: 
     assert -1 <= agreement["inductive"] <= 1
     # Growth is measured in a process of its own, which must not begin at the gigabyte that this one holds.
     (row,) = json.loads((tmp_path / "bench" / "growth.json").read_text())
+    assert row["recall"] == 1
+    assert row["loaded_gb"] <= row["memory_gb"]
     assert row["memory_gb"] * 2**30 < peak_memory() - held.nbytes / 2
 
 
