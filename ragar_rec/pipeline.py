@@ -98,6 +98,7 @@ def train_generator(run: Run) -> Path:
 
 def augment(run: Run) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started."""
+    run.check_lists()
     settings = run.config.evaluation
 
     def build(to: Path) -> None:
@@ -272,6 +273,7 @@ def demo(run: Run) -> Path:
         f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
     )
     prepare(run)
+    run.check_lists()
     train_ranker(run)
     train_generator(run)
     return report(run)
