@@ -25,7 +25,7 @@ from generation.ragar import Preference, Ragar
 from generation.request import Request
 from generation.reward import Reward, reward_conflicts
 from generation.scoring import check_gradient, path_scores, rival_scores, score_samples
-from generation.training import Curves, batches, one_cycle
+from generation.training import Curves, batches, follow, one_cycle
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,9 @@ class ReflectionConfig:
     """Weight of L_sem (eq. 15)."""
     kl: float = 0.0
     """Weight of the divergence from the warm-start preference, ||mu - mu_0||^2 / (2 sigma^2) (beside eq. 15)."""
+    ema: float = 0.0
+    """Highest decay of a moving average of the trained parts over the reward phase, kept in place of the last ones; it
+    begins lower, at min(``ema``, (1 + step) / (15 + step)). 0 keeps none."""
     rewards: dict[str, float] = field(default_factory=lambda: {"ranker": 1.0})
     """What is rewarded (eq. 10), with weights; a negative one punishes. ``ranker``: in standard deviations of the
     user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
@@ -100,6 +103,8 @@ class ReflectionConfig:
             yield f"lora_rank {self.lora_rank} belongs to objective path: {self.objective} has no gradient for the UNet"
         if not 0 < self.held_out < 0.6:
             yield f"held_out {self.held_out} must lie between 0 and 0.6"
+        if not 0 <= self.ema < 1:
+            yield f"ema {self.ema} must be at least 0 and below 1"
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
@@ -211,7 +216,8 @@ def reflect(
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
     ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
     With ``lora_rank`` the generator gets LoRA, which L_rank alone reaches. With ``kl``, a fourth term holds the
-    preference near the warm start's. The reward is only called, never changed.
+    preference near the warm start's. With ``ema``, what remains is the moving average of the trained parts, its [IMG]
+    rows at their length again. The reward is only called, never changed.
 
     Raises:
         ValueError: ``path`` with a reward that has no gradient, a reward that is not finite, or ``lora_rank`` for a
@@ -228,6 +234,7 @@ def reflect(
     parts = ragar.trained_parts()
     optimizer = torch.optim.Adam(parts.values(), lr=config.learning_rate)
     schedule = one_cycle(optimizer, config.reward_steps)
+    average = [part.detach().clone() for part in parts.values()]
     scale = RunningScale()
     steps = batches(len(requests), config.batch_size, config.reward_steps, generator)
     for step, picked in enumerate(
@@ -265,11 +272,18 @@ def reflect(
         optimizer.step()
         schedule.step()
         ragar.language.renormalise()
+        if config.ema:
+            follow(average, parts.values(), step, config.ema)
         log.groups += len(chosen)
         log.silent_groups += int(without_signal.sum())
         log.curves.add("reward: score of v_gen", step, scores.mean().item())
         log.curves.add("reward: over the reference", step, (scores - rivals[picked][:, :1]).mean().item())
         log.curves.add("groups: share without signal", step, without_signal.float().mean().item())
+    if config.ema:
+        with torch.no_grad():
+            for part, kept in zip(parts.values(), average, strict=True):
+                part.copy_(kept)
+        ragar.language.renormalise()
 
 
 def advantages(

@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -83,6 +83,13 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     )
 
 
+def follow(average: Iterable[Tensor], weights: Iterable[Tensor], step: int, decay: float) -> None:
+    """Move a moving average towards the weights of this step; the decay begins lower, at (1 + step) / (15 + step)."""
+    decay = min(decay, (1 + step) / (15 + step))
+    for kept, fresh in zip(average, weights, strict=True):
+        kept.lerp_(fresh.detach(), 1 - decay)
+
+
 def time_left(seconds: float, done: int, left: int) -> str:
     """What ``left`` steps will take if they take as long as the ``done`` ones did, in words."""
     minutes = seconds / done * left / 60
@@ -148,9 +155,7 @@ class Training(Generic[Model]):
         self.optimizer.step()
         self.schedule.step()
         if self.decay:
-            decay = min(self.decay, (1 + self.step) / (15 + self.step))
-            for kept, fresh in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(fresh.detach(), 1 - decay)
+            follow(self.average.parameters(), self.model.parameters(), self.step, self.decay)
         self.curves.add(self.name, self.step, loss.item())
         self.step += 1
         if self.resume is not None and self.step % self.resume.every == 0 and self.step < self.steps:

@@ -1,5 +1,6 @@
 """RAGAR: what a preference is made of, what changes a picture, and what never does."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,25 @@ def test_retrieval_takes_the_most_similar_captions_of_the_history(ragar: Ragar, 
     assert weights[0].tolist() == pytest.approx([0.8808, 0.1192], abs=1e-3)
     visual = world.gallery.visual[rows[0]] - world.gallery.mean_visual
     torch.testing.assert_close(p_ret[0], weights[0, 0] * visual[0] + weights[0, 1] * visual[1])
+
+
+def test_normalisation_and_temperature_reach_the_weights_and_p_ret(world: World) -> None:
+    """Two items: e^s / (e^s + e^s') depends on the difference of what the softmax is given."""
+    plain = world.ragar(replace(SMALL, normalization="none"))
+    rows, weights, _ = plain.retrieve([ASKED])
+    cosines = world.gallery.semantic[rows[0]] @ world.gallery.semantic[world.gallery.rows([ASKED.reference])[0]]
+    assert weights[0, 0].item() == pytest.approx(1 / (1 + math.exp(cosines[1] - cosines[0])), abs=1e-6)
+    visual = world.gallery.visual[rows[0]] - world.gallery.mean_visual
+    for changes, first in (
+        ({"normalization": "minmax"}, 0.7311),  # 1 and 0: e / (e + 1)
+        ({"normalization": "minmax", "temperature": 0.25}, 0.9820),  # 4 and 0
+        ({"temperature": 2.0}, 0.7311),  # z-scores +1 and -1, halved
+        ({"temperature": 0.5}, 0.9820),  # doubled
+    ):
+        again, weights, p_ret = world.ragar(replace(SMALL, **changes)).retrieve([ASKED])  # type: ignore[arg-type]
+        assert torch.equal(again, rows)
+        assert weights[0].tolist() == pytest.approx([first, 1 - first], abs=2e-4)
+        torch.testing.assert_close(p_ret[0], weights[0] @ visual)
 
 
 def test_only_the_most_recent_items_are_looked_at(ragar: Ragar) -> None:

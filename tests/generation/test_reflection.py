@@ -513,6 +513,35 @@ def test_the_divergence_holds_the_preference_near_the_warm_start(world: World) -
     assert later > 1e-2
 
 
+def test_the_moving_average_is_kept_in_place_of_the_last_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(ema: float) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """The weights at the start and after each step, and those that are left in the end."""
+        ragar = world.ragar()
+        seen = [copy(dict(ragar.trained_parts()))]
+        renormalise = ragar.language.renormalise
+
+        def watched() -> None:
+            renormalise()
+            seen.append(copy(dict(ragar.trained_parts())))
+
+        monkeypatch.setattr(ragar.language, "renormalise", watched)
+        reflect(ragar, REQUESTS, redness, replace(FAST, reward_steps=3, ema=ema), ReflectionLog(), progress=False)
+        return seen[:4], copy(dict(ragar.trained_parts()))
+
+    steps, last = trained(0.0)
+    assert same(last, steps[3])
+    again, kept = trained(0.15)
+    assert all(same(one, other) for one, other in zip(steps, again, strict=True))  # what is learned is the same
+    # decays 1/15, 2/16 and .15 (not 3/17): .15 * 1/8 * 1/15, .15 * 1/8 * 14/15, .15 * 7/8 and .85
+    shares = (0.00125, 0.0175, 0.13125, 0.85)
+    for name, value in kept.items():
+        mean = sum((share * step[name] for share, step in zip(shares, steps, strict=True)), torch.zeros(()))
+        if name.endswith("image_rows"):  # their length is always that of the frozen ones
+            mean = mean / mean.norm(dim=1, keepdim=True) * world.ragar().language.norm
+        torch.testing.assert_close(value, mean, atol=1e-6, rtol=1e-5)
+    assert not same(kept, last)
+
+
 def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: World) -> None:
     ragar = world.ragar()
     start = frozen_copy(ragar)
@@ -554,6 +583,7 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
         ),
         ({"lora_rank": -1}, "lora_rank -1 must not be negative"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
+        ({"ema": 1.0}, "ema 1.0 must be at least 0 and below 1"),
         ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
     ],
 )

@@ -1,4 +1,4 @@
-"""sentence-transformers, where it is installed; a sentence where it is not."""
+"""sentence-transformers, which the extra `test` installs; a sentence where it is not."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,6 @@ def test_without_the_package_the_sentence_says_how_to_install_it(monkeypatch: py
 
 
 def test_captions_are_unit_vectors_of_the_model(tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers", reason="sentence-transformers is an extra: [sentences]")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "circle", "bar"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     BertTokenizer.from_pretrained(str(tmp_path)).save_pretrained(tmp_path / "bert")
