@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -243,17 +243,11 @@ def reflect(
         chosen = [requests[i] for i in picked.tolist()]
         preference = ragar.encode_preference(chosen)
         if config.objective == "path":
-            scores = path_scores(
-                ragar, preference, chosen, reward, steps=config.steps, checkpointing=config.checkpointing
-            )[:, None]
-            gained = rewards(scores, rivals[picked], config.margin)
-            rank, without_signal = -gained.mean(), gained[:, 0] == 0  # the hinges are closed: no gradient
+            scores, rank, without_signal = path_term(ragar, preference, chosen, reward, rivals[picked], config)
         else:
-            x = policy.sample(preference.detail, config.samples, generator, antithetic=config.antithetic)
-            scores = score_samples(ragar, preference, x, chosen, reward, steps=config.steps)
-            advantage = advantages(scores, rivals[picked], config)
-            rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
-            scale.update(advantage[~without_signal])
+            scores, rank, without_signal = policy_term(
+                ragar, preference, chosen, reward, rivals[picked], config, policy, scale, generator
+            )
         losses = {
             "rank": config.alpha * rank,
             "cal": config.beta * calibrator_loss(ragar, preference),
@@ -284,6 +278,34 @@ def reflect(
             for part, kept in zip(parts.values(), average, strict=True):
                 part.copy_(kept)
         ragar.language.renormalise()
+
+
+RankTerm = tuple[Float[Tensor, "batch samples"], Float[Tensor, ""], Bool[Tensor, " batch"]]
+"""Scores of the pictures, L_rank, and which requests gave no signal."""
+
+
+def path_term(
+    ragar: Ragar, preference: Preference, requests: Sequence[Request], reward: Reward,
+    rivals: Float[Tensor, "batch rivals"], config: ReflectionConfig,
+) -> RankTerm:  # fmt: skip
+    """L_rank with the gradient through picture and denoising steps: one picture a request, minus its reward."""
+    scores = path_scores(ragar, preference, requests, reward, steps=config.steps, checkpointing=config.checkpointing)
+    gained = rewards(scores[:, None], rivals, config.margin)
+    return scores[:, None], -gained.mean(), gained[:, 0] == 0  # 0: the hinges are closed, there is no gradient
+
+
+def policy_term(
+    ragar: Ragar, preference: Preference, requests: Sequence[Request], reward: Reward,
+    rivals: Float[Tensor, "batch rivals"], config: ReflectionConfig, policy: GaussianPolicy, scale: RunningScale,
+    generator: torch.Generator,
+) -> RankTerm:  # fmt: skip
+    """L_rank by the score function (eq. 12), in units of the advantages so far; ``scale`` learns of these."""
+    x = policy.sample(preference.detail, config.samples, generator, antithetic=config.antithetic)
+    scores = score_samples(ragar, preference, x, requests, reward, steps=config.steps)
+    advantage = advantages(scores, rivals, config)
+    rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
+    scale.update(advantage[~without_signal])
+    return scores, rank, without_signal
 
 
 def advantages(
