@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import asdict, fields, is_dataclass, replace
 from hashlib import sha256
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -32,6 +33,7 @@ from generation.hog import HogEncoder
 from generation.ragar import Description
 from generation.request import Request
 from generation.scoring import path_scores
+from generation_world import in_float64
 from ragar_rec import cli, pipeline, small_models
 from ragar_rec import run as run_module
 from ragar_rec.config import Config
@@ -41,6 +43,7 @@ from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_pe
 from ragar_rec.reward import RankerReward
 from ragar_rec.run import Run
 from ragar_rec.store import content, hash_file
+from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable
 from recsys.training import led
 
@@ -746,21 +749,43 @@ def test_nobody_with_three_interactions(files: Files, capsys):
 # --- what reflection works for --------------------------------------------------------------------------------------
 
 
-def test_the_rankers_gradient_in_the_preference_is_the_scores_own_difference(world: World) -> None:
-    """Preference -> denoising -> codec -> encoder -> counterfactual score -> mean, along the gradient, in float32."""
+def doubled(part: Any) -> Any:
+    """A frozen ranker and all that it is made of, in float64."""
+    if isinstance(part, torch.Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, torch.nn.Module):
+        return deepcopy(part).double()
+    if isinstance(part, tuple):
+        return tuple(doubled(one) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{entry.name: doubled(getattr(part, entry.name)) for entry in fields(part)})
+    return part
+
+
+def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
+    """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
     run, asked = world.run, world.requests[:4]
-    ragar = run.generator
+    ragar = run.load_generator(run.generator_folder)
     made = ragar.encode_preference(asked)
+    ragar.backbone = in_float64(ragar)
+    view = Counterfactual(run.ranker.ranker)
+    view._frozen = doubled(view._frozen)
+    reward = RankerReward(view, run.dataset, doubled(run.encoder), run.mean_feature.double())
+    start = made.detail.detach().double().requires_grad_()
 
     def mean_score(detail: torch.Tensor) -> torch.Tensor:
-        return path_scores(ragar, replace(made, detail=detail), asked, run.wish, steps=2).mean()
+        preference = replace(made, detail=detail, overall=made.overall.double())
+        return path_scores(ragar, preference, asked, reward, steps=2).mean()
 
-    start = made.detail.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(mean_score(start), start)
-    way = gradient / gradient.norm()
-    with torch.no_grad():
-        difference = mean_score(start + 0.1 * way) - mean_score(start - 0.1 * way)
-    assert difference.item() / 0.2 == pytest.approx(gradient.norm().item(), rel=0.05)
+    assert gradient.dtype == torch.float64
+    assert gradient.norm() > 1e-5
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        direction = torch.randn(start.shape, generator=rng, dtype=torch.float64)
+        with torch.no_grad():
+            difference = mean_score(start + 1e-4 * direction) - mean_score(start - 1e-4 * direction)
+        torch.testing.assert_close((gradient * direction).sum(), difference / 2e-4, rtol=1e-5, atol=1e-10)
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(
