@@ -52,7 +52,7 @@ class Args:
     json: Path | None = None
     batch: int = 64
     quick: bool = False
-    only: tuple[str, ...] = ("generation", "reward", "gpu")
+    only: tuple[str, ...] = ()
 
 
 def seconds(work: Callable[[], Any], repeats: int = 1) -> float:
@@ -222,7 +222,13 @@ def show(rows: list[tuple[str, float]]) -> None:
 
 
 class Benchmark:
-    """All measurements of one run; prints each with what limits it."""
+    """All measurements of one run; prints each with what limits it.
+
+    Attributes:
+        PARTS: what is measured, in this order.
+    """
+
+    PARTS = ("generation", "reward", "gpu")
 
     def __init__(self, args: Args) -> None:
         self.args, self.folder = args, args.output
@@ -242,11 +248,15 @@ class Benchmark:
         return training_requests(run.dataset, run.people.train, run.pictured, 0)[:n]
 
     def measure(self) -> dict[str, float | None]:
-        """Every figure by its name; what is known so far is on disk after each part."""
+        """Every figure by its name; what is known so far is on disk after each part.
+
+        A run of some parts keeps what the file holds of the others; a run of all begins with nothing.
+        """
         file = self.args.json or self.folder / "generation.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        figures: dict[str, float | None] = json.loads(file.read_text()) if file.is_file() else {}
-        for part in self.args.only:
+        kept = self.args.only and file.is_file()
+        figures: dict[str, float | None] = json.loads(file.read_text()) if kept else {}
+        for part in self.args.only or self.PARTS:
             figures |= getattr(self, part)()
             file.write_text(json.dumps(figures, indent=1))
         return figures
@@ -303,7 +313,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, default=getattr(Args(), name))
     parser.add_argument("--batch", type=int, default=Args.batch, help="pictures at a time")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; ends within 5 minutes")
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=Args.only, help="parts, by comma")
+    parser.add_argument(
+        "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
+        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
+        "without --only is begun anew",
+    )  # fmt: skip
     args = Args(**vars(parser.parse_args()))
     print(json.dumps(Benchmark(args).measure(), indent=1))
 

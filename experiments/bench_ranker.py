@@ -13,7 +13,6 @@ import argparse
 import itertools
 import json
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,12 +31,14 @@ from ragar_rec.pipeline import Run
 from recsys.counterfactual import Counterfactual
 from recsys.evaluation import held_out_ranks, per_user, top_lists
 from recsys.features import FeatureTable
+from recsys.graph import ItemGraph
 from recsys.isolation import one_thread
+from recsys.knn import recall
 from recsys.micro import MICRO
 from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.statistics import paired_difference
 from recsys.trainer import Trainer
-from recsys.training import train_ranker
+from recsys.training import peak_memory, train_ranker
 
 CONFIGS = Path(__file__).parent / "configs"
 LARGE = {"train_batch_size": 4096, "anchors": 256, "negatives": 4096, "fanout": 10, "learning_rate": 0.005}
@@ -53,7 +54,42 @@ class Args:
     output: Path = Path("output") / "bench"
     json: Path | None = None
     quick: bool = False
-    only: tuple[str, ...] = ("epoch", "full_ranking", "counterfactual", "growth", "recall", "agreement")
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        items: of the synthetic world whose epoch is timed where there are no posters.
+        batches: of the dense form's epoch that are timed.
+        ranked: users and items of the full ranking.
+        triples: counterfactual scores.
+        replaceable: items of the catalogue that they are taken in.
+        grown: items at which growth is measured.
+        steps: training steps at each of them.
+        seeds: of the trainings whose recall is compared.
+        epochs: of each training on ml-100k; None is the config's.
+        pairs: foreign images.
+    """
+
+    items: int = 9_742
+    batches: int = 5
+    ranked: tuple[int, int] = (20_000, 7_000)
+    triples: int = 10_000
+    replaceable: int = 10_000
+    grown: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    steps: int = 100
+    seeds: int = 3
+    epochs: int | None = None
+    pairs: int = 500
+
+
+QUICK = Sizes(
+    items=2_000, batches=2, ranked=(2_000, 7_000), triples=1_000, grown=(1_000, 10_000, 30_000), steps=20, seeds=1,
+    epochs=4, pairs=30,
+)  # fmt: skip
 
 
 class DenseMICRO(MICRO):
@@ -243,8 +279,13 @@ def recall_difference(config: dict[str, Any], folder: Path, *, seeds: int, epoch
     return it.value, it.low, it.high
 
 
-def growth(folder: Path, sizes: list[int], steps: int) -> list[dict[str, float]]:
-    """Each size in a process of its own, so that its peak memory is its own."""
+def growth(folder: Path, sizes: Sequence[int], steps: int) -> list[dict[str, float]]:
+    """Each size in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        A row a size: items, seconds of each part, memory after loading and at its peak, and the smaller of the two
+        graphs' recall: of the ten nearest neighbours by raw features, how many were found.
+    """
     rows = []
     for size in sizes:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -258,7 +299,7 @@ def _grow(folder: Path, n_items: int, steps: int) -> dict[str, float]:
     config = {**synthetic(folder, n_items, width=128), **LARGE}
     start = time.perf_counter()
     dataset = Dataset.load(config)
-    loaded = time.perf_counter()
+    loaded, held = time.perf_counter(), peak_memory()
     ranker = dataset.new_ranker().train()  # with the graphs of raw features
     for modality in ranker.modalities:
         ranker.learned_graph(modality)
@@ -270,10 +311,14 @@ def _grow(folder: Path, n_items: int, steps: int) -> dict[str, float]:
     for batch in itertools.islice(epochs, steps):
         trainer.step(batch)
     stepped = time.perf_counter() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = {"items": n_items, "load": loaded - start, "graph": built - loaded, "first_step": began - built}
-    figures |= {"steps": stepped}
-    return {**figures, "memory_gb": memory}
+    figures |= {"steps": stepped, "loaded_gb": held / 2**30, "memory_gb": peak_memory() / 2**30}
+    return figures | {"recall": min(graph_recall(graph) for graph in ranker.raw_graphs.values())}
+
+
+def graph_recall(graph: ItemGraph) -> float:
+    """Share of the exact neighbours that the graph has."""
+    return recall(graph.unit[graph.rows].numpy(), torch.searchsorted(graph.rows, graph.columns).numpy())
 
 
 def exponent(rows: list[dict[str, float]]) -> float:
@@ -340,19 +385,36 @@ def full_ranking(config: dict[str, Any], k: int = 10) -> dict[str, float]:
 
 
 class Benchmark:
-    """All measurements of one run; prints each with what limits it."""
+    """All measurements of one run; prints each with what limits it.
 
-    def __init__(self, args: Args) -> None:
+    Attributes:
+        PARTS: what is measured, in this order.
+        FIGURES: the keys of the JSON that a run of all parts writes.
+    """
+
+    PARTS = ("epoch", "full_ranking", "counterfactual", "growth", "recall", "agreement")
+    FIGURES = (
+        "epoch_speedup", "epoch_speedup_recommended", "epoch_recall_difference", "growth_exponent", "memory_gb_1m",
+        "counterfactual_speedup", "counterfactual_vs_product", "full_ranking_vs_product",
+    )  # fmt: skip
+
+    def __init__(self, args: Args, sizes: Sizes | None = None) -> None:
         self.args, self.folder = args, args.output
+        self.sizes = sizes or (QUICK if args.quick else Sizes())
         self.arithmetic, self.memory = machine()
         print(f"this machine now: {self.arithmetic / 1e9:.0f} GFLOP/s, {self.memory / 1e9:.1f} GB/s, float32")
 
     def run(self) -> dict[str, Any]:
-        """Every figure by its name; what is known so far is on disk after each part."""
+        """Every figure by its name; what is known so far is on disk after each part.
+
+        A run of some parts keeps what the file holds of the others; a run of all begins with nothing.
+        """
         file = self.args.json or self.folder / "ranker.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figures: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        for part in self.args.only:
+        for folder in (self.folder, file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        known: dict[str, Any] = json.loads(file.read_text()) if self.args.only and file.is_file() else {}
+        figures = {name: value for name, value in known.items() if name in self.FIGURES}
+        for part in self.args.only or self.PARTS:
             figures |= getattr(self, part)()
             file.write_text(json.dumps(figures, indent=1))
         return figures
@@ -360,13 +422,13 @@ class Benchmark:
     def epoch(self) -> dict[str, float]:
         """Speed-up over the dense form at its batch size and at the settings that are recommended."""
         if self.args.data is None:
-            config = synthetic(self.folder, 2_000 if self.args.quick else 9_742, width=512)
+            config = synthetic(self.folder, self.sizes.items, width=512)
             config |= {"train_batch_size": 4096, "learning_rate": 0.005}
         else:
             config = Run.open(
                 CONFIGS / "movie-posters.yaml", [], self.args.data, self.args.weights, self.folder / "posters"
             ).recbole
-        taken = epoch(config, batches=2 if self.args.quick else 5)
+        taken = epoch(config, batches=self.sizes.batches)
         same, ours = taken["dense"] / taken["same_batch"], taken["dense"] / taken["recommended"]
         print(
             f"an epoch: dense {taken['dense']:.0f} s, ours {taken['same_batch']:.2f} s at its batch size (x {same:.0f})"
@@ -376,35 +438,35 @@ class Benchmark:
         print(f"  limits there: arithmetic {flop / self.arithmetic:.2f} s, bytes {read / self.memory:.2f} s")
         return {"epoch_speedup": same, "epoch_speedup_recommended": ours}
 
-    def _ml_100k(self) -> dict[str, Any]:
+    def ml_100k(self) -> dict[str, Any]:
+        """RecBole's keys of the embedded data."""
         fewer = ["--backbone.encoder_steps=20"] if self.args.quick else []
         return Run.open(CONFIGS / "ml-100k.yaml", fewer, None, None, self.folder / "ml-100k").recbole
 
     def recall(self) -> dict[str, list[float]]:
         """Interval of the difference in validation Recall@10 on ml-100k."""
-        config = self._ml_100k()
-        seeds, epochs = (1, 4) if self.args.quick else (3, int(config["epochs"]))
-        value, low, high = recall_difference(config, self.folder / "rankers", seeds=seeds, epochs=epochs)
+        config = self.ml_100k()
+        how = {"seeds": self.sizes.seeds, "epochs": self.sizes.epochs or int(config["epochs"])}
+        value, low, high = recall_difference(config, self.folder / "rankers", **how)
         print(f"validation Recall@10, ours - dense: {value:+.4f} [{low:+.4f}, {high:+.4f}]")
         return {"epoch_recall_difference": [low, high]}
 
     def growth(self) -> dict[str, float | None]:
         """Exponent of time against items, and the peak memory at a million (None if it was not run)."""
-        sizes = [1_000, 10_000, 30_000] if self.args.quick else [1_000, 10_000, 100_000, 1_000_000]
-        rows = growth(self.folder, sizes, 20 if self.args.quick else 100)
+        rows = growth(self.folder, self.sizes.grown, self.sizes.steps)
         (self.folder / "growth.json").write_text(json.dumps(rows, indent=1))
         plot(rows, self.folder / "growth.svg")
         slope = exponent(rows)
         print(f"time grows with items^{slope:.2f} from 10,000 up")
         # Adam reads and writes weights and two moments, and reads gradients, of every item and half as many users.
-        passes = 7 * 1.5 * rows[-1]["items"] * 64 * 4 / self.memory * (20 if self.args.quick else 100)
+        passes = 7 * 1.5 * rows[-1]["items"] * 64 * 4 / self.memory * self.sizes.steps
         print(f"  limit at the largest: bytes, Adam's pass over all weights alone {passes:.1f} s of the steps")
         memory = rows[-1]["memory_gb"] if rows[-1]["items"] == 1_000_000 else None
         return {"growth_exponent": slope, "memory_gb_1m": memory}
 
     def counterfactual(self) -> dict[str, float]:
         """Times faster than a rebuild per triple, and times slower than the bare product."""
-        triples, items, width = (1_000 if self.args.quick else 10_000), 10_000, 1280
+        triples, items, width = self.sizes.triples, self.sizes.replaceable, 1280
         taken = counterfactual(synthetic(self.folder, items, width=width), triples=triples)
         faster, slower = taken["rebuilt"] / taken["ours"], taken["ours"] / taken["bare"]
         flop = 2 * triples * items * (width + 64)  # raw and learned features against the catalogue's
@@ -413,17 +475,19 @@ class Benchmark:
         return {"counterfactual_speedup": faster, "counterfactual_vs_product": slower}
 
     def agreement(self) -> dict[str, float]:
-        """Rank correlation of the inductive with the exact score on ml-100k."""
-        config = self._ml_100k()
-        pairs, epochs = (30, 4) if self.args.quick else (500, int(config["epochs"]))
+        """Rank correlation of the inductive with the exact score on ml-100k: no figure, it goes to agreement.json."""
+        config = self.ml_100k()
+        pairs, epochs = self.sizes.pairs, self.sizes.epochs or int(config["epochs"])
         found, floor = agreement(config, self.folder / "rankers" / f"agreement-{epochs}", pairs=pairs, epochs=epochs)
         print(f"changes of score by {pairs} foreign images, inductive and exact: rank correlation {found:.4f}")
         print(f"  (of the original score with that change: {floor:.4f})")
-        return {"counterfactual_agreement": found}
+        file = self.folder / "agreement.json"
+        file.write_text(json.dumps({"inductive": found, "original": floor, "pairs": pairs}, indent=1))
+        return {}
 
     def full_ranking(self) -> dict[str, float]:
         """Times slower than the bare product with its top k."""
-        n_users, n_items = (2_000, 7_000) if self.args.quick else (20_000, 7_000)
+        n_users, n_items = self.sizes.ranked
         taken = full_ranking(synthetic(self.folder, n_items, width=16, n_users=n_users, per_item=30))
         print(f"top 10 of {n_items} for {n_users}: {taken['ours']:.2f} s, bare {taken['bare']:.2f} s")
         print(f"  limit: bytes, the scores once out and once in {2 * 4 * n_users * n_items / self.memory:.2f} s")
@@ -452,7 +516,11 @@ def main() -> None:
     for name in ("data", "weights", "output", "json"):
         parser.add_argument(f"--{name}", type=Path, default=getattr(Args(), name))
     parser.add_argument("--quick", action="store_true", help="smaller sizes; ends within 5 minutes")
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=Args.only, help="parts, by comma")
+    parser.add_argument(
+        "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
+        help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
+        "without --only is begun anew",
+    )  # fmt: skip
     args = Args(**vars(parser.parse_args()))
     print(json.dumps(Benchmark(args).run(), indent=1))
 

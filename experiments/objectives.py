@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "reinforce, token_shared": {"objective": "reinforce", "noise": "token_shared"},
     "reinforce, full": {"objective": "reinforce", "noise": "full"},
     "path": {"objective": "path"},
+    "path, LoRA": {"objective": "path", "lora_rank": 4},
     "paper_literal, low_rank": {"objective": "paper_literal", "noise": "low_rank"},
 }
 """Keys of the section `reflection` that a setting changes."""

@@ -30,7 +30,7 @@ from generation.ragar import Ragar
 from generation.request import Request
 from ragar_rec.cli import sentence
 from ragar_rec.evaluation import BATCH, Global, generate_in_batches
-from ragar_rec.fidelity import closeness, frechet_distance, nearest, psnr
+from ragar_rec.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
 from ragar_rec.people import request_seed, training_requests
 from ragar_rec.pipeline import provenance
 from ragar_rec.run import Run
@@ -38,6 +38,8 @@ from recsys.features import FeatureTable
 
 SCALE = 2
 """Pixels of a sheet for a pixel of a picture."""
+OWN_WORDS, OTHERS_WORDS = "by its own caption", "by another's caption"
+"""Image-to-image by the backbone alone: each reference by its caption, and by that of the next one."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,19 @@ def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
     return torch.cat(parts)
 
 
+def image_to_image(run: Run, captions: Sequence[str], references: Tensor, seed: int) -> Tensor:
+    """The backbone's renderings of references by a caption each, with the generator's steps, strength and guidance."""
+    settings, parts = run.config.generator, []
+    for start in tqdm(range(0, len(captions), BATCH), desc="image to image", unit=f"x{BATCH}"):
+        states = run.backbone.states(captions[start : start + BATCH])
+        seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
+        parts.append(run.backbone.sample(
+            states, run.backbone.empty.expand_as(states), references[start : start + BATCH], seeds,
+            steps=settings.steps, strength=settings.strength, guidance_scale=settings.guidance_scale,
+        ))  # fmt: skip
+    return torch.cat(parts)
+
+
 def requests_for(run: Run, rows: Sequence[int], seed: int) -> list[Request]:
     """Each row as the reference of somebody whom the generator was not trained on, her own interactions left out."""
     own = training_requests(run.dataset, run.people.test, run.pictured, seed)
@@ -128,6 +143,8 @@ def pictures(run: Run, drawn: Drawn, args: Args) -> dict[str, Tensor]:
         "reconstruction": torch.cat([run.backbone.reconstruct(part) for part in real.split(BATCH)]),
         "conditional": from_noise(run, captions, args),
         "unconditional": from_noise(run, [""] * len(captions), args),
+        OWN_WORDS: image_to_image(run, captions, real, args.seed),
+        OTHERS_WORDS: image_to_image(run, [*captions[1:], *captions[:1]], real, args.seed),
         "v_gen": generate_in_batches(run.generator, asked, description="v_gen"),
         "v_glob": generate_in_batches(Global(run.generator), asked, description="v_glob"),
         "v_gen from noise": generate_in_batches(beginning_in_noise(run, args), asked, description="from noise"),
@@ -229,6 +246,8 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
         torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]), drawn, args.seed,
     )  # fmt: skip
     real = kinds["real at the generator's size"]
+    kept = {name: identity(values, features["real at the generator's size"], run.mean_feature)
+            for name, values in features.items()}  # fmt: skip
     made = {name: images for name, images in kinds.items() if name in ("conditional", "v_gen", "v_gen from noise")}
     closest_sheet(made, found, training, args.references, folder / "closest.png")
     return {
@@ -238,6 +257,8 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
         "encoder": encoder.name,
         "psnr_of_reconstruction": psnr(kinds["reconstruction"], real),
         "frechet": frechet(run, drawn, features),
+        "identity": kept,
+        "palette_shift": palette_shift(kinds[OTHERS_WORDS], kinds[OWN_WORDS], real, real.roll(-1, 0)),
         "copies_in_features": near,
         "copies_in_pixels": by_pixel,
         "arguments": {name: str(value) for name, value in asdict(args).items()},
@@ -249,10 +270,13 @@ def show(results: Mapping[str, Any]) -> None:
     """The numbers as a table."""
     print(f"\n{results['pictures']} of each kind, against {results['pictures']} {results['compared_with']}")
     print(f"reconstruction: {results['psnr_of_reconstruction']:.1f} dB")
-    print(f"{'':30} Fréchet  nearer to a training picture than its twin  below the 5 % quantile  (features; pixels)")
+    print(f"another's caption moves the palette by {results['palette_shift']:.2f} of the way to that other's")
+    titles = "nearer to a training picture than its twin  below the 5 % quantile  (features; pixels)"
+    print(f"{'':30} Fréchet  identity  {titles}")
     for name, distance in results["frechet"].items():
         line = f"{name:30} {distance:7.1f}"
         if name in results["copies_in_features"]:
+            line += f"  {results['identity'][name]:8.3f}"
             first, second = results["copies_in_features"][name], results["copies_in_pixels"][name]
             for key in ("closer_than_training", "below_5_percent"):
                 line += f"  {100 * first[key]:5.1f} % {100 * second[key]:5.1f} %"

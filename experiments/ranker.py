@@ -16,12 +16,13 @@ validation; – where the training was made before this was measured. Both are w
 trainings run: with more than one they contend for cores and memory, so compare seconds of --jobs 1. Peak memory is that
 of the process that trains, read from /proc (Linux), with the libraries, which are the same for all rows.
 
-Writes <output>/rankers.json after every row, <output>/rankers/<row>-ranks.parquet (seed, user, item, rank of every
-held-out item) and <row>-lists.parquet (seed, user, item, rank, score of everybody's first ten). Every training stands
-in <output>/rankers/<model>/<point>/<seed>: stopped and started again, it continues. --quick (two epochs, one seed, the
-first point of every grid) does the same in <output>/quick. Not for `accelerate launch`, as each training gets a process
-of its own: several processes share a training under `ragar-rec train-ranker`. Hardware: two CPU cores; minutes and
-numbers: docs/results.md.
+Writes <output>/rankers.json after every row: `metrics` are ours, from everybody's ranks; `recbole` is what RecBole's
+evaluator says of the same rankers, a value a seed. Beside it <output>/rankers/<row>-ranks.parquet (seed, user, item,
+rank of every held-out item) and <row>-lists.parquet (seed, user, item, rank, score of everybody's first ten). Every
+training stands in <output>/rankers/<model>/<point>/<seed>: stopped and started again, it continues. --quick (two
+epochs, one seed, the first point of every grid) does the same in <output>/quick. Not for `accelerate launch`, as each
+training gets a process of its own: several processes share a training under `ragar-rec train-ranker`. Hardware: two
+CPU cores; minutes and numbers: docs/results.md.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ from recsys import checkpoint
 from recsys.evaluation import held_out_ranks, per_user, top_lists, write_parquet
 from recsys.recbole import full_scores, with_ranker
 from recsys.statistics import interval, paired_difference, per_person
-from recsys.training import load_ranker, train_ranker
+from recsys.training import load_ranker, peak_memory, train_ranker
 
 RATES = [0.005, 0.015]
 GRID: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -152,14 +152,6 @@ def train(config: Mapping[str, Any], folder: Path) -> None:
         checkpoint.write_json(file, {"seconds": seconds, "bytes": peak, "before": before, "fit": fit})
 
 
-def peak_memory() -> int:
-    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)"""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    if found is None:
-        raise OSError("/proc/self/status names no VmHWM; run this experiment on Linux")
-    return 1024 * int(found[1])
-
-
 def train_apart(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`train` in a new process; returns the ranker's state with its `memory`, in bytes, and `fit`, seconds or None."""
     context = multiprocessing.get_context("forkserver")
@@ -225,7 +217,7 @@ class Table:
             "peak_memory_gb": max(state["memory"]["bytes"] for state in states) / 1e9,
             "memory_before_gb": max(state["memory"]["before"] for state in states) / 1e9,
             "cautions": [*ends, *cut_short(states)],
-            "metrics": self.measure(name, settings),
+            **self.measure(name, settings),
         }
 
     def choose(self, model: str) -> tuple[Point, list[dict[str, Any]]]:
@@ -264,8 +256,8 @@ class Table:
         return self.output / "rankers" / file_name(name) / said / str(seed)
 
     def measure(self, name: str, point: Point) -> dict[str, Any]:
-        """Test metrics over all seeds; ranks and lists go to Parquet."""
-        ranks, lists, values = [], [], []
+        """Test metrics over all seeds, by us with intervals and by RecBole's evaluator; ranks and lists to Parquet."""
+        ranks, lists, values, theirs = [], [], [], []
         for seed in self.seeds:
             trained = load_ranker(self.ranker_config(name, point, seed), self.folder(name, point, seed))
 
@@ -276,6 +268,7 @@ class Table:
             ranks.append(held_out.assign(seed=seed))
             lists.append(top_lists(score, trained.dataset).assign(seed=seed))
             values += [per_user(held_out, k).assign(seed=seed) for k in (10, 20)]
+            theirs.append(trained.metrics())
         for what, frames in (("ranks", ranks), ("lists", lists)):
             write_parquet(pd.concat(frames), self.output / "rankers" / f"{file_name(name)}-{what}.parquet")
         frame = pd.concat(values)
@@ -283,7 +276,10 @@ class Table:
         self.people[name] = {
             m: per_person(rows["value"].to_numpy(), rows["user"].to_numpy()) for m, rows in by_metric.items()
         }
-        return {metric: summary(self.people[name][metric], rows) for metric, rows in by_metric.items()}
+        return {
+            "metrics": {metric: summary(self.people[name][metric], rows) for metric, rows in by_metric.items()},
+            "recbole": {metric: [found[metric] for found in theirs] for metric in METRICS if metric in theirs[0]},
+        }
 
     def differences(self) -> dict[str, Any]:
         """MICRO minus every other row, person by person."""

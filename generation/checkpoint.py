@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -98,6 +98,12 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file} does not read as safetensors ({error}): copy or save it again") from error
+
+
+def read_notes(file: Path) -> dict[str, str]:
+    """What was noted in the header of a safetensors file that reads."""
+    with safe_open(file, "pt") as opened:
+        return opened.metadata() or {}
 
 
 def read_json(file: Path) -> Any:

@@ -1,5 +1,6 @@
 """The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +24,12 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from generation.checkpoint import require, require_tokenizer, weights_of
+from generation.lora import add_lora, keeping_lora, lora_of
 from generation.precision import single
 
 diffusers_logging.set_verbosity_error()
@@ -36,6 +38,8 @@ Prediction = Literal["v", "epsilon"]
 """What a UNet says of a noisy latent."""
 
 EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""Where diffusers looks for LoRA in a folder."""
 BASE_GAIN = 3.0
 """How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
 
@@ -71,12 +75,11 @@ class LinearCodec(ModelMixin, ConfigMixin):
         self.basis.copy_(vectors.flip(1)[:, : len(self.basis)].T)
         raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
         self.shift.copy_(raw.mean((0, 2, 3)))
-        std = raw.std((0, 2, 3)).clamp_min(1e-4)
-        # std^0.5 keeps strong components stronger than weak ones without letting them drown those. The base keeps its
-        # full scale: image-to-image adds the same noise to every channel, and the palette must outlast it.
-        scale = torch.cat([torch.ones(3), std[3:].sqrt()])
-        globally = (((raw - self.shift[:, None, None]) / scale[:, None, None]) ** 2).mean().sqrt()
-        self.spread.copy_(scale * globally)
+        # Unit variance: v = alpha e - sigma x and the noisy alpha x + sigma e are then uncorrelated, so a UNet that
+        # says nothing yet is the best linear denoiser already. On any other scale it must first learn to copy the noise
+        # of every channel, and what it fails to copy stays in the picture as grain.
+        self.spread.copy_(raw.std((0, 2, 3)).clamp_min(1e-4))
+        # The base stands out: image-to-image adds the same noise to every channel, and the palette must outlast it.
         self.spread[:3] /= BASE_GAIN
         return self
 
@@ -273,11 +276,42 @@ class Backbone:
         """A diffusers pipeline folder, weights as safetensors."""
         self.pipeline.save_pretrained(folder, safe_serialization=True)
 
+    @property
+    def lora(self) -> dict[str, nn.Parameter]:
+        """What may be trained of the UNet, by the names of diffusers' LoRA files; nothing without :meth:`with_lora`."""
+        return lora_of(self.pipeline.unet)
+
+    @property
+    def frozen(self) -> list[Any]:
+        """What no training changes: the UNet's own weights, and every other part of the pipeline."""
+        own = {id(value) for value in self.lora.values()}
+        parts = [part for name, part in self.pipeline.components.items() if name != "unet"]
+        return [*parts, *(value for value in self.pipeline.unet.parameters() if id(value) not in own)]
+
+    def with_lora(self, rank: int, generator: torch.Generator) -> "Backbone":
+        """Another backbone on the same frozen parts, which are shared and not copied, whose UNet has LoRA.
+
+        It draws what this one does until B is trained: see :func:`generation.lora.add_lora`.
+
+        Raises:
+            ValueError: the UNet has LoRA already.
+        """
+        made = copy.deepcopy(self, {id(part): part for part in self.frozen})
+        add_lora(made.pipeline.unet, rank, generator)
+        if made.compiled:  # a copy is not
+            made.pipeline.unet.compile()
+        return made
+
+    def save_lora(self, folder: Path) -> None:
+        """As :data:`LORA_FILE`, which ``load_lora_weights(folder)`` of any such pipeline takes."""
+        layers: dict[str, Any] = {name.removeprefix("unet."): value.detach() for name, value in self.lora.items()}
+        self.pipeline.save_lora_weights(folder, unet_lora_layers=layers)
+
     def to(
         self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
         compiled: bool = False,
     ) -> "Backbone":  # fmt: skip
-        """Where and how all parts run; pictures and embeddings go in and come out as float32.
+        """Where and how all parts run; pictures and embeddings go in and come out as float32. LoRA stays float32.
 
         Args:
             device: ``cpu`` or ``cuda``.
@@ -285,7 +319,8 @@ class Backbone:
             channels_last: convolutions read their channels side by side: other rounding, often faster.
             compiled: the UNet by ``torch.compile``: a minute at each new batch shape, and other rounding.
         """
-        self.pipeline.to(device, dtype)
+        with keeping_lora(self.pipeline.unet):
+            self.pipeline.to(device, dtype)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for part in (self.pipeline.unet, self.pipeline.vae):
             part.to(memory_format=layout)

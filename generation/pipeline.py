@@ -112,7 +112,7 @@ class RagarPipeline:
         weights = reference_weights(reference)
         preferences = self._preferences(history, weights, first)
         embeds = blend([made.embeds() for made in preferences], weights.values())
-        images = self.ragar.backbone.call(
+        images = self.ragar.painter.call(
             None if config.text_to_image else self._start(weights, drawn), config.strength, prompt_embeds=embeds,
             negative_prompt_embeds=self.ragar.negative(embeds), num_inference_steps=steps, generator=generators,
             guidance_scale=config.guidance_scale, output_type=output_type, callback_on_step_end=callback_on_step_end,
@@ -171,13 +171,13 @@ class RagarPipeline:
             history: item ids, oldest first.
             reference: as in a call.
             num_images_per_prompt: rows of the batch.
-            pipeline: one with an image encoder and IP-Adapters (``load_ip_adapter``); by default the backbone's.
+            pipeline: one with an image encoder and IP-Adapters (``load_ip_adapter``); by default the one that draws.
             guidance: whether the negative rows stand in front, as diffusers wants them where guidance is above 1.
 
         Raises:
             ValueError: the pipeline has no IP-Adapter, or no retrieved item has a picture.
         """
-        pipeline = self.ragar.backbone.pipeline if pipeline is None else pipeline
+        pipeline = self.ragar.painter.pipeline if pipeline is None else pipeline
         if pipeline.image_encoder is None or not hasattr(pipeline.unet.encoder_hid_proj, "image_projection_layers"):
             raise ValueError(f"this {type(pipeline).__name__} has no IP-Adapter: call its load_ip_adapter first")
         weights, gallery = reference_weights(reference), self.ragar.gallery
@@ -228,9 +228,10 @@ class RagarPipeline:
     def save_pretrained(self, folder: str | Path, *, gallery: bool = True) -> None:
         """Everything that :meth:`from_pretrained` needs, as JSON and safetensors.
 
-        ``config.json``, ``model.safetensors`` (the trained parts) and ``prompt.txt`` (p_g), ``backbone/`` (a diffusers
-        pipeline), ``language/`` (a transformers model), ``gallery/`` (items in words, pictures and features) and
-        ``text_projection.safetensors``. Each part is also read by its own library.
+        ``config.json``, ``model.safetensors`` (the trained parts), ``pytorch_lora_weights.safetensors`` where there is
+        LoRA, and ``prompt.txt`` (p_g), ``backbone/`` (a diffusers pipeline), ``language/`` (a transformers model),
+        ``gallery/`` (items in words, pictures and features) and ``text_projection.safetensors``. Each part is also read
+        by its own library.
 
         Args:
             folder: is made where it is missing; what it holds of these files is replaced.

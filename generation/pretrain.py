@@ -24,6 +24,9 @@ from generation.encoders import OpenClipEncoder, clip_text_model, train_clip_tok
 from generation.pictures import to_float
 from generation.training import Curves, Resume, Training
 
+WRONG_FROM = 0.4
+"""sigma/alpha from which on the colours of a noisy latent may be wholly wrong: image-to-image of strength 1/4 begins
+there, so that at that strength already the palette is the words', and most of the shapes are the reference's."""
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
 
@@ -178,9 +181,10 @@ def denoising_loss(
 
     The noisy input is made from a *recoloured* latent, the target from the true one: image-to-image starts from a
     reference whose colours are not those that are wanted, so the model must learn to take colour from the condition and
-    shape from the input. A DDIM trajectory shrinks a wrong start by sigma/alpha, so the error is scaled by
-    min(1, sigma/alpha); without the error this is the usual loss. The target is the v or the epsilon that leads from
-    the noisy latent to the clean one.
+    shape from the input. A DDIM trajectory shrinks a wrong start in proportion to sigma/alpha, so the error is scaled
+    by min(1, sigma / (alpha * WRONG_FROM)): the start of a trajectory that begins there may be wholly wrong. Without
+    the error this is the usual loss. The target is the v or the epsilon that leads from the noisy latent to the clean
+    one.
 
     ``gamma``: min-SNR weights (Hang et al. 2023), min(SNR, gamma) / (SNR + 1) for v and min(SNR, gamma) / SNR for
     epsilon: both weigh the error of the clean latent by min(SNR, gamma). 0 weighs every step alike.
@@ -189,7 +193,8 @@ def denoising_loss(
     t = torch.randint(0, len(alpha_bar), (len(clean),), generator=generator)
     alpha, sigma = (value.sqrt()[:, None, None, None] for value in (alpha_bar[t], 1 - alpha_bar[t]))
     noise = torch.randn(clean.shape, generator=generator)
-    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * (sigma / alpha.clamp_min(1e-4)).clamp(max=1)
+    reach = (sigma / alpha.clamp_min(1e-4) / WRONG_FROM).clamp(max=1)
+    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * reach
     start = clean + share * (wrong - clean)
     noisy = alpha * start + sigma * noise
     predicted = unet(noisy, t, encoder_hidden_states=states).sample

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from generation import retrieval
 from generation.calibrator import BalanceCalibrator, Mode
-from generation.checkpoint import read_json, read_tensors, require
-from generation.diffusion import Backbone
+from generation.checkpoint import read_json, read_notes, read_tensors, require
+from generation.diffusion import LORA_FILE, Backbone
 from generation.gallery import Gallery
 from generation.keywords import frequent
 from generation.language import PROMPT, LanguageModel
@@ -52,9 +52,9 @@ class RagarConfig:
     """Layers of its encoder and of its decoder (GILL: 4)."""
     calibrator: Mode = "residual_concat"
     """Form of eq. 9."""
-    steps: int = 6
-    """Denoising steps that are run."""
-    strength: float = 0.35
+    steps: int = 3
+    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
+    strength: float = 0.25
     """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
     guidance_scale: float = 3.0
     """Classifier-free guidance."""
@@ -150,8 +150,8 @@ class Description:
 class Ragar(nn.Module):
     """Personalised pictures of reference items (Ling et al., RAGAR).
 
-    Trainable: the [IMG] rows, the projection of E_txt, the mapper and the calibrator. Frozen and never changed: the
-    language model, the diffusion pipeline, the gallery's features.
+    Trainable: the [IMG] rows, the projection of E_txt, the mapper and the calibrator, and LoRA on the UNet where it was
+    added. Frozen and never changed: the language model, the diffusion pipeline, the gallery's features.
 
     Args:
         prompt: p_g with the fields ``{keywords}`` and ``{caption}``, see :func:`generation.prompts.preference_prompt`.
@@ -176,6 +176,8 @@ class Ragar(nn.Module):
                 f"{gallery.visual.shape[1]}: take the dual encoder whose text tower the backbone has, or fit_projection"
             )
         self.backbone, self.gallery, self.config = backbone, gallery, config
+        self.adapted: Backbone | None = None
+        self.lora_rank = 0
         self.language = language
         self.text_projection, self.template = text_projection, prompt
         with torch.random.fork_rng(devices=[]):
@@ -196,11 +198,25 @@ class Ragar(nn.Module):
         The frozen parts take ``dtype``. What is trained stays float32: a step of 1e-5 is lost in bfloat16's 8 bits.
         The gallery stays where it is.
         """
-        self.backbone.to(device, dtype, channels_last=channels_last, compiled=compiled)
+        for backbone in {self.backbone, self.painter}:
+            backbone.to(device, dtype, channels_last=channels_last, compiled=compiled)
         self.to(device)
         self.language.model.to(dtype)  # type: ignore[call-overload]
         self.text_projection = self.text_projection.to(device)
         return self
+
+    @property
+    def painter(self) -> Backbone:
+        """What draws v_gen: the backbone, or, once there is LoRA, a copy of it that shares its weights."""
+        return self.backbone if self.adapted is None else self.adapted
+
+    def add_lora(self, rank: int, generator: torch.Generator) -> None:
+        """LoRA on the UNet for v_gen alone: v_glob and all who share the backbone are drawn without it.
+
+        Raises:
+            ValueError: this generator has LoRA already.
+        """
+        self.adapted, self.lora_rank = self.painter.with_lora(rank, generator), rank
 
     def retrieve(self, requests: Sequence[Request]) -> tuple[Tensor, Tensor, Tensor]:
         """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 where nothing is) and P_ret ``(batch, visual)``.
@@ -329,15 +345,15 @@ class Ragar(nn.Module):
 
     def render(
         self, embeds: Float[Tensor, "n rows dim"], requests: Sequence[Request], *, steps: int | None = None,
-        with_grad: bool = False,
+        with_grad: bool = False, lora: bool = True,
     ) -> Float[Tensor, "n 3 height width"]:  # fmt: skip
         """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers).
 
-        ``with_grad`` keeps the gradient from the pictures to the embeddings.
+        ``with_grad`` keeps the gradient from the pictures to the embeddings and to LoRA. ``lora=False`` draws without.
         """
         config = self.config
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
-        return self.backbone.sample(
+        return (self.painter if lora else self.backbone).sample(
             embeds, self.negative(embeds), None if config.text_to_image else references,
             [request.seed for request in requests], steps=steps or config.steps, strength=config.strength,
             guidance_scale=config.guidance_scale, with_grad=with_grad,
@@ -352,23 +368,30 @@ class Ragar(nn.Module):
     def generate_global(
         self, requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
-        """v_glob, on the CPU: the same reference text and the same initial latent, from E_g alone."""
-        return self.render(self.encode_preference(requests).overall, requests, steps=steps).cpu()
+        """v_glob, on the CPU: the same reference text and the same initial latent, from E_g alone, without LoRA."""
+        return self.render(self.encode_preference(requests).overall, requests, steps=steps, lora=False).cpu()
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""
         frozen = {id(parameter) for parameter in self.language.model.parameters()}
-        return {name: value for name, value in self.named_parameters() if id(value) not in frozen}
+        own = {name: value for name, value in self.named_parameters() if id(value) not in frozen}
+        return own | self.painter.lora
 
     def save_pretrained(self, folder: Path) -> None:
         """``config.json``, p_g as ``prompt.txt`` and the trained parts as ``model.safetensors``.
 
-        The frozen parts stay where they came from.
+        LoRA has a file of its own, :data:`generation.diffusion.LORA_FILE`, which diffusers reads too; its rank stands
+        in the other's header. The frozen parts stay where they came from.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         (folder / "prompt.txt").write_text(self.template, encoding="utf-8")
-        save_file({k: v.detach().clone() for k, v in self.trained_parts().items()}, folder / "model.safetensors")
+        state, lora = self.trained_parts(), self.painter.lora
+        own = {name: value.detach().clone() for name, value in state.items() if name not in lora}
+        save_file(own, folder / "model.safetensors", {"lora_rank": str(self.lora_rank)} if lora else None)
+        (folder / LORA_FILE).unlink(missing_ok=True)
+        if lora:
+            self.painter.save_lora(folder)
 
     @classmethod
     def from_pretrained(
@@ -385,8 +408,23 @@ class Ragar(nn.Module):
         prompt = preference_prompt(folder / "prompt.txt")
         config = RagarConfig.read(folder)
         made = cls(backbone, language, gallery, config, text_projection=text_projection, prompt=prompt)
-        made.load_trained(read_tensors(folder / "model.safetensors"))
+        made.load(folder)
         return made
+
+    def load(self, folder: Path) -> None:
+        """Put a saved generator's trained parts in place, and its LoRA where it has any.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: it does not read, is pickled, or belongs to a generator of another configuration.
+        """
+        file = folder / "model.safetensors"
+        state = read_tensors(file)
+        self.adapted, self.lora_rank = None, 0
+        if rank := read_notes(file).get("lora_rank"):
+            self.add_lora(int(rank), torch.Generator())
+            state |= read_tensors(folder / LORA_FILE)
+        self.load_trained(state)
 
     def load_trained(self, state: dict[str, Tensor]) -> None:
         """Put trained parts in place.

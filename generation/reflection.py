@@ -58,6 +58,9 @@ class ReflectionConfig:
     """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
     the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
     ``steps`` are enough. ``paper_literal``: eq. 11-12 as printed, for the ablation."""
+    lora_rank: int = 0
+    """``path``: rank of LoRA on the UNet's attention, trained with the rest and used for v_gen alone; 0 is none. It
+    stands here, not in the section ``generator``: the warm start does without, and a saved generator knows its own."""
     checkpointing: bool = False
     """``path``: compute the UNet's blocks again in the backward pass instead of keeping what they hold."""
     alpha: float = 0.2
@@ -96,6 +99,8 @@ class ReflectionConfig:
             yield f"samples {self.samples} with antithetic must be even: they come in pairs"
         if self.checkpointing and self.objective != "path":
             yield f"checkpointing belongs to objective path: {self.objective} keeps nothing of the UNet"
+        if self.lora_rank > 0 and self.objective != "path":
+            yield f"lora_rank {self.lora_rank} belongs to objective path: {self.objective} has no gradient for the UNet"
         if not 0 < self.held_out < 0.6:
             yield f"held_out {self.held_out} must lie between 0 and 0.6"
         if not 0 <= self.ema < 1:
@@ -103,7 +108,7 @@ class ReflectionConfig:
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "kl", "margin", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
         for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
@@ -210,11 +215,13 @@ def reflect(
 
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
     ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
-    With ``ema``, what remains is the moving average of the trained parts, its [IMG] rows at their length again.
-    With ``kl``, a fourth term holds the preference near the warm start's. The reward is only called, never changed.
+    With ``lora_rank`` the generator gets LoRA, which L_rank alone reaches. With ``kl``, a fourth term holds the
+    preference near the warm start's. With ``ema``, what remains is the moving average of the trained parts, its [IMG]
+    rows at their length again. The reward is only called, never changed.
 
     Raises:
-        ValueError: ``path`` with a reward that has no gradient, or a reward that is not finite.
+        ValueError: ``path`` with a reward that has no gradient, a reward that is not finite, or ``lora_rank`` for a
+            generator that has LoRA already.
     """
     generator = torch.Generator().manual_seed(config.seed + 1)
     policy = build_policy(ragar, requests, config)
@@ -222,6 +229,8 @@ def reflect(
         check_gradient(ragar, requests[0], reward)
     rivals = rival_scores(ragar, requests, reward, steps=config.steps, progress=progress)  # (requests, 2)
     start = frozen_copy(ragar) if config.kl else None
+    if config.lora_rank:
+        ragar.add_lora(config.lora_rank, torch.Generator().manual_seed(config.seed + 2))
     parts = ragar.trained_parts()
     optimizer = torch.optim.Adam(parts.values(), lr=config.learning_rate)
     schedule = one_cycle(optimizer, config.reward_steps)
@@ -289,7 +298,9 @@ def advantages(
 
 def frozen_copy(ragar: Ragar) -> Ragar:
     """The generator as it is now, to compare with: trained parts copied, everything frozen shared."""
-    shared = (ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer)
+    shared = (
+        ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer, *ragar.painter.frozen
+    )  # fmt: skip
     return copy.deepcopy(ragar, {id(part): part for part in shared})
 
 

@@ -48,7 +48,7 @@ def path_scores(
     checkpointing: bool = False,
 ) -> Float[Tensor, " batch"]:  # fmt: skip
     """Scores of each preference's picture, without noise, with the gradient through picture and denoising steps."""
-    with ragar.backbone.checkpointing(checkpointing):
+    with ragar.painter.checkpointing(checkpointing):
         images = ragar.render(preference.embeds(), requests, steps=steps, with_grad=True)
     return finite(reward(requests, images)).to(preference.detail)
 

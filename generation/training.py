@@ -10,12 +10,11 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from generation.checkpoint import read_tensors
+from generation.checkpoint import read_notes, read_tensors
 
 Curve = list[tuple[int, float]]
 Model = TypeVar("Model", bound=nn.Module)
@@ -190,8 +189,7 @@ class Training(Generic[Model]):
     def _read(self, file: Path) -> None:
         """Take up what :meth:`_write` left; the curve is told again, for those who watch from here."""
         tensors = read_tensors(file)
-        with safe_open(file, "pt") as opened:
-            plain = json.loads((opened.metadata() or {}).get("plain", "{}"))
+        plain = json.loads(read_notes(file).get("plain", "{}"))
         if plain.get("identity") != self._identity:
             raise ValueError(
                 f"{file} keeps the training {plain.get('identity')}, this one is {self._identity} (name, examples, "

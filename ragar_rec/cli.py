@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -100,11 +102,43 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     from recsys.training import led
 
     def program() -> None:
-        run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
-        getattr(pipeline, options.command.replace("-", "_"))(run)
+        with notes():
+            run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+            getattr(pipeline, options.command.replace("-", "_"))(run)
 
     without_bars()
     led(program)
+
+
+class _Notes(logging.Handler):
+    """Writes every message once, to stderr and above the bars."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        if (message := record.getMessage()) not in self._said:
+            self._said.add(message)
+            tqdm.write(message, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def notes() -> Iterator[None]:
+    """Show inside what our packages log from INFO on; the root logger and everybody else's stay as they are."""
+    handler = _Notes()
+    before = {logger: logger.level for logger in map(logging.getLogger, ("ragar_rec", "recsys", "generation"))}
+    for logger in before:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 def sentence(error: BaseException) -> str:

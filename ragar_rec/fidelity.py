@@ -1,10 +1,11 @@
-"""Fidelity: how near generated pictures are to real ones, as a whole (Fréchet) and one by one (copies)."""
+"""Fidelity: how near generated pictures are to real ones, as a whole (Fréchet) and one by one (copies, references)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -39,6 +40,29 @@ def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> fl
     left, right = (torch.linalg.qr(part, mode="r")[1] if len(part) > part.shape[1] else part for part in rows)
     overlap = torch.linalg.svdvals(left @ right.T).sum()
     return float(((means[0] - means[1]) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * overlap)
+
+
+def identity(
+    features: Float[Tensor, "n dim"], references: Float[Tensor, "n dim"], mean: Float[Tensor, " dim"]
+) -> float:
+    """Mean cosine of pictures' features with those of their references, the catalogue's mean removed from both.
+
+    1 for the references themselves, about 0 for pictures that have nothing to do with them.
+    """
+    return float(F.cosine_similarity(features - mean, references - mean).mean())
+
+
+def palette_shift(
+    moved: Float[Tensor, "n 3 height width"], unmoved: Float[Tensor, "n 3 height width"],
+    origin: Float[Tensor, "n 3 height width"], goal: Float[Tensor, "n 3 height width"],
+) -> float:  # fmt: skip
+    """How much of the way from the mean colour of ``origin`` to that of ``goal`` lies between two renderings.
+
+    The least-squares slope of (moved - unmoved) over (goal - origin) in mean colours: 0 if words move no colour, 1 if
+    the whole palette follows.
+    """
+    went, way = ((a - b).mean((2, 3)).flatten() for a, b in ((moved, unmoved), (goal, origin)))
+    return float((went @ way) / (way @ way))
 
 
 def nearest(

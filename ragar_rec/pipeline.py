@@ -42,8 +42,8 @@ __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report"
 SHOWN = 2000
 """Pictures, at most, that the codec's error is measured on."""
 
-LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "open_clip_torch", "timm",
-             "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
+LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "peft", "open_clip_torch",
+             "timm", "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
 
 
 def prepare(run: Run) -> Path:
@@ -98,6 +98,7 @@ def train_generator(run: Run) -> Path:
 
 def augment(run: Run) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started."""
+    run.check_lists()
     settings = run.config.evaluation
 
     def build(to: Path) -> None:
@@ -272,6 +273,7 @@ def demo(run: Run) -> Path:
         f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
     )
     prepare(run)
+    run.check_lists()
     train_ranker(run)
     train_generator(run)
     return report(run)

@@ -23,6 +23,7 @@ from ragar_rec.config import Config
 from ragar_rec.store import Store, content, digest, hash_files
 from recsys.catalog import Catalog, Item, undecodable
 from recsys.datasets import ml_100k, ml_latest, mmrec, own
+from recsys.recbole import DEFAULTS
 
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
 Layer = TypeVar("Layer", bound="Prepared")
@@ -84,6 +85,20 @@ class Prepared:
             preparer.prepare(self.data, to, name)
 
         return self.stage("data", ["catalog", "recbole.dataset"], source, build)
+
+    def check_lists(self) -> None:
+        """Refuse lists longer than the catalogue before anything is learned for them.
+
+        Raises:
+            ValueError: ``topk``, ``evaluation.k`` or ``evaluation.candidates`` is above the number of items.
+        """
+        there, settings = len(Catalog.read(self._catalog_file)), self.config.evaluation
+        topk = self.config.recbole.get("topk", DEFAULTS["topk"])
+        longest = max(topk) if isinstance(topk, Sequence) else topk
+        asked = {"topk": longest, "evaluation.k": settings.k, "evaluation.candidates": settings.candidates}
+        for name, number in asked.items():
+            if number > there:
+                raise ValueError(f"{name} asks for lists of {number}, but there are {there} items")
 
     @cached_property
     def pictures_folder(self) -> Path:

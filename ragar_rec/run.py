@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from generation.gallery import Gallery, build_gallery
@@ -108,7 +107,7 @@ class Run(Ranked):
 
         def build(to: Path) -> None:
             ragar = self.new_generator()
-            ragar.load_trained(load_file(self.warm_folder / "model.safetensors"))
+            ragar.load(self.warm_folder)
             requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
             with watched(self.output, to) as curves:
                 log = ReflectionLog(curves)
@@ -152,7 +151,7 @@ class Run(Ranked):
     def load_generator(self, folder: Path, **changes: Any) -> Ragar:
         """A saved generator, optionally with other sampling settings."""
         ragar = self.new_generator()
-        ragar.load_trained(load_file(folder / "model.safetensors"))
+        ragar.load(folder)
         ragar.config = replace(ragar.config, **changes)
         return ragar
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recsys.features import feature_files
+
+logger = logging.getLogger(__name__)
 
 STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 
@@ -77,10 +80,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The JSON part of a checkpoint; None if there is none that can be read."""
+    """The JSON part of a checkpoint; None if there is none, or a damaged one, of which a warning speaks."""
     try:
         return json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        logger.warning("%s is damaged and counts as absent: %s", folder / STATE, error)
         return None
 
 
@@ -93,7 +99,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read ({error}); delete it and train the ranker again") from error
+        raise ValueError(
+            f"{path} cannot be read ({error}); delete the folder {path.parent} and train the ranker again"
+        ) from error
 
 
 def resume_file(folder: Path, epoch: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.catalog import Catalog
+
+logger = logging.getLogger(__name__)
 
 Missing = Literal["hole", "error"]
 """What an item without features is."""
@@ -98,6 +101,8 @@ def item_features(
 ) -> tuple[Float32[np.ndarray, "items width"], Bool[np.ndarray, " items"]]:
     """A ranker's rows of one modality: the table at ``path`` in the order of RecBole's item tokens.
 
+    Rows of items that are not among the tokens are left out; a warning counts them and names the first.
+
     Args:
         modality: its name, for the sentences below.
         path: what :meth:`FeatureTable.read` takes.
@@ -111,17 +116,28 @@ def item_features(
         FileNotFoundError: there is no such file.
         ValueError: no item has features, or ``missing`` is ``error`` and one has none; the sentence names the first.
     """
-    values, there = FeatureTable.read(path).align(tokens)
+    table = FeatureTable.read(path)
+    values, there = table.align(tokens)
     if not there.any():
         raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
     holes = [token for token, has in zip(tokens[1:], there[1:], strict=True) if not has]
     if missing == "error" and holes:
-        named = ", ".join(map(repr, holes[:5])) + (", ..." if len(holes) > 5 else "")
         raise ValueError(
-            f"{len(holes)} of {len(tokens) - 1} items have no {modality} features in {path}: {named}; add their rows, "
-            "or let them be holes by missing_features: hole"
+            f"{len(holes)} of {len(tokens) - 1} items have no {modality} features in {path}: {_some(holes)}; add their "
+            "rows, or let them be holes by missing_features: hole"
         )
+    known = set(tokens)
+    if strangers := [item for item in table.ids if item not in known]:
+        logger.warning(
+            "%d of the %d rows of %s features in %s belong to no item of the catalogue and are left out: %s",
+            len(strangers), len(table.ids), modality, path, _some(strangers),
+        )  # fmt: skip
     return values, there
+
+
+def _some(items: Sequence[str]) -> str:
+    """The first five, in quotes."""
+    return ", ".join(map(repr, items[:5])) + (", ..." if len(items) > 5 else "")
 
 
 def feature_files(path: Path | str) -> list[Path]:

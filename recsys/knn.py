@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -26,19 +28,26 @@ class Search:
 
     Attributes:
         exact_items: catalogues up to this size are searched exactly, larger ones through an inverted file (IVF).
-        n_probe: cells of the inverted file that are looked through for the items of each, of 4 sqrt(items) in all.
-            They hold sqrt(items) / 4 items on average: a search reads about (4 + n_probe / 4) sqrt(items) vectors.
+        n_probe: cells of the inverted file that are looked through for the items of each.
+        n_cells: cells in all, at most one an item; None is 4 sqrt(items). They hold items / n_cells items on average: a
+            search reads n_cells + n_probe items / n_cells vectors, which is (4 + n_probe / 4) sqrt(items) by default.
 
     Raises:
-        ValueError: one of them is no such number; named by its key, `knn_exact_items` or `knn_n_probe`.
+        ValueError: one of them is no such number; named by its key, `knn_exact_items`, `knn_n_probe` or `knn_n_cells`.
     """
 
     exact_items: int = 50_000
     n_probe: int = 16
+    n_cells: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("exact_items", 0), ("n_probe", 1)):
-            check_whole({f"knn_{name}": getattr(self, name)}, f"knn_{name}", least=least)
+        for name, least in (("exact_items", 0), ("n_probe", 1), ("n_cells", 1)):
+            if name != "n_cells" or self.n_cells is not None:
+                check_whole({f"knn_{name}": getattr(self, name)}, f"knn_{name}", least=least)
+
+    def cells(self, n_items: int) -> int:
+        """Cells for so many items."""
+        return min(n_items, self.n_cells or max(1, round(4 * math.sqrt(n_items))))
 
 
 def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Search()) -> Int[np.ndarray, "items k"]:
@@ -64,7 +73,8 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     wanted = min(n_items, k + _MARGIN)
     if n_items <= search.exact_items:
         return _ordered(*_exact(contiguous, contiguous, wanted), np.arange(n_items), k)
-    similarity, found, cells = _inverted_file(contiguous, wanted, search.n_probe)
+    cells = search.cells(n_items)
+    similarity, found = _inverted_file(contiguous, wanted, cells, search.n_probe)
     # Cells with fewer than k candidates leave gaps: these few rows are searched exactly.
     gaps = np.flatnonzero(found[:, k - 1] < 0)
     if len(gaps):
@@ -88,18 +98,23 @@ def recall(vectors: Float[np.ndarray, "items dim"], neighbours: Int[np.ndarray, 
 
 def _exact(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if _gpus():
-        return faiss.knn_gpu(faiss.StandardGpuResources(), queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return faiss.knn_gpu(_gpu_memory(), queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     return faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def _inverted_file(vectors: np.ndarray, k: int, n_probe: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The `k` nearest rows of each row among those of the cells nearest to its own, and how many cells there are.
+@functools.cache
+def _gpu_memory() -> Any:
+    """What faiss-gpu works in: gigabytes of the GPU, which are taken once and not for every cell."""
+    return faiss.StandardGpuResources()
+
+
+def _inverted_file(vectors: np.ndarray, k: int, cells: int, n_probe: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` nearest rows of each row among those of the cells nearest to its own.
 
     All rows of a cell are searched together, by one matrix product. Faiss's own inverted file takes them one by one,
     which took three times as long at 400,000 rows.
     """
     n_items, dim = vectors.shape
-    cells = max(1, round(4 * math.sqrt(n_items)))
     means = faiss.Kmeans(
         dim, cells, niter=6, spherical=True, min_points_per_centroid=1, max_points_per_centroid=64, gpu=bool(_gpus())
     )
@@ -117,7 +132,7 @@ def _inverted_file(vectors: np.ndarray, k: int, n_probe: int) -> tuple[np.ndarra
             some = min(k, len(candidates))
             similarity[rows, :some], places = _exact(vectors[rows], vectors[candidates], some)
             found[rows, :some] = candidates[places]
-    return similarity, found, cells
+    return similarity, found
 
 
 def _gpus() -> int:

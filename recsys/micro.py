@@ -56,11 +56,11 @@ class MICRO(ItemGraphRanker):
 
     Configuration: `features` maps each modality to the path of a `FeatureTable`; `anchors` is the number of items
     drawn per batch for the contrastive loss, or "all"; `negatives` likewise, where a number is an approximation for
-    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched in `knn_n_probe`
-    cells of an inverted file (see `recsys.knn.Search`). With `fanout` a batch propagates over what it reads: "all" of
-    it, with the same result, or at most so many neighbours of each node in the user-item graph (see `recsys.subgraph`),
-    whose cost does not grow with the graph if `negatives` is a number too; only the item graphs are read whole, on the
-    first batch of an epoch.
+    very large catalogues (see `contrastive_loss`); above `knn_exact_items` neighbours are searched in an inverted file,
+    in `knn_n_probe` of its `knn_n_cells` cells (see `recsys.knn.Search`). With `fanout` a batch propagates over what it
+    reads: "all" of it, with the same result, or at most so many neighbours of each node in the user-item graph (see
+    `recsys.subgraph`), whose cost does not grow with the graph if `negatives` is a number too; only the item graphs are
+    read whole, on the first batch of an epoch.
     """
 
     LOSSES = ("bpr", "reg", "contrastive")

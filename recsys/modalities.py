@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -56,8 +57,8 @@ class Modalities(nn.Module):
 
     @classmethod
     def configured(cls, config: Any, tokens: Iterable[Any], device: torch.device) -> Modalities:
-        """By the keys `features`, `missing_features`, `knn_exact_items` and `knn_n_probe`."""
-        search = Search(config["knn_exact_items"], config["knn_n_probe"])
+        """By the keys `features`, `missing_features`, `knn_exact_items`, `knn_n_probe` and `knn_n_cells`."""
+        search = Search(*(config[f"knn_{field.name}"] for field in fields(Search)))
         return cls(config["features"], tokens, device, missing=config["missing_features"], search=search)
 
     def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> Modalities:

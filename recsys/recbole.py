@@ -78,6 +78,7 @@ DEFAULTS: Mapping[str, Any] = {
     "features": {},
     "knn_exact_items": 50_000,
     "knn_n_probe": 16,
+    "knn_n_cells": None,
     "missing_features": "hole",
 }
 

@@ -28,10 +28,13 @@ class Trainer(BaseTrainer):
     process up to the order of additions, if each part of the loss is a mean over the batch's rows or does not depend on
     them. `enable_amp` multiplies matrices in bfloat16; with `enable_scaler` in float16 and with scaled gradients, for
     GPUs without bfloat16. Weights, sparse products and evaluation stay in float32.
+
+    Raises:
+        ValueError: a setting of the training is impossible, or `topk` asks for more than there are items.
     """
 
     def __init__(self, dataset: Dataset, ranker: Any) -> None:
-        _check(dataset.config)
+        _check(dataset)
         with isolated(), without_folders():
             super().__init__(dataset.config, ranker)
             self.model: Any = ranker
@@ -122,14 +125,7 @@ class Trainer(BaseTrainer):
         return parts.tolist()
 
     def evaluate_on(self, phase: Phase) -> dict[str, float]:
-        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part.
-
-        Raises:
-            ValueError: `topk` asks for more than there are items.
-        """
-        n_items = self._dataset.n_items - 1  # without padding
-        if max(self.config["topk"]) > n_items:
-            raise ValueError(f"topk asks for lists of {max(self.config['topk'])}, but there are {n_items} items")
+        """RecBole's metrics on `valid` or `test`: full ranking over what the user had not seen before that part."""
         with isolated():
             result = self.evaluate(self.loader(phase), load_best_model=False)
         return {key: float(value) for key, value in (result or {}).items()}
@@ -157,7 +153,11 @@ class Trainer(BaseTrainer):
         return self.cur_step >= self.stopping_step
 
 
-def _check(config: Any) -> None:
+def _check(dataset: Dataset) -> None:
+    config: Any = dataset.config
+    longest, n_items = max(config["topk"]), dataset.n_items - 1  # without padding
+    if longest > n_items:
+        raise ValueError(f"topk asks for lists of {longest}, but there are {n_items} items")
     if config["lr_decay"] is not None:
         for key in ("lr_decay", "lr_decay_epochs"):
             check_positive(config, key)

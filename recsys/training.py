@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from recsys import checkpoint, distributed
 from recsys.isolation import one_thread
 from recsys.recbole import Dataset
 from recsys.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
     """Train the configured ranker, keep the weights of the best validation, write them to `folder`.
 
     A finished checkpoint of the same configuration, data and features is returned as it is; an unfinished one is
-    continued after its last validation and ends at the same numbers; any other is replaced.
+    continued after its last validation and ends at the same numbers; any other is replaced, and a warning says what
+    differs.
 
     Under `accelerate launch` every process calls this and trains with the first one's arguments; that one writes. The
     folder must be seen by all. A program that does more than training is better run by `led`.
@@ -83,7 +88,10 @@ def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRa
     dataset = Dataset.load(config)
     identity = checkpoint.identity(dataset.config.plain(), dataset.digest())
     state = checkpoint.read_state(folder)
-    if state is None or state["identity"] != identity:
+    different = [] if state is None else checkpoint.differences(state["identity"], identity)
+    if different and distributed.rank() == 0:
+        logger.warning("the ranker in %s is another one and is replaced; different: %s", folder, "; ".join(different))
+    if state is None or different:
         state = {"identity": identity, "epoch": 0, "best_epoch": 0, "best_valid": None, "since_best": 0, "history": []}
         state["finished"] = False
     elif state["finished"]:
@@ -120,6 +128,19 @@ def _restored(dataset: Dataset, state: Mapping[str, Any], folder: Path) -> Train
     except RuntimeError as error:
         raise ValueError(f"{folder / checkpoint.WEIGHTS} does not fit the ranker: {error}") from error
     return TrainedRanker(ranker.eval(), dataset, state["history"], state["best_epoch"], state["best_valid"])
+
+
+def peak_memory() -> int:
+    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)
+
+    Raises:
+        OSError: not on Linux.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
+    if found is None:
+        raise OSError("/proc/self/status names no VmHWM; memory is measured on Linux only")
+    return 1024 * int(found[1])
 
 
 class _Run:

@@ -140,7 +140,7 @@ def assert_equal_to_oracle(
     for name, parameter in ranker.named_parameters():
         found, wanted = (torch.zeros_like(p) if p.grad is None else p.grad for p in (parameter, weights[name]))
         assert torch.isfinite(found).all(), name
-        torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def assert_substitution_equal(view: Counterfactual, score: Callable[[int, Tensor], Tensor], items: Tensor) -> None:
@@ -154,7 +154,7 @@ def assert_substitution_equal(view: Counterfactual, score: Callable[[int, Tensor
     if expected.requires_grad:
         (wanted,) = torch.autograd.grad(expected.sum(), exact)
         (gradient,) = torch.autograd.grad(found.sum(), vectors)
-        torch.testing.assert_close(gradient.double(), wanted, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(gradient.double(), wanted, atol=1e-5, rtol=1e-5)
 
 
 def assert_scores_equal(ranker: Any, dataset: Dataset, expected: Tensor) -> None:

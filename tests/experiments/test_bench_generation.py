@@ -22,6 +22,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_the_json_has_the_four_figures(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     films = film_folder(tmp_path / "films")
+    file.write_text('{"of_another_run": 1}')
     args = Args(config_file(tmp_path), films, output=tmp_path / "output", json=file, batch=4, quick=True)
     figures = Benchmark(args).measure()
     assert json.loads(file.read_text()) == figures
@@ -31,6 +32,14 @@ def test_the_json_has_the_four_figures(tmp_path: Path) -> None:
     assert figures["model_share"] is not None
     assert 0 < figures["model_share"] < 1
     assert torch.cuda.is_available() or figures["gpu_speedup"] is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the part `gpu` would be measured")
+def test_a_part_alone_keeps_the_figures_of_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    file.write_text('{"images_per_second": 7.5, "gpu_speedup": 3.0}')
+    figures = Benchmark(Args(output=tmp_path, json=file, only=("gpu",))).measure()
+    assert figures == json.loads(file.read_text()) == {"images_per_second": 7.5, "gpu_speedup": None}
 
 
 def test_the_bare_computation_runs_the_unet_on_twice_the_batch_at_every_step(world: World) -> None:

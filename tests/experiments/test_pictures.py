@@ -75,7 +75,9 @@ def test_every_kind_is_measured_against_the_same_real_pictures(output: tuple[Pat
     # the dual encoder looks at the generator's size anyway
     assert found["frechet"]["real at the generator's size"] == pytest.approx(found["frechet"]["real"], rel=1e-3)
     made = set(found["frechet"]) - {"real"}
-    assert made == set(found["copies_in_features"]) == set(found["copies_in_pixels"])
+    assert made == set(found["copies_in_features"]) == set(found["copies_in_pixels"]) == set(found["identity"])
+    assert found["identity"]["real at the generator's size"] == pytest.approx(1)
+    assert found["identity"]["reconstruction"] > found["identity"]["unconditional"]
     error = run.backbone.reconstruct(run.images[drawn.others].float() / 255) - run.images[drawn.others].float() / 255
     assert found["psnr_of_reconstruction"] == pytest.approx(float(-10 * (error**2).mean().log10()), rel=1e-5)
     assert {file.name for file in (folder / "pictures").iterdir()} == {

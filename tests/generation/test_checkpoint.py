@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from generation.checkpoint import require, weights_of
+from generation.checkpoint import read_notes, require, weights_of
 
 
 def test_a_part_below_the_folder_will_do_and_so_does_a_pickle_there_to_be_refused(tmp_path: Path) -> None:
@@ -32,3 +34,9 @@ def test_what_is_no_folder_says_where_to_get_one() -> None:
     ):
         with weights_of("model", "org/other", example="org/m"):
             raise OSError("gone\nand more")
+
+
+def test_what_was_noted_in_a_header_and_nothing_where_nothing_was(tmp_path: Path) -> None:
+    for name, notes in (("with", {"rank": "3"}), ("without", None)):
+        save_file({"x": torch.zeros(1)}, tmp_path / name, notes)
+        assert read_notes(tmp_path / name) == (notes or {})

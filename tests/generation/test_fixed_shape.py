@@ -19,9 +19,11 @@ from generation.request import Generator, Request
 from generation_world import SMALL, World, request
 
 
-def stirred(world: World, config: RagarConfig = SMALL) -> Ragar:
+def stirred(world: World, config: RagarConfig = SMALL, *, lora: bool = False) -> Ragar:
     """Trained parts that are nobody's start."""
     made, generator = world.ragar(config), torch.Generator().manual_seed(9)
+    if lora:
+        made.add_lora(2, torch.Generator())
     with torch.no_grad():
         for value in made.trained_parts().values():
             value.add_(0.2 * torch.randn(value.shape, generator=generator))
@@ -60,10 +62,14 @@ def test_a_picture_is_the_same_to_the_last_bit_in_every_batch(ragar: Ragar, aske
     assert isinstance(maker, Generator)
 
 
-def test_the_pictures_are_those_of_the_generator_up_to_rounding(ragar: Ragar, asked: list[Request]) -> None:
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_pictures_are_those_of_the_generator_up_to_rounding(world: World, asked: list[Request], lora: bool) -> None:
+    ragar = stirred(world, lora=lora)
     maker = FixedShape(ragar, batch_size=16)
     torch.testing.assert_close(maker.encode(asked), ragar.encode_preference(asked).embeds(), atol=1e-4, rtol=0)
-    torch.testing.assert_close(maker.generate(asked), ragar.generate(asked), atol=1e-4, rtol=0)
+    pictures = maker.generate(asked)
+    torch.testing.assert_close(pictures, ragar.generate(asked), atol=1e-4, rtol=0)
+    assert torch.equal(FixedShape(ragar, batch_size=16).generate(asked[5:7]), pictures[5:7])
 
 
 class Watched:

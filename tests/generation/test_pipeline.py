@@ -26,7 +26,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from generation.diffusion import Backbone
+from generation.diffusion import LORA_FILE, Backbone
 from generation.encoders import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
 from generation.pipeline import RagarPipeline, reference_weights
@@ -428,6 +428,23 @@ def test_the_second_condition_shows_in_the_picture(adapted: RagarPipeline) -> No
     assert (one - other).abs().max() > 1e-3
 
 
+def test_the_second_condition_is_taken_along_by_lora(adapted: RagarPipeline, world: World) -> None:
+    ragar = Ragar(
+        adapted.ragar.backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection
+    )
+    ragar.load_trained(dict(adapted.ragar.trained_parts()))
+    ragar.add_lora(2, Generator())
+    assert len(ragar.painter.lora) == 4 * 2 * 4 * 2  # the adapter's own keys and values have none
+    mine = RagarPipeline(ragar)
+    rows = mine.encode_retrieved(HISTORY, "red-circle")
+    assert torch.equal(rows[0], adapted.encode_retrieved(HISTORY, "red-circle")[0])
+    one, other = (
+        by(HISTORY, "red-circle", seeds=[3], output_type="pt", ip_adapter_image_embeds=rows).images
+        for by in (mine, adapted)
+    )
+    assert torch.equal(one, other)
+
+
 def test_no_adapter_or_no_picture_is_one_sentence(pipeline: RagarPipeline, adapted: RagarPipeline) -> None:
     with pytest.raises(ValueError, match="this StableDiffusionImg2ImgPipeline has no IP-Adapter"):
         pipeline.encode_retrieved(HISTORY, "red-circle")
@@ -545,3 +562,39 @@ def test_another_gallerys_features_are_refused(folder: Path, world: World) -> No
     wider = replace(world.gallery, semantic=features, visual=features)
     with pytest.raises(ValueError, match=r"leads from width 32 to 16, but .* visual features 20"):
         RagarPipeline.from_pretrained(folder, gallery=wider)
+
+
+# --- LoRA -----------------------------------------------------------------------------------------------------------
+
+
+def test_with_lora_the_call_the_folder_and_diffusers_draw_the_same_pictures(world: World, tmp_path: Path) -> None:
+    ragar = world.ragar()
+    ragar.add_lora(2, Generator())
+    pipeline, expected = stir(ragar), ragar.generate(asked(3, 5))
+    assert torch.equal(pipeline(HISTORY, "red-circle", seeds=[3, 5], output_type="pt").images, expected)
+    pipeline.save_pretrained(tmp_path)
+    loaded = RagarPipeline.from_pretrained(tmp_path)
+    assert torch.equal(loaded.ragar.generate(asked(3, 5)), expected)
+    assert not any("lora" in name for name in load_file(next((tmp_path / "backbone" / "unet").glob("*.safetensors"))))
+    theirs: Any = Backbone.from_pretrained(tmp_path / "backbone", (48, 32)).pipeline
+    positive, negative = pipeline.encode_preference(HISTORY, "red-circle", num_images_per_prompt=2)
+
+    def drawn() -> Tensor:
+        pictures = to_float(world.gallery.images[:1]).expand(2, -1, -1, -1)
+        generators = [Generator().manual_seed(seed) for seed in (3, 5)]
+        return theirs(
+            prompt_embeds=positive, negative_prompt_embeds=negative, image=pictures, generator=generators,
+            num_inference_steps=4, strength=0.6, guidance_scale=3.0, output_type="pt",
+        ).images  # fmt: skip
+
+    assert (drawn() - expected).abs().max() > 1e-3
+    theirs.load_lora_weights(str(tmp_path))
+    assert torch.equal(drawn(), expected)
+
+
+def test_a_folder_with_lora_says_that_its_file_is_missing(world: World, tmp_path: Path) -> None:
+    ragar = world.ragar()
+    ragar.add_lora(2, Generator())
+    RagarPipeline(ragar).save_pretrained(tmp_path / "whole")
+    with pytest.raises(FileNotFoundError, match=f"no {LORA_FILE} in"):
+        RagarPipeline.from_pretrained(without(tmp_path / "whole", LORA_FILE, tmp_path / "part"))

@@ -181,10 +181,11 @@ def test_the_target_is_the_clean_picture_however_wrong_the_start(rng: torch.Gene
 
     for other in (wrong, clean):
         denoising_loss(Says(listens), scheduler, clean, other, states, fixed())
-    shift = seen[0][0] - seen[1][0]  # alpha * share * 3, share <= min(1, sigma / alpha)
+    shift = seen[0][0] - seen[1][0]  # alpha * share * 3, share <= min(1, sigma / (.4 alpha))
     alpha, sigma = seen[0][1].sqrt(), (1 - seen[0][1]).sqrt()
     assert (shift >= 0).all()
-    assert (shift <= 3 * torch.minimum(alpha, sigma) + 1e-5).all()
+    assert (shift <= 3 * torch.minimum(alpha, sigma / 0.4) + 1e-5).all()
+    assert (shift > 3 * torch.minimum(alpha, sigma)).any()  # wrong from strength 1/4 on, where sigma / alpha is .41
     assert shift.max() > 0.5
 
 

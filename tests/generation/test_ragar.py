@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.diffusion import Backbone
+from generation.diffusion import LORA_FILE, Backbone
 from generation.ragar import Ragar, RagarConfig
 from generation.request import Generator
 from generation_world import SMALL, World, request
@@ -23,10 +23,12 @@ def ragar(world: World) -> Ragar:
     return world.ragar()
 
 
-def stirred(world: World, config: RagarConfig = SMALL) -> Ragar:
+def stirred(world: World, config: RagarConfig = SMALL, *, lora: int = 0) -> Ragar:
     """One whose trained parts are nobody's start, the calibrator's above all (it begins as the identity)."""
     made = world.ragar(config)
     generator = torch.Generator().manual_seed(9)
+    if lora:
+        made.add_lora(lora, torch.Generator())
     with torch.no_grad():
         for value in made.trained_parts().values():
             value.add_(0.2 * torch.randn(value.shape, generator=generator))
@@ -373,3 +375,79 @@ def test_settings_that_cannot_be_run_are_all_named() -> None:
         "steps must be at least 1",
     ):
         assert part in found
+
+
+# --- LoRA -----------------------------------------------------------------------------------------------------------
+
+
+def test_untrained_lora_changes_no_picture_and_is_trained_with_the_rest(world: World) -> None:
+    ragar = stirred(world)
+    parts, before = ragar.trained_parts(), ragar.generate([ASKED, OTHER])
+    ragar.add_lora(2, torch.Generator())
+    assert torch.equal(ragar.generate([ASKED, OTHER]), before)
+    added = ragar.trained_parts().keys() - parts.keys()
+    assert {name: ragar.trained_parts()[name] for name in added} == ragar.painter.lora
+    assert len(added) == 64
+    with pytest.raises(ValueError, match=r"the UNet has LoRA already \(ragar\)"):
+        ragar.add_lora(2, torch.Generator())
+
+
+def test_lora_shows_in_v_gen_alone(world: World) -> None:
+    plain, ragar = stirred(world), stirred(world, lora=2)
+    plain.load_trained({name: ragar.trained_parts()[name] for name in plain.trained_parts()})
+    assert torch.equal(ragar.encode_preference([ASKED]).embeds(), plain.encode_preference([ASKED]).embeds())
+    assert difference(ragar.generate([ASKED]), plain.generate([ASKED])) > 1e-3
+    assert torch.equal(ragar.generate_global([ASKED]), world.ragar().generate_global([ASKED]))
+    embeds = ragar.encode_preference([ASKED]).embeds()
+    assert torch.equal(ragar.render(embeds, [ASKED], lora=False), plain.generate([ASKED]))
+
+
+def folder_of(ragar: Ragar, folder: Path) -> Path:
+    ragar.save_pretrained(folder)
+    return folder
+
+
+def loaded(world: World, folder: Path) -> Ragar:
+    return Ragar.from_pretrained(
+        folder, world.backbone, world.language(), world.gallery, text_projection=world.encoder.text_projection
+    )
+
+
+def test_lora_is_saved_and_read_with_the_generator(world: World, tmp_path: Path) -> None:
+    ragar = stirred(world, lora=3)
+    made = loaded(world, folder_of(ragar, tmp_path))
+    assert made.lora_rank == 3
+    assert made.trained_parts().keys() == ragar.trained_parts().keys()
+    assert torch.equal(made.generate([ASKED]), ragar.generate([ASKED]))
+    made.load(folder_of(stirred(world), tmp_path))  # one without, in the same folder and the same generator
+    assert not (tmp_path / LORA_FILE).exists()
+    assert (made.lora_rank, made.painter) == (0, world.backbone)
+    assert torch.equal(made.generate([ASKED]), stirred(world).generate([ASKED]))
+
+
+def test_a_file_of_lora_that_is_missing_pickled_or_anothers_is_refused(world: World, tmp_path: Path) -> None:
+    folder = folder_of(stirred(world, lora=3), tmp_path / "mine")
+    other = folder_of(stirred(world, lora=2), tmp_path / "other")
+    (folder / LORA_FILE).write_bytes((other / LORA_FILE).read_bytes())
+    with pytest.raises(ValueError, match=r"another configuration: unet\."):
+        loaded(world, folder)
+    (folder / LORA_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=f"no {LORA_FILE} in"):
+        loaded(world, folder)
+    torch.save({}, folder / "pytorch_lora_weights.bin")
+    with pytest.raises(ValueError, match=r"pytorch_lora_weights\.bin is a pickle"):
+        loaded(world, folder)
+
+
+def test_the_placed_generator_keeps_lora_as_it_keeps_what_else_is_trained(world: World, tmp_path: Path) -> None:
+    world.backbone.save_pretrained(tmp_path)
+    parts = (Backbone.from_pretrained(tmp_path, (48, 32)), world.language(), world.gallery)
+    ragar = Ragar(*parts, SMALL, text_projection=world.encoder.text_projection)
+    ragar.load_trained(dict(stirred(world).trained_parts()))
+    ragar.add_lora(2, torch.Generator())
+    ragar.place("cpu", torch.bfloat16)
+    assert {value.dtype for value in ragar.trained_parts().values()} == {torch.float32}
+    assert {backbone.pipeline.unet.conv_in.weight.dtype for backbone in (ragar.backbone, ragar.painter)} == {
+        torch.bfloat16
+    }
+    assert ragar.generate([ASKED]).dtype == torch.float32

@@ -403,6 +403,60 @@ def test_path_raises_the_reward_with_one_picture_a_request(world: World) -> None
     assert log.curves.values["groups: share without signal"] == [(step, 0.0) for step in range(12)]
 
 
+def test_lora_raises_the_reward_further_in_as_many_steps_and_its_unet_is_nobody_elses(world: World) -> None:
+    before, asked = copy(frozen(world, world.ragar())), REQUESTS
+    plain, ragar = world.ragar(), world.ragar()
+    start, v_glob = redness(asked, ragar.generate(asked)), ragar.generate_global(asked)
+    config = replace(FAST, objective="path", reward_steps=12, batch_size=12, samples=1)
+    reflect(plain, asked, redness, config, ReflectionLog(), progress=False)
+    reflect(ragar, asked, redness, replace(config, lora_rank=4), ReflectionLog(), progress=False)
+    gain, without = (redness(asked, one.generate(asked)) - start for one in (ragar, plain))
+    assert gain.mean() > 1.1 * without.mean()  # 1.31 to 1.44 times with four seeds
+    assert gain.min() > 0.8
+    assert ragar.lora_rank == 4
+    own, shared = ragar.painter.lora, world.backbone.pipeline.unet.state_dict()
+    assert min(value.abs().max() for value in own.values()) > 1e-3  # B has left 0
+    assert same(frozen(world, ragar), before)
+    mine = {name.replace(".base_layer", ""): value for name, value in ragar.painter.pipeline.unet.state_dict().items()}
+    assert same({name: value for name, value in mine.items() if ".lora_" not in name}, shared)
+    assert torch.equal(ragar.generate_global(asked), v_glob)
+    assert not plain.painter.lora
+    assert torch.equal(world.ragar().generate_global(asked), v_glob)
+
+
+def test_lora_of_one_seed_is_the_same_and_trains_on_the_same_batches(world: World) -> None:
+    def trained(rank: int) -> tuple[dict[str, Tensor], Curves]:
+        ragar, log = world.ragar(), ReflectionLog()
+        reflect(ragar, REQUESTS, redness, replace(FAST, objective="path", lora_rank=rank), log, progress=False)
+        return copy(dict(ragar.trained_parts())), log.curves
+
+    (first, curves), (again, _), (_, without) = trained(2), trained(2), trained(0)
+    assert same(first, again)
+    name = "reward: score of v_gen"
+    assert curves.values[name][0] == without.values[name][0]  # B is 0 in the first step
+    assert curves.values[name][1] != without.values[name][1]
+
+
+def test_the_divergence_with_lora_compares_with_the_warm_start(world: World) -> None:
+    ragar, log = world.ragar(), ReflectionLog()
+    config = replace(FAST, objective="path", reward_steps=11, batch_size=12, lora_rank=2, kl=1.0)
+    reflect(ragar, REQUESTS, redness, config, log, progress=False)
+    (_, at_start), (_, later) = log.curves.values["gradient norm: kl"]
+    assert at_start == pytest.approx(0, abs=1e-3)
+    assert later > 1e-2
+
+
+def test_lora_goes_on_from_where_it_was_and_no_second_one_is_begun(world: World) -> None:
+    ragar, config = world.ragar(), replace(FAST, objective="path", lora_rank=2)
+    reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
+    before = copy(dict(ragar.painter.lora))
+    with pytest.raises(ValueError, match="the UNet has LoRA already"):
+        reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
+    assert same(copy(dict(ragar.painter.lora)), before)
+    reflect(ragar, REQUESTS, redness, replace(config, lora_rank=0), ReflectionLog(), progress=False)
+    assert not any(torch.equal(value, before[name]) for name, value in ragar.painter.lora.items())
+
+
 def test_path_learns_nothing_where_both_rivals_are_beaten_by_the_margin(world: World) -> None:
     ragar, log = world.ragar(), ReflectionLog()
     before = copy(dict(ragar.trained_parts()))
@@ -427,8 +481,10 @@ def test_path_refuses_a_reward_without_gradient_before_any_picture_is_made(world
         return redness(requests, images.detach())
 
     with pytest.raises(ValueError, match="objective path needs a reward whose scores carry the gradient"):
-        reflect(ragar, REQUESTS, detached, replace(FAST, objective="path"), ReflectionLog(), progress=False)
+        config = replace(FAST, objective="path", lora_rank=2)
+        reflect(ragar, REQUESTS, detached, config, ReflectionLog(), progress=False)
     assert asked == [1]
+    assert ragar.lora_rank == 0
 
 
 def test_pairs_raise_the_reward(world: World) -> None:
@@ -500,6 +556,19 @@ def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: Wo
     assert torch.equal(start.encode_preference(REQUESTS[:2]).detail, before)
 
 
+def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> None:
+    ragar = world.ragar()
+    ragar.add_lora(2, torch.Generator())
+    start, before = frozen_copy(ragar), ragar.generate(REQUESTS[:2])
+    with torch.no_grad():
+        for value in ragar.painter.lora.values():
+            value.add_(0.1)
+    assert torch.equal(start.generate(REQUESTS[:2]), before)
+    assert (ragar.generate(REQUESTS[:2]) - before).abs().max() > 1e-3
+    shared = [part.painter.pipeline.unet.conv_in.weight for part in (start, ragar)]
+    assert shared[0] is shared[1] is world.backbone.pipeline.unet.conv_in.weight
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -507,6 +576,12 @@ def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: Wo
         ({"samples": 3, "antithetic": True}, "samples 3 with antithetic must be even: they come in pairs"),
         ({"antithetic": True, "objective": "path"}, "antithetic belongs to objective reinforce, not to path"),
         ({"checkpointing": True}, "checkpointing belongs to objective path: reinforce keeps nothing of the UNet"),
+        ({"lora_rank": 4}, "lora_rank 4 belongs to objective path: reinforce has no gradient for the UNet"),
+        (
+            {"lora_rank": 4, "objective": "paper_literal"},
+            "lora_rank 4 belongs to objective path: paper_literal has no gradient for the UNet",
+        ),
+        ({"lora_rank": -1}, "lora_rank -1 must not be negative"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
         ({"ema": 1.0}, "ema 1.0 must be at least 0 and below 1"),
         ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
@@ -514,5 +589,7 @@ def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: Wo
 )
 def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> None:
     assert list(replace(ReflectionConfig(), **changes).conflicts()) == [sentence]
-    assert not list(replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True).conflicts())
+    assert not list(
+        replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True, lora_rank=4).conflicts()
+    )
     assert not list(replace(ReflectionConfig(), antithetic=True).conflicts())

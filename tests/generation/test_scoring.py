@@ -54,6 +54,37 @@ def test_the_gradient_of_path_equals_finite_differences(world: World, rng: torch
         torch.testing.assert_close((gradient * direction).sum(), difference / 2e-5, rtol=1e-5, atol=1e-9)
 
 
+def test_the_gradient_of_path_in_lora_equals_finite_differences(world: World, rng: torch.Generator) -> None:
+    """A and B of every attention -> two guided steps -> codec -> image encoder -> cosine -> mean, in float64."""
+    ragar = exact(world)
+    ragar.add_lora(2, rng)
+    for value in ragar.painter.lora.values():
+        value.data = 0.1 * torch.randn(value.shape, generator=rng, dtype=torch.float64)
+    reward = Relevance(copy.deepcopy(world.encoder).double(), world.gallery, world.gallery.semantic.double())
+    made = world.ragar().encode_preference(REQUESTS)
+    fixed = with_detail(made, made.detail.detach().double())
+    lora = [value for name, value in ragar.trained_parts().items() if ".lora_" in name]
+    assert len(lora) == 4 * 2 * 4 * 2  # blocks, attentions, layers, matrices
+
+    def mean_reward() -> Tensor:
+        return path_scores(ragar, fixed, REQUESTS, reward, steps=2).mean()
+
+    gradients = torch.autograd.grad(mean_reward(), lora)
+    way = [torch.randn(value.shape, generator=rng, dtype=torch.float64) for value in lora]
+
+    @torch.no_grad()
+    def moved(length: float) -> Tensor:
+        for value, direction in zip(lora, way, strict=True):
+            value.add_(length * direction)
+        return mean_reward()
+
+    difference = moved(1e-5) - moved(-2e-5)
+    along = sum((one * other).sum() for one, other in zip(gradients, way, strict=True))
+    assert isinstance(along, Tensor)
+    assert along.abs() > 1e-4
+    torch.testing.assert_close(along, difference / 2e-5, rtol=1e-5, atol=1e-9)
+
+
 def test_checkpointing_changes_no_gradient(world: World) -> None:
     ragar = world.ragar()
 

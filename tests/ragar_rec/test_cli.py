@@ -1,3 +1,4 @@
+import logging
 import re
 import subprocess
 import sys
@@ -66,6 +67,24 @@ def test_an_exception_becomes_its_sentence_on_stderr(pipeline, capsys, error, wo
     captured = capsys.readouterr()
     assert captured.err == f"ragar-rec: {words}\n"
     assert captured.out == ""
+
+
+def test_what_our_packages_note_is_shown_once_and_nobody_elses(pipeline, capsys, monkeypatch):
+    def evaluate(run: object) -> None:
+        logging.getLogger("recsys.knn").info("%d of 100 found", 95)
+        logging.getLogger("recsys.knn").info("95 of 100 found")
+        logging.getLogger("recsys.knn").debug("a detail")
+        logging.getLogger("generation.blip").warning("a hole")
+        logging.getLogger("theirs").info("chatter")
+
+    monkeypatch.setattr(ragar_rec.pipeline, "evaluate", evaluate)
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    for _ in range(2):  # nothing is left behind for the next command of this process
+        assert cli.main(["evaluate"]) == 0
+        assert capsys.readouterr().err == "95 of 100 found\na hole\n"
+    assert (root.level, root.handlers) == before
+    assert [logging.getLogger(name).handlers for name in ("ragar_rec", "recsys", "generation")] == [[], [], []]
 
 
 def test_debug_adds_the_traceback(pipeline, capsys):

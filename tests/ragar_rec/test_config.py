@@ -143,6 +143,8 @@ def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
         ("reflection.beta=-1", "beta -1.0 must not be negative"),
         ("reflection.gamma=-1", "gamma -1.0 must not be negative"),
         ("reflection.kl=-1", "kl -1.0 must not be negative"),
+        ("reflection.lora_rank=-1", "lora_rank -1 must not be negative"),
+        ("reflection.lora_rank=4", "lora_rank 4 belongs to objective path: reinforce has no gradient for the UNet"),
         ("reflection.margin=-1", "margin -1.0 must not be negative"),
         ("reflection.seed=-1", "seed -1 must not be negative"),
         ("reflection.steps=0", "steps must be at least 1, got 0"),
@@ -230,7 +232,7 @@ def test_the_embedded_default_uses_our_keys_rightly_and_is_the_experiments_confi
     preset = ROOT / "ragar_rec" / "presets" / "ml-100k.yaml"
     tree = yaml.safe_load(preset.read_text())
     config = Config.read(preset, known_keys=lambda model: set(tree) - set(sections()))
-    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 6)
+    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 3)
     experiment = yaml.safe_load((ROOT / "experiments" / "configs" / "ml-100k.yaml").read_text())
     assert experiment.pop("reflection") == {**tree.pop("reflection"), "reward_steps": 250}
     assert experiment == tree

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from ragar_rec.fidelity import closeness, frechet_distance, nearest, psnr
+from ragar_rec.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
 
 
 def sample_with(mean: list[float], covariance: list[list[float]], n: int, seed: int) -> Tensor:
@@ -127,3 +127,24 @@ def test_what_a_picture_was_made_from_does_not_count_and_a_sample_sets_the_scale
     assert found.closer_than_training == 0.0
     assert (found.below_median, found.training_median) == (1.0, 6.0)
     assert found.below_5_percent == 1.0
+
+
+def test_identity_is_the_mean_cosine_without_the_catalogues_mean() -> None:
+    """Around (1, 1): (1, 0) against (2, 0) is parallel, (0, 3) against (1, 1) makes 45 degrees."""
+    mean = torch.tensor([1.0, 1.0])
+    references = torch.tensor([[2.0, 0.0], [1.0, 1.0]]) + mean
+    rendered = torch.tensor([[1.0, 0.0], [0.0, 3.0]]) + mean
+    assert identity(references, references, mean) == pytest.approx(1)
+    assert identity(rendered, references, mean) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+
+
+def test_the_palette_shift_is_the_share_of_the_way() -> None:
+    """Two constant pictures on the way from black to white and from black to red: a quarter of it each, then mixed."""
+    black = torch.zeros(2, 3, 4, 4)
+    goal = torch.stack([torch.ones(3, 4, 4), torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 4, 4)])
+    grey = torch.full_like(black, 0.5)
+    assert palette_shift(grey + goal / 4, grey, black, goal) == pytest.approx(0.25)
+    assert palette_shift(grey, grey, black, goal) == 0
+    # the white one goes all the way (3 of the 4 channels that move), the red one none
+    only_white = grey + goal * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
+    assert palette_shift(only_white, grey, black, goal) == pytest.approx(3 / 4)

@@ -65,7 +65,11 @@ def test_the_table_of_known_ranks(experiment: Any, dataset: Dataset, tmp_path: P
 
     monkeypatch.setattr(experiment, "GRID", {"Pop": {}, "MICRO": {"cl_weight": [0.03, 0.3]}})
     monkeypatch.setattr(experiment, "train_apart", training)
-    monkeypatch.setattr(experiment, "load_ranker", lambda config, _: SimpleNamespace(ranker=config, dataset=dataset))
+
+    def loaded(config: dict[str, Any], _: Path) -> SimpleNamespace:
+        return SimpleNamespace(ranker=config, dataset=dataset, metrics=lambda: {"recall@10": config["seed"]})
+
+    monkeypatch.setattr(experiment, "load_ranker", loaded)
     monkeypatch.setattr(experiment, "full_scores", scores)
     config = {"seed": 2020, "features": {"image": "image.npz", "text": "text.npz"}}
     table = experiment.Table(config, tmp_path, experiment.Args(seeds=2))
@@ -83,6 +87,7 @@ def test_the_table_of_known_ranks(experiment: Any, dataset: Dataset, tmp_path: P
     recall, ndcg = (table.rows["MICRO"]["metrics"][metric] for metric in ("recall@10", "ndcg@20"))
     assert (recall["value"], recall["seeds"], recall["n"]) == (0.75, [0.5, 1.0], PEOPLE)
     assert recall["sd"] == pytest.approx(0.25 * root)
+    assert table.rows["MICRO"]["recbole"] == {"recall@10": [2020, 2021]}  # a value a seed, of what `topk` asks for
     assert ndcg["value"] == pytest.approx((3 + d) / 4)
     assert ndcg["sd"] == pytest.approx((1 - d) / 4 * root)
     assert table.rows["Pop"]["metrics"]["ndcg@20"]["value"] == pytest.approx(d)
@@ -145,6 +150,7 @@ def test_the_table_is_what_the_written_ranks_say(films: Path, tmp_path: Path):
         recall[row["row"]] = (ranks["rank"] <= 10).mean()
         assert row["metrics"]["recall@10"]["value"] == pytest.approx(recall[row["row"]], abs=1e-12)
         assert row["metrics"]["recall@10"]["n"] == PEOPLE
+        assert row["recbole"] == {"recall@10": [pytest.approx(recall[row["row"]], abs=1e-6)]}
         assert row["memory_before_gb"] <= row["peak_memory_gb"] < 4
         assert row["fit_seconds"] > row["seconds_per_epoch"]
     assert list(recall) == ["Pop", "MICRO", "MICRO without images"]

@@ -26,10 +26,12 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from film_world import HOLE, config_file, film_folder, open_run, poster, save_poster
+from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
+from generation.diffusion import LORA_FILE
 from generation.fixed_shape import FixedShape
 from generation.gallery import read_pictures
 from generation.hog import HogEncoder
+from generation.pictures import to_float
 from generation.ragar import Description
 from generation.request import Request
 from generation.scoring import path_scores
@@ -45,6 +47,7 @@ from ragar_rec.run import Run
 from ragar_rec.store import content, hash_file
 from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable
+from recsys.recbole import full_scores, with_ranker
 from recsys.training import led
 
 STAGES = [
@@ -712,6 +715,16 @@ def test_k_above_the_history(files: Files, capsys):
     assert "history_length is 6" in line
 
 
+@pytest.mark.parametrize("key", ["topk", "evaluation.k", "evaluation.candidates"])
+def test_a_list_longer_than_the_catalogue(files: Files, capsys, key: str):
+    """There are 24 films, and nothing but the tables is made."""
+    value = "[10, 25]" if key == "topk" else "25"
+    line = fails(capsys, *files.arguments(f"--{key}={value}"))
+    assert line == f"ragar-rec: {key} asks for lists of 25, but there are 24 items"
+    made = (folder.name.partition("-")[0] for folder in (files.output / "store").iterdir() if folder.is_dir())
+    assert list(made) == ["data"]
+
+
 def test_an_output_folder_that_is_a_file(files: Files, capsys):
     files.output.write_text("a file")
     line = fails(capsys, *files.arguments())
@@ -786,6 +799,48 @@ def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world:
         with torch.no_grad():
             difference = mean_score(start + 1e-4 * direction) - mean_score(start - 1e-4 * direction)
         torch.testing.assert_close((gradient * direction).sum(), difference / 2e-4, rtol=1e-5, atol=1e-10)
+
+
+def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
+    config = config_file(tmp_path, reflection={**TINY["reflection"], "objective": "path", "lora_rank": 2})
+    run, asked = open_run(config, copy.data, copy.output), copy.requests[:4]
+    folder = run.generator_folder
+    assert run.store.ran == ["generator"]  # from the same warm start
+    assert (folder / LORA_FILE).is_file()
+    assert not (run.warm_folder / LORA_FILE).exists()
+    untrained, plain = run.load_generator(run.warm_folder), copy.run
+    assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
+    pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
+    assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
+    assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
+    assert torch.equal(untrained.generate(asked), plain.load_generator(plain.warm_folder).generate(asked))
+    shared, own = run.backbone.pipeline.unet.state_dict(), plain.backbone.pipeline.unet.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in shared.items())
+    elsewhere = deepcopy(run)  # as another process is sent it, to draw its part of a catalogue
+    assert torch.equal(elsewhere.generator.generate(asked), pictures)
+
+
+@pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "LATTICE"])
+def test_other_rankers_that_read_pictures_can_be_the_reward(copy: World, model: str) -> None:
+    """The generator is trained on such a ranker, which stays as it was. A picture that shows the item's own is worth
+    the ranker's own score, in standard deviations of the person's scores; another picture is worth something else.
+    """
+    run = copy.again()
+    run.config = replace(run.config, recbole=with_ranker(run.config.recbole, model))
+    before = weights(run)
+    pipeline.train_generator(run)
+    assert run.store.ran == ["ranker", "generator"]
+    assert weights(run) == before
+    assert run.judge == f"{model} on dual"
+    asked = copy.requests[:4]
+    rows = run.gallery.rows([request.reference for request in asked])
+    users = torch.tensor([run.dataset.user_id(request.user) for request in asked])
+    items = torch.tensor([run.dataset.item_id(request.reference) for request in asked])
+    scores = full_scores(run.ranker.ranker, users)
+    spread = scores[:, 1:].std(1, correction=0)
+    own = run.reward(asked, to_float(run.images[rows]))
+    torch.testing.assert_close(own, scores.gather(1, items[:, None])[:, 0] / spread, atol=1e-3, rtol=1e-3)
+    assert ((run.reward(asked, to_float(run.images[rows].flip(0))) - own).abs() > 1e-3).any()
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(

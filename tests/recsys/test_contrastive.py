@@ -57,18 +57,25 @@ def test_one_item_has_no_negatives() -> None:
 
 
 def test_sampled_anchors_estimate_loss_and_gradient_without_bias(rng: torch.Generator) -> None:
-    """400 draws of 8 of 40 anchors: each mean lies within 4 standard errors of what all anchors give."""
+    """400 draws of 8 of 40 anchors: each mean lies within 4 standard errors of what all anchors give. The gradient of
+    each view is taken along five directions, the first of them its own, along which nothing cancels.
+    """
     one, two = (torch.randn(40, 5, generator=rng).requires_grad_() for _ in range(2))
-    full = contrastive_loss(one, two, torch.arange(40), 0.5)
-    direction = torch.randn(40, 5, generator=rng)
-    slope = (torch.autograd.grad(full, one)[0] * direction).sum()
+
+    def loss_and_gradients(anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = contrastive_loss(one, two, anchors, 0.5)
+        return loss.detach(), torch.stack(torch.autograd.grad(loss, (one, two)))  # (2, 40, 5)
+
+    full, gradients = loss_and_gradients(torch.arange(40))
+    directions = torch.cat([gradients[None], torch.randn(4, 2, 40, 5, generator=rng)])
     draws = []
     for _ in range(400):
-        loss = contrastive_loss(one, two, draw_items(40, 8, generator=rng), 0.5)
-        draws.append(torch.stack([loss.detach(), (torch.autograd.grad(loss, one)[0] * direction).sum()]))
+        loss, drawn = loss_and_gradients(draw_items(40, 8, generator=rng))
+        draws.append(torch.cat([loss[None], torch.einsum("vid,nvid->nv", drawn, directions).flatten()]))
     values = torch.stack(draws)
-    error = (values.mean(0) - torch.stack([full.detach(), slope])).abs()
-    assert (error < 4 * values.std(0) / 20).all()
+    wanted = torch.cat([full[None], torch.einsum("vid,nvid->nv", gradients, directions).flatten()])
+    assert ((values.mean(0) - wanted).abs() < 4 * values.std(0) / 20).all()
+    assert (wanted[1:3] > 20 * values.std(0)[1:3] / 20).all()  # far from 0: an absent gradient would not pass
 
 
 def test_all_items_as_negatives_are_the_exact_loss(rng: torch.Generator) -> None:

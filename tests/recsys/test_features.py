@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -118,6 +120,23 @@ def test_a_missing_row_is_a_hole_or_an_error(tmp_path):
     ]
     with pytest.raises(ValueError, match="none of the 2 items has image features"):
         item_features("image", tmp_path / "t.safetensors", ["[PAD]", "x", "b"])
+
+
+def test_rows_of_items_that_there_are_not_are_counted_and_named(tmp_path, caplog):
+    """c is known; a row of seven others is left out, and the first five are named."""
+    others = tuple("ABCDEFG")
+    FeatureTable(("c", *others), np.ones((8, 2), np.float32)).write(tmp_path / "t.safetensors")
+    with caplog.at_level(logging.INFO):
+        values, there = item_features("image", tmp_path / "t.safetensors", ["[PAD]", "b", "c"])
+    assert values.tolist() == [[0, 0], [0, 0], [1, 1]]
+    assert there.tolist() == [False, False, True]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", f"7 of the 8 rows of image features in {tmp_path / 't.safetensors'} belong to no item of the "
+         "catalogue and are left out: 'A', 'B', 'C', 'D', 'E', ..."),
+    ]  # fmt: skip
+    caplog.clear()
+    item_features("image", tmp_path / "t.safetensors", ["[PAD]", "c", *others])
+    assert not caplog.records
 
 
 ITEMS = Catalog([

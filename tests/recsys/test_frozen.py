@@ -13,6 +13,7 @@ from recsys.modalities import Modalities
 from recsys.recbole import Dataset, full_scores
 from worlds import Checkerboard
 
+MICRO = {"model": "MICRO", "knn_k": 4}
 RANKERS = [
     {"model": "VBPR"},
     {"model": "FREEDOM", "knn_k": 4},
@@ -21,6 +22,7 @@ RANKERS = [
     {"model": "LATTICE", "knn_k": 4},
     {"model": "LATTICE", "knn_k": 4, "lambda_coeff": 0.5, "n_layers": 2},
     {"model": "LATTICE", "knn_k": 4, "lambda_coeff": 0.0},
+    MICRO,
 ]
 DIFFERENTIABLE = [settings for settings in RANKERS if settings["model"] != "FREEDOM" or "edge_weights" in settings]
 
@@ -78,10 +80,7 @@ def test_the_ranker_stays_bit_identical(world: Checkerboard, tmp_path: Path, set
     assert torch.equal(again, found.detach())
 
 
-MICRO = {"model": "MICRO", "knn_k": 4}
-
-
-@pytest.mark.parametrize("settings", [*RANKERS, MICRO, {**MICRO, "cf_model": "ngcf", "lambda_coeff": 0.5}], ids=str)
+@pytest.mark.parametrize("settings", [*RANKERS, {**MICRO, "cf_model": "ngcf", "lambda_coeff": 0.5}], ids=str)
 @pytest.mark.parametrize("token", ["i7", "i5"])
 def test_exact_is_the_ranker_that_another_table_makes(
     world: Checkerboard, tmp_path: Path, settings: dict, token: str
@@ -109,7 +108,7 @@ def test_exact_is_the_ranker_that_another_table_makes(
     assert torch.allclose(inductive, found, atol=1e-6, rtol=1e-5) == same
 
 
-@pytest.mark.parametrize("settings", [*RANKERS, MICRO], ids=str)
+@pytest.mark.parametrize("settings", RANKERS, ids=str)
 def test_exact_gives_own_scores_for_own_features(world: Checkerboard, tmp_path: Path, settings: dict) -> None:
     ranker = _load(world, tmp_path, settings).new_ranker().eval()
     items = ranker.content.has("image").nonzero().flatten()[:6]

@@ -1,10 +1,13 @@
 import logging
+from types import SimpleNamespace
 from typing import Any
 
+import faiss
 import jaxtyping
 import numpy as np
 import pytest
 
+from recsys import knn
 from recsys.knn import Search, nearest, recall
 
 
@@ -57,6 +60,63 @@ def test_impossible_n_probe(value: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checks of annotations
     with pytest.raises(ValueError, match=f"knn_n_probe is {value!r}, but must be a whole number from 1 on"):
         Search(n_probe=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "all"])
+def test_impossible_n_cells(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=f"knn_n_cells is {value!r}, but must be a whole number from 1 on"):
+        Search(n_cells=value)
+
+
+def test_cells_are_as_many_as_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    """By default 4 sqrt(3000) = 219.09. In one cell, or with all of ten probed, the search is exact; one of ten is not.
+    There is no more than a cell an item.
+    """
+    assert [Search().cells(3000), Search(n_cells=10).cells(3000), Search(n_cells=10).cells(4)] == [219, 10, 4]
+    vectors, shares = _clusters(3000), []
+    for search in (Search(0, 1, 1), Search(0, 10, 10), Search(0, 1, 10)):
+        with caplog.at_level(logging.INFO):
+            shares.append(recall(vectors, nearest(vectors, 10, search)))
+    assert shares[:2] == [1, 1]
+    assert 0.5 < shares[2] < 1
+    assert f"3000 items, 10 cells, 1 probed: {100 * shares[2]:.1f} %" in caplog.text
+    assert nearest(vectors[:4], 2, Search(0, 4, 10)).tolist() == nearest(vectors[:4], 2).tolist()
+
+
+def test_a_gpus_memory_is_taken_once_for_all_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss-gpu as far as it is used, on the CPU: one search among the 63 means, one in each cell that has items, one
+    for what is missing, one that measures the recall; the same neighbours as without a GPU.
+    """
+    vectors, search = _clusters(250), Search(exact_items=0, n_probe=2)
+    wanted = nearest(vectors, 5, search)
+    taken, used = [], []
+
+    def resources() -> int:
+        taken.append(len(taken))
+        return taken[-1]
+
+    def searched(memory: int, *given: Any, **named: Any) -> Any:
+        used.append(memory)
+        return faiss.knn(*given, **named)
+
+    def means(*given: Any, gpu: bool, **named: Any) -> Any:
+        assert gpu
+        return faiss.Kmeans(*given, **named)
+
+    gpu = SimpleNamespace(
+        get_num_gpus=lambda: 1, StandardGpuResources=resources, knn_gpu=searched, Kmeans=means,
+        METRIC_INNER_PRODUCT=faiss.METRIC_INNER_PRODUCT,
+    )  # fmt: skip
+    monkeypatch.setattr(knn, "faiss", gpu)
+    knn._gpu_memory.cache_clear()
+    try:
+        assert nearest(vectors, 5, search).tolist() == wanted.tolist()
+    finally:
+        knn._gpu_memory.cache_clear()
+    assert taken == [0]
+    assert len(used) > 50
+    assert set(used) == {0}
 
 
 @pytest.mark.parametrize("value", [-1, 5e4, False, "all"])

@@ -3,27 +3,37 @@ from pathlib import Path
 import pytest
 import torch
 
+from dense import (
+    BATCH,
+    assert_equal_to_oracle,
+    assert_scores_equal,
+    bpr,
+    lightgcn,
+    symmetric,
+    training_clicks,
+    weights_of,
+)
 from recsys.recbole import Dataset, full_scores
 from recsys.training import train_ranker
 from worlds import Checkerboard
 
 
-def test_scores_equal_the_dense_formula(world: Checkerboard) -> None:
-    """E* = (E + A E + A^2 E) / 3 with the dense A = D^-1/2 [[0, R], [R^T, 0]] D^-1/2, in float64."""
-    dataset = Dataset.load({**world.config, "model": "LightGCN", "n_layers": 2})
-    ranker = dataset.new_ranker().eval()
-    users, items = dataset.interactions.train
-    n_users, size = dataset.n_users, dataset.n_users + dataset.n_items
-    dense = torch.zeros(size, size, dtype=torch.float64)
-    dense[torch.from_numpy(users), n_users + torch.from_numpy(items)] = 1
-    dense += dense.T.clone()
-    scale = dense.sum(1).clamp(min=1).rsqrt()
-    dense = scale[:, None] * dense * scale
-    start = torch.cat([ranker.user_embedding.weight, ranker.item_embedding.weight]).double()
-    final = (start + dense @ start + dense @ dense @ start) / 3
-    everybody = torch.arange(n_users)
-    expected = (final[:n_users] @ final[n_users:].T).float()
-    torch.testing.assert_close(full_scores(ranker, everybody)[:, 1:], expected[:, 1:], atol=1e-6, rtol=1e-5)
+@pytest.mark.parametrize(("n_layers", "fanout"), [(1, None), (3, None), (3, "all")])
+def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, n_layers: int, fanout: str | None) -> None:
+    """E* = (E + A E + ... + A^n E) / (n + 1) with A = D^-1/2 [[0, R], [R^T, 0]] D^-1/2, BPR by E*, and 0.5 / 2 of the
+    squares of the batch's rows of E.
+    """
+    settings = {"model": "LightGCN", "n_layers": n_layers, "fanout": fanout, "reg_weight": 0.5}
+    dataset = Dataset.load({**world.config, **settings})
+    ranker = dataset.new_ranker()
+    w = weights_of(ranker)
+    users, items = lightgcn(symmetric(training_clicks(dataset), dataset), w, n_layers)
+    user, item, other = BATCH.values()
+    ranking = bpr(users[user], items[item], items[other]).mean()
+    initial = [w["user_embedding.weight"][user], *(w["item_embedding.weight"][some] for some in (item, other))]
+    norm = 0.5 * torch.stack([rows.square().sum() for rows in initial]).sum() / 2 / 4
+    assert_equal_to_oracle(ranker, ranker.calculate_loss(BATCH), (ranking, norm), w)
+    assert_scores_equal(ranker, dataset, (users @ items.T).detach())
 
 
 def test_loss_regularises_the_initial_embeddings(world: Checkerboard) -> None:
@@ -63,9 +73,12 @@ def test_impossible_settings(world: Checkerboard, key: str, value: object, allow
         Dataset.load({**world.config, "model": "LightGCN", key: value}).new_ranker()
 
 
-def test_two_neighbours_a_node_are_enough_to_learn_the_parity(world: Checkerboard, tmp_path: Path) -> None:
-    """Each user's ordinary items score higher than the others' for nearly all, as after training on the whole graph."""
-    config = {**world.config, "model": "LightGCN", "fanout": 2, "eval_step": 0}
+@pytest.mark.parametrize("fanout", [None, 2])
+def test_it_learns_the_parity_by_the_whole_graph_or_two_neighbours_a_node(
+    world: Checkerboard, tmp_path: Path, fanout: int | None
+) -> None:
+    """Each user's ordinary items score higher than the others' for nearly all."""
+    config = {**world.config, "model": "LightGCN", "fanout": fanout, "eval_step": 0}
     trained = train_ranker(config, tmp_path, progress=False)
     dataset = trained.dataset
     scores = full_scores(trained.ranker, torch.arange(1, dataset.n_users))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recsys.features import FeatureTable
+from recsys.knn import Search
 from recsys.modalities import Modalities, Projections
 
 TOKENS = ["[PAD]", "a", "b", "c"]
@@ -31,6 +32,11 @@ def test_rows_follow_the_ids_and_holes_are_zeros(paths: dict[str, Path]) -> None
     assert content.present.tolist() == [[False, True, False, True], [False, False, True, False]]
     assert content.has("text").tolist() == content.present[1].tolist()
     assert not content.state_dict()  # features are read from their files, not from checkpoints
+
+
+def test_the_search_is_that_of_the_configuration(paths: dict[str, Path]) -> None:
+    keys = {"features": paths, "missing_features": "hole", "knn_exact_items": 3, "knn_n_probe": 5, "knn_n_cells": 7}
+    assert Modalities.configured(keys, TOKENS, CPU).search == Search(exact_items=3, n_probe=5, n_cells=7)
 
 
 def test_graphs_leave_holes_out(paths: dict[str, Path]) -> None:

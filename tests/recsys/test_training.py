@@ -1,4 +1,6 @@
 import json
+import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,16 @@ def test_same_seed_same_ranker(micro_config: dict, tmp_path: Path) -> None:
     other = train_ranker({**config, "seed": 8}, tmp_path / "c", progress=False)
     assert torch.equal(full_scores(first.ranker, USERS), full_scores(second.ranker, USERS))
     assert not torch.equal(full_scores(first.ranker, USERS), full_scores(other.ranker, USERS))
+
+
+def test_the_optimisers_rate_falls_by_a_power_of_the_epoch(micro_config: dict) -> None:
+    """MICRO's own schedule, 5e-4 * .96^(epoch / 50): .96^(1/2) = .97979590 after 25 epochs, .96^2 = .9216 after 100."""
+    defaults = {key: value for key, value in micro_config.items() if key not in ("lr_decay", "learning_rate")}
+    dataset = Dataset.load(defaults)
+    trainer = Trainer(dataset, dataset.new_ranker())
+    for epoch, share in ((0, 1.0), (25, 0.97979590), (50, 0.96), (100, 0.9216)):
+        trainer.run_epoch(epoch)
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [pytest.approx(5e-4 * share, rel=1e-7)]
 
 
 SCALED = {"enable_amp": True, "enable_scaler": True}
@@ -306,6 +318,70 @@ def test_a_truncated_checkpoint(micro_config: dict, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"ranker\.safetensors cannot be read"):
         load_ranker(config, tmp_path)
+
+
+def test_a_truncated_state_is_no_checkpoint(
+    micro_config: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loading says so; training begins anew and ends at the same weights."""
+    config = {**micro_config, "epochs": 1}
+    first = train_ranker(config, tmp_path, progress=False)
+    file = tmp_path / checkpoint.STATE
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(FileNotFoundError, match=r"holds no finished ranker; train one first"):
+        load_ranker(config, tmp_path)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        f"{file} is damaged and counts as absent"
+    ]
+    _assert_same(first, train_ranker(config, tmp_path, progress=False))
+
+
+@pytest.mark.parametrize("kept", [100, 0, None])
+def test_a_truncated_or_missing_file_to_go_on_from(
+    micro_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int | None
+) -> None:
+    """One sentence, whose advice works: without the folder the training begins anew."""
+    config, folder = {**micro_config, "epochs": 2, "eval_step": 1}, tmp_path / "run"
+    run_epoch = Trainer.run_epoch
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "run_epoch", lambda self, epoch: _stop() if epoch else run_epoch(self, epoch))
+        train_ranker(config, folder, progress=False)
+    file = checkpoint.resume_file(folder, 1)
+    whole = file.read_bytes()
+    file.unlink() if kept is None else file.write_bytes(whole[:kept])
+    with pytest.raises(
+        ValueError, match=rf"^{file} cannot be read \(.*\); delete the folder {folder} and train the ranker again$"
+    ):
+        train_ranker(config, folder, progress=False)
+    shutil.rmtree(folder)
+    assert len(train_ranker(config, folder, progress=False).history) == 2
+
+
+def _stop() -> dict[str, float]:
+    raise KeyboardInterrupt
+
+
+def test_a_ranker_that_is_replaced_is_spoken_of(
+    micro_config: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of another catalogue and other settings: one line. A setting that is new, and unset, makes no other ranker."""
+    config = {**micro_config, "epochs": 1}
+    file = tmp_path / checkpoint.STATE
+    train_ranker(config, tmp_path, progress=False)
+    state = json.loads(file.read_text())
+    assert state["identity"]["settings"].pop("fanout") is None
+    file.write_text(json.dumps(state))
+    with caplog.at_level(logging.INFO):
+        assert train_ranker(config, tmp_path, progress=False).history == state["history"]
+        assert not caplog.records
+        other = {**config, "knn_k": 6, "eval_args": {"split": {"RS": [0.5, 0.2, 0.3]}}}
+        train_ranker(other, tmp_path, progress=False)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        f"the ranker in {tmp_path} is another one and is replaced; different: the interactions or the catalogue; eval_"
+    )
+    assert record.getMessage().endswith("knn_k: 5 there, 6 here")
+    load_ranker(other, tmp_path)
 
 
 def test_missing_features_are_named(micro_config: dict, tmp_path: Path) -> None:
