@@ -44,6 +44,7 @@ from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
 from ragar_rec.reward import RankerReward
 from ragar_rec.run import Run
+from ragar_rec.shards import ImageShards
 from ragar_rec.store import content, hash_file
 from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable
@@ -537,6 +538,41 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
     assert len(pipeline.opened(folder, run)) == len(requests)
     different = {(request.reference, request.history[-6:]) for request in requests}
     assert len(encoded) == len(different) < len(requests)
+
+
+def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: World, tmp_path: Path, capsys):
+    """Two pairs, then a third: what is there stays. The pictures are those of the protocols where both ask."""
+    run, file = copy.again(), tmp_path / "wanted.csv"
+    pairs = pipeline.Setting(run, 0).pairs
+    names = [(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i])) for u, i in pairs[:3]]
+    arguments = ["augment", f"--config={copy.config}", f"--data={copy.data}", f"--output={copy.output}"]
+
+    def drawn(count: int) -> list[tuple[str, str]]:
+        file.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in names[:count]))
+        assert cli.main([*arguments, f"--requests={file}"]) == 0
+        with (copy.output / "pictures" / "manifest.csv").open() as opened:
+            return sorted((row["user"], row["item"]) for row in csv.DictReader(opened))
+
+    assert drawn(2) == sorted(names[:2])
+    first = (copy.output / "pictures" / "00000.safetensors").read_bytes()
+    assert drawn(3) == sorted(names)
+    assert (copy.output / "pictures" / "00000.safetensors").read_bytes() == first
+    shards = ImageShards(
+        copy.output / "pictures", json.loads((copy.output / "pictures" / "provenance.json").read_text())
+    )  # fmt: skip
+    requests = [pipeline.Setting(run, 0).requests(pair) for pair in pairs[:3]]
+    ours = pipeline.opened(pipeline.augment(world.run), world.run)
+    assert torch.equal(shards.read(requests), ours.read(requests))
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"3 pictures asked for, 3 there: {copy.output / 'pictures' / 'manifest.csv'} says which is whose"
+    file.write_text(f"user_id,item_id\nnobody,{names[0][1]}\n")
+    line = fails(capsys, *arguments, f"--requests={file}")
+    assert line == f"ragar-rec: {file}, line 2: the prepared data set has no user 'nobody'"
+    line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
+    assert "has no user" in line
+    file.write_text("user_id,item_id\n{},{}\n".format(*names[0]))
+    line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
+    assert re.search(r"output/pictures holds pictures made with .*use another folder", line)
 
 
 def drawn_by(world: World, number: int, of: int, port: int) -> None:
