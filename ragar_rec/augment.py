@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +23,10 @@ from recsys.recbole import Dataset
 BATCH = 64
 Pair = tuple[int, int]
 """(user, item), internal ids."""
+Named = tuple[str, str, str]
+"""Where something was asked for, in words, and the user and the item as they were typed."""
+COLUMNS = ("user_id", "item_id")
+"""Of a file of requests."""
 Plan = list[tuple[Path, list[Request]]]
 """Shards to be written, each with its requests."""
 
@@ -45,6 +50,60 @@ class Requests:
         return Request(*names, self.histories[user], request_seed(self.seed, *names))
 
 
+def read_requests(file: Path) -> list[Named]:
+    """The lines of a CSV file with the columns ``user_id`` and ``item_id``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no CSV, lacks a column or a value, or holds no line.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no requests at {file}: name a CSV file with the columns {' and '.join(COLUMNS)}")
+    found: list[Named] = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            table = csv.DictReader(text)
+            names = [name.strip() for name in table.fieldnames or []]
+            table.fieldnames = names
+            if missing := [column for column in COLUMNS if column not in names]:
+                raise ValueError(f"{file} has no column {', '.join(missing)}; its columns are {', '.join(names)}")
+            for row in table:
+                user, item = ((row[column] or "").strip() for column in COLUMNS)
+                if not (user and item):
+                    raise ValueError(f"{file}, line {table.line_num}: no {'item_id' if user else 'user_id'}")
+                found.append((f"{file}, line {table.line_num}", user, item))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} does not read as CSV ({error})") from error
+    if not found:
+        raise ValueError(f"{file} holds no request below its columns' names")
+    return found
+
+
+def named_pairs(named: Sequence[Named], dataset: Dataset, pictured: Container[str]) -> list[Pair]:
+    """The (user, item) pairs of :func:`read_requests`, each once.
+
+    Args:
+        named: what was read.
+        dataset: for the numbering.
+        pictured: items that have a picture.
+
+    Raises:
+        ValueError: a user or an item is unknown, or the item has no picture; the sentence names the line.
+    """
+    pairs: dict[Pair, None] = {}
+    for where, user, item in named:
+        ids: list[int] = []
+        for kind, token, number in (("user", user, dataset.user_id), ("item", item, dataset.item_id)):
+            try:
+                ids.append(number(token))
+            except KeyError:
+                raise ValueError(f"{where}: the prepared data set has no {kind} {token!r}") from None
+        if item not in pictured:
+            raise ValueError(f"{where}: item {item!r} has no picture, so that none can be made of it")
+        pairs[ids[0], ids[1]] = None
+    return list(pairs)
+
+
 def wanted_pairs(
     tasks: Sequence[Task], protocols: Iterable[Reranking], strangers: Strangers, pictured: set[int]
 ) -> list[Pair]:
@@ -65,9 +124,20 @@ def augment(
     generator: Generator, requests: Sequence[Request], shards: ImageShards, *, batch_size: int = BATCH,
     progress: bool = True,
 ) -> None:  # fmt: skip
-    """Make the pictures that are not there yet; stopped and called again, it goes on where it was."""
-    draw(generator, begin(requests, shards, batch_size), shards, progress=progress)
-    shards.write_manifest(requests)
+    """Make the pictures that are not there yet; stopped and called again, it goes on where it was.
+
+    Several processes share them: each calls this with a generator of its own, the same requests and the same folder.
+    Afterwards each can read all pictures.
+    """
+    distributed.meet()  # All have opened the folder, and nobody writes yet.
+    first = distributed.rank() == 0
+    plan = distributed.from_first(begin(requests, shards, batch_size) if first else [])
+    draw(generator, share(plan), shards, progress=progress and first)
+    distributed.meet()
+    shards.refresh()
+    if first:
+        shards.write_manifest(requests)
+    distributed.meet()
 
 
 def begin(requests: Sequence[Request], shards: ImageShards, batch_size: int) -> Plan:

@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
             default=Path("output"),
             help="results and finished stages (default: output)",
         )
+        if name == "augment":
+            step.add_argument(
+                "--requests", type=Path, metavar="FILE",
+                help="a CSV file with user_id,item_id: draw these pictures instead, into OUTPUT/pictures",
+            )  # fmt: skip
         step.add_argument("--debug", action="store_true", help="show where an error came from")
     return top
 
@@ -104,7 +109,8 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     def program() -> None:
         with notes():
             run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
-            getattr(pipeline, options.command.replace("-", "_"))(run)
+            named = {"requests": asked} if (asked := getattr(options, "requests", None)) else {}
+            getattr(pipeline, options.command.replace("-", "_"))(run, **named)
 
     without_bars()
     led(program)

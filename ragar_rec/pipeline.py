@@ -22,7 +22,7 @@ import torch
 from generation.fixed_shape import FixedShape
 from generation.pictures import to_float
 from ragar_rec import page
-from ragar_rec.augment import Plan, Requests, begin, draw, encode, share, wanted_pairs
+from ragar_rec.augment import Plan, Requests, begin, draw, encode, named_pairs, read_requests, share, wanted_pairs
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.curves import read_curves
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
@@ -32,7 +32,7 @@ from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, 
 from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
 from ragar_rec.run import Run
 from ragar_rec.shards import ImageShards
-from ragar_rec.store import content, hash_file, hash_files
+from ragar_rec.store import content, digest, hash_file, hash_files
 from ragar_rec.tables import format_table, tables
 from recsys import distributed
 from recsys.recbole import Dataset
@@ -96,8 +96,19 @@ def train_generator(run: Run) -> Path:
     return run.generator_folder
 
 
-def augment(run: Run) -> Path:
-    """The pictures that the protocols ask for, made once and kept; by every process that a launcher started."""
+def augment(run: Run, requests: Path | None = None) -> Path:
+    """The pictures that the protocols ask for, made once and kept; by every process that a launcher started.
+
+    Args:
+        run: whose generator draws.
+        requests: a CSV file with ``user_id`` and ``item_id``: its pictures instead, kept in ``output/pictures``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it asks for what is unknown (the line is named), or another generator's pictures stand there.
+    """
+    if requests is not None:
+        return _draw_named(run, requests)
     run.check_lists()
     settings = run.config.evaluation
 
@@ -111,6 +122,19 @@ def augment(run: Run) -> Path:
     keys = ("users", "candidates", "targets", "protocols", "seeds", "batch_size")
     before = {"generator": content(run.generator_folder), "ranker": run.ranker_content, **run.frozen}
     return run.stage("images", [f"evaluation.{key}" for key in keys], before, build, resumable=True)
+
+
+def _draw_named(run: Run, file: Path) -> Path:
+    named, settings = read_requests(file), run.config.evaluation
+    pairs = named_pairs(named, run.dataset, run.pictured)
+    requests = [make(pair) for make in (Requests(run.dataset, seed) for seed in settings.seeds) for pair in pairs]
+    made_by = {"generator": digest([content(run.generator_folder), run.frozen])}
+    shards = ImageShards(run.output / "pictures", made_by)
+    distributed.together(_draw, run, begin(requests, shards, settings.batch_size), shards)
+    shards.refresh()
+    manifest = shards.write_manifest(shards.ids)
+    print(f"{len(requests):,} pictures asked for, {len(shards):,} there: {manifest} says which is whose")
+    return shards.folder
 
 
 def _draw(run: Run, plan: Plan, shards: ImageShards) -> None:

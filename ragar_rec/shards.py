@@ -71,8 +71,12 @@ class ImageShards:
         else:
             _write_whole(receipt, json.dumps(self.provenance, indent=1).encode())
         self._place: dict[str, tuple[Path, int]] = {}
-        for shard in sorted(folder.glob("*.safetensors")):
-            self._place.update({name: (shard, row) for row, name in enumerate(_ids(shard))})
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what is there: other processes may have written."""
+        shards = sorted(self.folder.glob("*.safetensors"))
+        self._place = {name: (shard, row) for shard in shards for row, name in enumerate(_ids(shard))}
 
     def __len__(self) -> int:
         return len(self._place)
@@ -157,7 +161,7 @@ class ImageShards:
             raise KeyError(f"{self.folder} has no picture of request {absent[0]!r} ({len(absent)} missing)")
         return [self._place[request_id(request)] for request in requests]
 
-    def write_manifest(self, requests: Sequence[Request]) -> Path:
+    def write_manifest(self, requests: Sequence[Request | str]) -> Path:
         """``manifest.csv``: where the picture of each request stands, in the order in which they lie there.
 
         Columns: shard, row, user, item, seed, and the hash of the history that tells requests apart.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw
 from torch import Generator
 
 from generation.captions import PaletteCaptioner
-from generation.diffusion import Backbone
+from generation.diffusion import Backbone, UNet2DConditionModel
 from generation.encoders import OpenClipEncoder
 from generation.gallery import Gallery, build_gallery, caption, read_pictures
 from generation.keywords import TfidfKeywords
@@ -108,6 +110,24 @@ def build_world(folder: Path) -> World:
     encoder = train_dual_encoder(captions[:24], images[:24], TINY, curves=curves, progress=False)
     backbone = train_unet(captions[:24], images[:24], encoder, TINY, curves=curves, progress=False)
     return World(items, encoder, backbone, build_gallery(items, images, captions, TfidfKeywords(3), encoder), curves)
+
+
+def in_float64(ragar: Ragar) -> Backbone:
+    """The generator's backbone with all parts in float64, and a fresh UNet of Stable Diffusion's kind.
+
+    (Ours also pools the words, and diffusers takes the softmax of that in float32 whatever the weights are.)
+    """
+    pipeline = copy.deepcopy(ragar.backbone.pipeline)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline.unet = UNet2DConditionModel(
+            sample_size=6, in_channels=8, out_channels=8, block_out_channels=(16, 32), layers_per_block=1,
+            norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32, attention_head_dim=4,
+        )  # fmt: skip
+    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+        part.double()
+    return Backbone(pipeline, ragar.backbone.size)
 
 
 def request(reference: str, *history: str, seed: int = 0, user: str = "u") -> Request:

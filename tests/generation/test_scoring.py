@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.diffusion import Backbone, UNet2DConditionModel
 from generation.hog import HogEncoder
 from generation.policy import GaussianPolicy, paired, rank_loss
 from generation.ragar import Preference, Ragar
 from generation.request import Request
 from generation.reward import Relevance
 from generation.scoring import check_gradient, path_scores, score_samples
-from generation_world import COLOURS, SHAPES, World, request
+from generation_world import COLOURS, SHAPES, World, in_float64, request
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
 REQUESTS = [request(IDS[i], IDS[(i + 5) % 24], IDS[(i + 10) % 24], seed=i) for i in range(3)]
@@ -26,22 +25,9 @@ def redness(requests: Sequence[Request], images: Tensor) -> Tensor:
 
 
 def exact(world: World) -> Ragar:
-    """A generator whose frozen parts compute in float64, with a UNet of Stable Diffusion's kind.
-
-    (Ours also pools the words, and diffusers takes the softmax of that in float32 whatever the weights are.)
-    """
-    pipeline = copy.deepcopy(world.backbone.pipeline)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pipeline.unet = UNet2DConditionModel(
-            sample_size=6, in_channels=8, out_channels=8, block_out_channels=(16, 32), layers_per_block=1,
-            norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32, attention_head_dim=4,
-        )  # fmt: skip
-    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        part.double()
+    """A generator whose frozen parts compute in float64."""
     made = world.ragar()
-    made.backbone = Backbone(pipeline, world.backbone.size)
+    made.backbone = in_float64(made)
     return made
 
 

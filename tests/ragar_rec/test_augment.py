@@ -1,6 +1,10 @@
 import csv
+import multiprocessing
+import os
 import random
+import re
 import resource
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.request import Request
-from ragar_rec.augment import Requests, augment, begin, draw, share, wanted_pairs
+from ragar_rec.augment import Requests, augment, begin, draw, named_pairs, read_requests, share, wanted_pairs
 from ragar_rec.controls import Strangers
 from ragar_rec.people import known_history
 from ragar_rec.protocols import Candidates, Reference
@@ -61,6 +65,38 @@ def test_requests_know_what_is_known_and_have_seeds_of_their_own(dataset: Datase
     assert len(seeds) == 5
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("user_id,item\n3,7\n", "wanted.csv has no column item_id; its columns are user_id, item"),
+        ("", "wanted.csv has no column user_id, item_id; its columns are "),
+        ("user_id,item_id\n\n", "wanted.csv holds no request below its columns' names"),
+        ("user_id,item_id\n3,7\n3\n", "wanted.csv, line 3: no item_id"),
+        ("user_id,item_id\n3,7\n\n,7\n", "wanted.csv, line 4: no user_id"),
+        ("user_id,item_id\n3,7\n99,7\n", "wanted.csv, line 3: the prepared data set has no user '99'"),
+        ('user_id,item_id\n3,"Toy Story, The"\n', "line 2: the prepared data set has no item 'Toy Story, The'"),
+        ("item_id,user_id,note\n7,3,x\n24,3,y\n", "line 3: item '24' has no picture, so that none can be made of it"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_named_with_its_line(dataset: Dataset, tmp_path, text, sentence):
+    file = tmp_path / "wanted.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        named_pairs(read_requests(file), dataset, {"7", "8"})
+
+
+def test_requests_are_read_by_their_columns_names_and_count_once(dataset: Dataset, tmp_path):
+    file = tmp_path / "wanted.csv"
+    file.write_text("note, item_id ,user_id\nx,7,3\ny, 8,3\nz,7,3 \n", encoding="utf-8-sig")
+    pairs = named_pairs(read_requests(file), dataset, {"7", "8"})
+    assert pairs == [(dataset.user_id("3"), dataset.item_id("7")), (dataset.user_id("3"), dataset.item_id("8"))]
+    with pytest.raises(FileNotFoundError, match=r"no requests at .*gone\.csv: name a CSV file with"):
+        read_requests(tmp_path / "gone.csv")
+    file.write_bytes(b"user_id,item_id\n\xff,7\n")
+    with pytest.raises(ValueError, match=r"wanted\.csv does not read as CSV"):
+        read_requests(file)
+
+
 def test_an_interrupted_augmentation_goes_on_without_duplicate_or_hole(tmp_path):
     """Ten pictures in batches of four; stopped in the second batch, four are kept and six are left."""
     requests = asked(10)
@@ -93,6 +129,33 @@ def test_the_order_of_the_requests_changes_no_byte(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["item"] for row in rows] == ["i0"] * 6 + ["i1"] * 6
     assert [row["user"] for row in rows[:6]] == ["u0", "u6", "u10", "u4", "u2", "u8"]  # of 0, 0, 1, 1, 2, 2 items
+
+
+def one_of(number: int, of: int, port: int, folder: Path) -> None:
+    """One of several processes that a launcher started, in a program of one's own."""
+    place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "MASTER_PORT": port}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in place.items()}
+    painter, shards = Painter(), ImageShards(folder, {})
+    augment(painter, asked(10), shards, batch_size=2, progress=False)
+    assert painter.batches == [2, 3][number]
+    assert (shards.read(asked(10))[:, 0, 0, 0] * 255).round().tolist() == list(range(10))
+    distributed.leave()
+
+
+def test_a_program_of_ones_own_shares_the_pictures_among_its_processes(tmp_path):
+    """Ten requests in batches of two: the first process draws two shards, the second three; both can read all."""
+    augment(Painter(), asked(10), ImageShards(tmp_path / "one", {}), batch_size=2, progress=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=one_of, args=(number, 2, port, tmp_path / "two")) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
 @pytest.mark.parametrize("of", [2, 3, 7])

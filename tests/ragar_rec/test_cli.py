@@ -23,8 +23,8 @@ def pipeline(monkeypatch):
     state = SimpleNamespace(calls=calls, error=None)
 
     def step(name: str):
-        def call(run: object) -> None:
-            calls.append((name, run))
+        def call(run: object, **named: object) -> None:
+            calls.append((name, run, *named.items()))
             if state.error is not None:
                 raise state.error
 
@@ -43,6 +43,15 @@ def test_every_command_calls_its_function_with_the_opened_run(pipeline, step):
     code = cli.main([step, "--config", "a.yaml", "--generator.k=3", "--data", "d", "--output=o", "--data_path=x"])
     run = (Path("a.yaml"), ["--generator.k=3", "--data_path=x"], Path("d"), None, Path("o"))
     assert (code, pipeline.calls) == (0, [(step, run)])
+
+
+def test_augment_alone_takes_requests(pipeline, capsys):
+    assert cli.main(["augment", "--requests", "wanted.csv", "--output=o"]) == 0
+    run = (None, [], None, None, Path("o"))
+    assert pipeline.calls == [("augment", run, ("requests", Path("wanted.csv")))]
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--requests", "wanted.csv"])
+    assert "unrecognised argument '--requests'" in capsys.readouterr().err
 
 
 def test_defaults(pipeline):

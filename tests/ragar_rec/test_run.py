@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from hashlib import sha256
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -35,6 +35,7 @@ from generation.pictures import to_float
 from generation.ragar import Description
 from generation.request import Request
 from generation.scoring import path_scores
+from generation_world import in_float64
 from ragar_rec import cli, pipeline, small_models
 from ragar_rec import run as run_module
 from ragar_rec.config import Config
@@ -43,7 +44,9 @@ from ragar_rec.evaluation import diversity_frame
 from ragar_rec.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
 from ragar_rec.reward import RankerReward
 from ragar_rec.run import Run
+from ragar_rec.shards import ImageShards
 from ragar_rec.store import content, hash_file
+from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable
 from recsys.recbole import full_scores, with_ranker
 from recsys.training import led
@@ -537,6 +540,41 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
     assert len(encoded) == len(different) < len(requests)
 
 
+def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: World, tmp_path: Path, capsys):
+    """Two pairs, then a third: what is there stays. The pictures are those of the protocols where both ask."""
+    run, file = copy.again(), tmp_path / "wanted.csv"
+    pairs = pipeline.Setting(run, 0).pairs
+    names = [(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i])) for u, i in pairs[:3]]
+    arguments = ["augment", f"--config={copy.config}", f"--data={copy.data}", f"--output={copy.output}"]
+
+    def drawn(count: int) -> list[tuple[str, str]]:
+        file.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in names[:count]))
+        assert cli.main([*arguments, f"--requests={file}"]) == 0
+        with (copy.output / "pictures" / "manifest.csv").open() as opened:
+            return sorted((row["user"], row["item"]) for row in csv.DictReader(opened))
+
+    assert drawn(2) == sorted(names[:2])
+    first = (copy.output / "pictures" / "00000.safetensors").read_bytes()
+    assert drawn(3) == sorted(names)
+    assert (copy.output / "pictures" / "00000.safetensors").read_bytes() == first
+    shards = ImageShards(
+        copy.output / "pictures", json.loads((copy.output / "pictures" / "provenance.json").read_text())
+    )  # fmt: skip
+    requests = [pipeline.Setting(run, 0).requests(pair) for pair in pairs[:3]]
+    ours = pipeline.opened(pipeline.augment(world.run), world.run)
+    assert torch.equal(shards.read(requests), ours.read(requests))
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"3 pictures asked for, 3 there: {copy.output / 'pictures' / 'manifest.csv'} says which is whose"
+    file.write_text(f"user_id,item_id\nnobody,{names[0][1]}\n")
+    line = fails(capsys, *arguments, f"--requests={file}")
+    assert line == f"ragar-rec: {file}, line 2: the prepared data set has no user 'nobody'"
+    line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
+    assert "has no user" in line
+    file.write_text("user_id,item_id\n{},{}\n".format(*names[0]))
+    line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
+    assert re.search(r"output/pictures holds pictures made with .*use another folder", line)
+
+
 def drawn_by(world: World, number: int, of: int, port: int) -> None:
     """One of several processes, as a launcher would have started it."""
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "MASTER_PORT": port}
@@ -760,21 +798,43 @@ def test_nobody_with_three_interactions(files: Files, capsys):
 # --- what reflection works for --------------------------------------------------------------------------------------
 
 
-def test_the_rankers_gradient_in_the_preference_is_the_scores_own_difference(world: World) -> None:
-    """Preference -> denoising -> codec -> encoder -> counterfactual score -> mean, along the gradient, in float32."""
+def doubled(part: Any) -> Any:
+    """A frozen ranker and all that it is made of, in float64."""
+    if isinstance(part, torch.Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, torch.nn.Module):
+        return deepcopy(part).double()
+    if isinstance(part, tuple):
+        return tuple(doubled(one) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{entry.name: doubled(getattr(part, entry.name)) for entry in fields(part)})
+    return part
+
+
+def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
+    """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
     run, asked = world.run, world.requests[:4]
-    ragar = run.generator
+    ragar = run.load_generator(run.generator_folder)
     made = ragar.encode_preference(asked)
+    ragar.backbone = in_float64(ragar)
+    view = Counterfactual(run.ranker.ranker)
+    view._frozen = doubled(view._frozen)
+    reward = RankerReward(view, run.dataset, doubled(run.encoder), run.mean_feature.double())
+    start = made.detail.detach().double().requires_grad_()
 
     def mean_score(detail: torch.Tensor) -> torch.Tensor:
-        return path_scores(ragar, replace(made, detail=detail), asked, run.wish, steps=2).mean()
+        preference = replace(made, detail=detail, overall=made.overall.double())
+        return path_scores(ragar, preference, asked, reward, steps=2).mean()
 
-    start = made.detail.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(mean_score(start), start)
-    way = gradient / gradient.norm()
-    with torch.no_grad():
-        difference = mean_score(start + 0.1 * way) - mean_score(start - 0.1 * way)
-    assert difference.item() / 0.2 == pytest.approx(gradient.norm().item(), rel=0.05)
+    assert gradient.dtype == torch.float64
+    assert gradient.norm() > 1e-5
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        direction = torch.randn(start.shape, generator=rng, dtype=torch.float64)
+        with torch.no_grad():
+            difference = mean_score(start + 1e-4 * direction) - mean_score(start - 1e-4 * direction)
+        torch.testing.assert_close((gradient * direction).sum(), difference / 2e-4, rtol=1e-5, atol=1e-10)
 
 
 def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
