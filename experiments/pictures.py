@@ -1,7 +1,9 @@
 """What the pictures are like: copies of training pictures, Fréchet distances, and sheets to look at.
 
     python experiments/pictures.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder> \
-        --output <folder> --backbone.held_out=0.2
+        --output <folder>
+
+The config keeps a share of the pictures from the backbone (`backbone.held_out`), by which it is judged.
 
 Hardware: two CPU cores. Minutes and expected numbers: docs/results.md. Stages that the output folder's store has are
 reused, the others are trained. Writes `pictures/pictures.json` and `pictures/*.png` there; the sheets show the

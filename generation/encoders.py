@@ -10,6 +10,8 @@ import open_clip
 import timm
 import torch
 import torch.nn.functional as F
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from timm.data.config import resolve_model_data_config
@@ -98,6 +100,7 @@ class OpenClipEncoder(nn.Module):
 
         Raises:
             FileNotFoundError: the folder lacks its configuration or its weights.
+            ValueError: the hub has its weights as a pickle alone.
         """
         if (folder := Path(source)).is_dir():
             for part in ("open_clip_config.json", "open_clip_model.safetensors"):
@@ -118,6 +121,15 @@ class OpenClipEncoder(nn.Module):
                 f"no dual encoder at {source}: give a folder with open_clip_config.json and "
                 "open_clip_model.safetensors, or a hub name such as hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
             )
+        try:  # open_clip itself would go on to the pickle
+            hf_hub_download(str(source).removeprefix("hf-hub:"), "open_clip_model.safetensors")
+        except LocalEntryNotFoundError:  # nothing in the cache and no network
+            raise
+        except EntryNotFoundError as error:
+            raise ValueError(
+                f"{source} has no open_clip_model.safetensors, and pickled weights are refused: they can run code; "
+                "take a model that has one, or convert it where you trust it and give the folder"
+            ) from error
         model, preprocess = cast(Any, open_clip.create_model_from_pretrained(str(source)))
         normalise = preprocess.transforms[-1]
         visual = model.visual

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
 
+from generation import encoders
 from generation.encoders import ImageEncoder, OpenClipEncoder, TimmEncoder, clip_text_model, encode_in_blocks
 from generation.pictures import to_float
 from generation_world import TINY, World
@@ -47,6 +49,21 @@ def test_an_incomplete_folder_names_the_part(world: World, tmp_path: Path, part:
 def test_a_missing_folder_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no dual encoder at .*nowhere: give a folder with open_clip_config"):
         OpenClipEncoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_a_hubs_pickled_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(repository: str, file: str) -> str:
+        assert (repository, file) == ("shop/clip", "open_clip_model.safetensors")
+        raise EntryNotFoundError("404")
+
+    monkeypatch.setattr(encoders, "hf_hub_download", refused)
+    with pytest.raises(ValueError, match=r"hf-hub:shop/clip has no open_clip_model\.safetensors, and pickled"):
+        OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
+
+
+def test_a_hub_that_cannot_be_reached_is_no_pickle() -> None:
+    with pytest.raises(FileNotFoundError, match="connection"):
+        OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
 
 
 def test_features_are_unit_vectors_and_other_sizes_are_resized(world: World) -> None:
