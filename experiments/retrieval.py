@@ -1,0 +1,126 @@
+"""What each way of retrieving would be worth to the ranker, before any picture is generated (eq. 3-5).
+
+    python experiments/retrieval.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder>
+
+Each person's last training item is the reference. Its image features are replaced by P_ret, the weighted mean of the
+*ranker's* features of what is retrieved from the history before it: the mean of the pictures that a perfect generator
+would be shown. The table gives that score less the one of the reference's own picture, and less the one of the P_ret
+of a stranger's history (what is personal), in standard deviations of the person's scores, with 95 % bootstrap intervals
+over people; and the mean of the largest weight (1/k is flat). Nothing is trained here, so all people but those of
+`people.test` (`reflection.held_out`) are the ones to choose by; the test people stand beside them.
+
+Writes <output>/retrieval.json. Backbone and ranker that the output folder's store has are reused, others are trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generation.ragar import Ragar
+from generation.request import Request
+from generation.retrieval import aggregate
+from ragar_rec.controls import Strangers
+from ragar_rec.evaluation import stranger_requests
+from ragar_rec.people import training_requests
+from ragar_rec.pipeline import Run, provenance
+from recsys import checkpoint
+from recsys.features import FeatureTable
+from recsys.statistics import interval
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "none": {"normalization": "none"},
+    "minmax": {"normalization": "minmax"},
+    "zscore": {"normalization": "zscore"},
+    "zscore, temperature .5": {"normalization": "zscore", "temperature": 0.5},
+    "zscore, temperature .25": {"normalization": "zscore", "temperature": 0.25},
+    "zscore, next_k": {"normalization": "zscore", "history": "next_k"},
+    "zscore, random": {"normalization": "zscore", "history": "random"},
+    "whole history, equal weights": {"k": 20, "history_length": 20, "temperature": 1e6},
+}
+"""Keys of the section `generator` that a setting changes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "movie-posters.yaml")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("output") / "objectives")
+    args, overrides = parser.parse_known_args(arguments)
+    run = Run.open(args.config, overrides, args.data, args.weights, args.output)
+    people = {"choosing": [*run.people.train, *run.people.valid], "test": run.people.test}
+    parts = {name: Part(run, users) for name, users in people.items()}
+    ragar, rows = run.new_generator(), dict[str, Any]()
+    for name, changes in SETTINGS.items():
+        ragar.config = replace(run.config.generator, **changes)
+        rows[name] = {part: measured.row(ragar) for part, measured in parts.items()}
+    checkpoint.write_json(args.output / "retrieval.json", {"run": provenance(run), "settings": rows})
+    print(markdown(rows))
+
+
+class Part:
+    """Requests of some people, those of strangers for the same references, and what the ranker says of the originals.
+
+    Args:
+        run: whose ranker scores.
+        users: the people, by the ranker's numbers.
+    """
+
+    def __init__(self, run: Run, users: Sequence[int]) -> None:
+        seed = run.config.evaluation.seeds[0]
+        self.view, dataset = run.view, run.dataset
+        self.own = training_requests(dataset, users, run.pictured, seed)
+        self.others = stranger_requests(self.own, dataset, Strangers(dataset, seed, users), seed)
+        self.users = torch.tensor([dataset.user_id(request.user) for request in self.own])
+        self.items = torch.tensor([dataset.item_id(request.reference) for request in self.own])
+        table = FeatureTable.read(run.features_folder / "image.safetensors")
+        values, present = table.align([item.id for item in run.items])
+        self.features, self.present = torch.from_numpy(values), torch.from_numpy(present)
+        self.reference = self.scores(self.features[run.gallery.rows([request.reference for request in self.own])])
+
+    def scores(self, features: Tensor) -> np.ndarray:
+        """Of each reference for its person under these features, in standard deviations of her scores."""
+        with torch.no_grad():
+            return (self.view.substitute(self.users, self.items, features) / self.view.spread(self.users)).numpy()
+
+    def retrieved(self, ragar: Ragar, requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
+        """P_ret in the ranker's features, and the weights."""
+        rows, weights, _ = ragar.retrieve(requests)
+        return aggregate(weights, self.features[rows], self.present[rows]), weights
+
+    def row(self, ragar: Ragar) -> dict[str, Any]:
+        """Means over people, with intervals."""
+        features, weights = self.retrieved(ragar, self.own)
+        scores, others = self.scores(features), self.scores(self.retrieved(ragar, self.others)[0])
+        return {
+            "own picture": asdict(interval(scores - self.reference)),
+            "stranger": asdict(interval(scores - others)),
+            "largest weight": weights.amax(1).mean().item(),
+        }
+
+
+def markdown(rows: Mapping[str, Any]) -> str:
+    """A line a setting: people to choose by, then the test's."""
+    gains = ("P_ret − own picture", "P_ret − a stranger's")
+    titles = ("setting", "largest weight", *gains, *(f"{gain}, test" for gain in gains))
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for name, parts in rows.items():
+        found = [part[key] for part in parts.values() for key in ("own picture", "stranger")]
+        cells = [f"{it['value']:+.3f} [{it['low']:+.3f}, {it['high']:+.3f}]" for it in found]
+        lines.append(f"| {name} | {parts['choosing']['largest weight']:.2f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

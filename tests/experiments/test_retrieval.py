@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from experiments import retrieval
+from film_world import TINY, film_folder, open_run
+from recsys.features import FeatureTable
+
+
+def test_all_ways_of_a_tiny_world(tmp_path: Path) -> None:
+    """One person's score is that of the mean, worked out by hand, of the features that were retrieved for her."""
+    config, data, output = tmp_path / "tiny.yaml", film_folder(tmp_path / "raw"), tmp_path / "out"
+    config.write_text(yaml.safe_dump(TINY))
+    changes = ["--generator.history_length=20"]
+    retrieval.main(["--config", str(config), "--data", str(data), "--output", str(output), *changes])
+    found = json.loads((output / "retrieval.json").read_text())["settings"]
+    assert tuple(found) == tuple(retrieval.SETTINGS)
+    assert {part: it["own picture"]["n"] for part, it in found["zscore"].items()} == {"choosing": 24, "test": 6}
+    assert found["whole history, equal weights"]["test"]["largest weight"] < found["zscore"]["test"]["largest weight"]
+
+    run = open_run(config, data, output)
+    part, ragar = retrieval.Part(run, run.people.test), run.new_generator()
+    originals = part.view.scores(part.users)[torch.arange(6), part.items] / part.view.spread(part.users)
+    assert part.reference == pytest.approx(originals.numpy(), abs=1e-5)
+    ids, weights, _ = ragar.retrieve(part.own[:1])
+    rows, present = FeatureTable.read(run.features_folder / "image.safetensors").align(
+        [run.items[row].id for row in ids[0]]
+    )
+    kept = weights[0].numpy() * present
+    features, _ = part.retrieved(ragar, part.own)
+    assert features[0].numpy() == pytest.approx(kept @ rows / kept.sum(), abs=1e-5)
