@@ -218,6 +218,8 @@ class MICRO(ItemGraphRanker):
     def _contrastive(
         self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"], draws: Draws
     ) -> Float[Tensor, ""]:
+        if not self.settings["cl_weight"]:
+            return fused.new_zeros(())
         losses = [
             contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, len(rows))
             for view, (anchors, negatives), rows in zip(hidden, draws, self._with_features, strict=True)

@@ -22,6 +22,7 @@ from dense import (
     weights_of,
     with_loops,
 )
+from recsys import micro
 from recsys.features import FeatureTable
 from recsys.recbole import Dataset, full_scores
 from recsys.training import TrainedRanker, train_ranker
@@ -198,6 +199,13 @@ def test_items_without_any_interaction_or_image_are_scored(world: Checkerboard, 
     users, _ = ranker.embeddings()
     # Without modality and clicks only the item's own embedding is left (D^-1 (A + I) maps it to itself).
     torch.testing.assert_close(scores[:, bare], users[1:] @ ranker.item_embedding.weight[bare])
+
+
+def test_without_weight_the_contrastive_loss_costs_nothing(micro_config: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = Dataset.load({**micro_config, "cl_weight": 0.0}).new_ranker()
+    batch = {"user_id": torch.tensor([1, 2]), "item_id": torch.tensor([1, 2]), "neg_item_id": torch.tensor([3, 4])}
+    monkeypatch.setattr(micro, "contrastive_loss", pytest.fail)
+    assert ranker.calculate_loss(batch)[2] == 0
 
 
 def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> None:
