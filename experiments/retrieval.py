@@ -39,10 +39,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "none": {"normalization": "none"},
     "minmax": {"normalization": "minmax"},
     "zscore": {"normalization": "zscore"},
-    "zscore, temperature .5": {"normalization": "zscore", "temperature": 0.5},
-    "zscore, temperature .25": {"normalization": "zscore", "temperature": 0.25},
-    "zscore, next_k": {"normalization": "zscore", "history": "next_k"},
-    "zscore, random": {"normalization": "zscore", "history": "random"},
+    "minmax, temperature .5": {"normalization": "minmax", "temperature": 0.5},
+    "minmax, temperature .25": {"normalization": "minmax", "temperature": 0.25},
+    "minmax, next_k": {"normalization": "minmax", "history": "next_k"},
+    "minmax, random": {"normalization": "minmax", "history": "random"},
     "whole history, equal weights": {"k": 20, "history_length": 20, "temperature": 1e6},
 }
 """Keys of the section `generator` that a setting changes."""

@@ -36,7 +36,7 @@ class RagarConfig:
     """How the retrieved items are chosen (figure 2)."""
     temperature: float = 1.0
     """Of the softmax over normalised similarities (eq. 5)."""
-    normalization: retrieval.Normalization = "zscore"
+    normalization: retrieval.Normalization = "minmax"
     """Of the similarities (s' in eq. 5)."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""

@@ -42,12 +42,12 @@ def select(
 
 def retrieval_weights(
     scores: Float[Tensor, "batch k"], exists: Bool[Tensor, "batch k"], *,
-    temperature: float = 1.0, normalization: Normalization = "zscore",
+    temperature: float = 1.0, normalization: Normalization = "minmax",
 ) -> Float[Tensor, "batch k"]:  # fmt: skip
     """Softmax of the normalised similarities (eq. 5); rows sum to 1, or are all 0 where nothing was retrieved.
 
-    The paper does not say how s' is normalised. The softmax of raw cosines (``none``) is almost flat; ``zscore`` is
-    over the k retrieved ones and is the default, ``minmax`` likewise.
+    The paper does not say how s' is normalised. The softmax of raw cosines (``none``) is almost flat; ``minmax``, the
+    default, and ``zscore`` are over the k retrieved ones. docs/ragar.md says what each is worth to a ranker.
 
     Raises:
         ValueError: ``temperature`` is not positive.

@@ -18,8 +18,8 @@ def test_all_ways_of_a_tiny_world(tmp_path: Path) -> None:
     retrieval.main(["--config", str(config), "--data", str(data), "--output", str(output), *changes])
     found = json.loads((output / "retrieval.json").read_text())["settings"]
     assert tuple(found) == tuple(retrieval.SETTINGS)
-    assert {part: it["own picture"]["n"] for part, it in found["zscore"].items()} == {"choosing": 24, "test": 6}
-    assert found["whole history, equal weights"]["test"]["largest weight"] < found["zscore"]["test"]["largest weight"]
+    assert {part: it["own picture"]["n"] for part, it in found["minmax"].items()} == {"choosing": 24, "test": 6}
+    assert found["whole history, equal weights"]["test"]["largest weight"] < found["minmax"]["test"]["largest weight"]
 
     run = open_run(config, data, output)
     part, ragar = retrieval.Part(run, run.people.test), run.new_generator()

@@ -48,8 +48,8 @@ def test_retrieval_takes_the_most_similar_captions_of_the_history(ragar: Ragar, 
     cosines = [float(reference @ past) for past in history]  # both are unit vectors
     best = sorted(range(4), key=lambda i: -cosines[i])[:2]
     assert [world.gallery.ids[row] for row in rows[0]] == [ASKED.history[i] for i in best]
-    # the z-scores of two different numbers are +1 and -1: e / (e + 1/e) = .881
-    assert weights[0].tolist() == pytest.approx([0.8808, 0.1192], abs=1e-3)
+    # two different numbers become 1 and 0: e / (e + 1) = .731
+    assert weights[0].tolist() == pytest.approx([0.7311, 0.2689], abs=1e-3)
     visual = world.gallery.visual[rows[0]] - world.gallery.mean_visual
     torch.testing.assert_close(p_ret[0], weights[0, 0] * visual[0] + weights[0, 1] * visual[1])
 
@@ -62,10 +62,10 @@ def test_normalisation_and_temperature_reach_the_weights_and_p_ret(world: World)
     assert weights[0, 0].item() == pytest.approx(1 / (1 + math.exp(cosines[1] - cosines[0])), abs=1e-6)
     visual = world.gallery.visual[rows[0]] - world.gallery.mean_visual
     for changes, first in (
-        ({"normalization": "minmax"}, 0.7311),  # 1 and 0: e / (e + 1)
-        ({"normalization": "minmax", "temperature": 0.25}, 0.9820),  # 4 and 0
-        ({"temperature": 2.0}, 0.7311),  # z-scores +1 and -1, halved
-        ({"temperature": 0.5}, 0.9820),  # doubled
+        ({"temperature": 2.0}, 0.6225),  # 1 and 0, halved: e^.5 / (e^.5 + 1)
+        ({"temperature": 0.25}, 0.9820),  # 4 and 0
+        ({"normalization": "zscore"}, 0.8808),  # +1 and -1: e / (e + 1/e)
+        ({"normalization": "zscore", "temperature": 0.5}, 0.9820),  # doubled
     ):
         again, weights, p_ret = world.ragar(replace(SMALL, **changes)).retrieve([ASKED])  # type: ignore[arg-type]
         assert torch.equal(again, rows)
