@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from generation.fixed_shape import FixedShape
-from ragar_rec.augment import augment, encode
+from ragar_rec.augment import augment, encode_stored
 from ragar_rec.controls import Personal, Strangers
 from ragar_rec.evaluation import generator_frame, protocol_frame, stranger_requests
 from ragar_rec.people import training_requests
@@ -182,7 +182,7 @@ def delta_r(run: Run, trained: Path, folder: Path) -> pd.Series:
     }  # fmt: skip
     shards = ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)
     augment(FixedShape(run.load_generator(trained), settings.batch_size), requests, shards, progress=run.progress)
-    features = encode(run.reward, shards.read(requests), progress=run.progress)
+    features = encode_stored(run.reward, shards, requests, progress=run.progress)
     source = Personal(dict(zip(pairs, features, strict=True)), run.reward.encoder.dim)
     frame = protocol_frame(
         setting.tasks, [protocol], {OWN: source}, run.view, run.dataset,
