@@ -11,12 +11,14 @@ of v_gen among v_ref, v_glob and v_gen. Delta R under the protocol `reference` (
 measured for the chosen setting and for a variant like PMG: the whole history with equal weights, no reward.
 
 Writes <output>/objectives.json after every setting and <output>/objectives/<setting>.parquet. Stopped and started
-again, it continues. Hardware: two CPU cores; minutes and numbers: docs/results.md.
+again, it continues; with some of the settings (`--settings`) the rows of the others stay and are chosen among, if they
+were measured under the same config and data. Hardware: two CPU cores; minutes and numbers: docs/results.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +28,7 @@ import numpy as np
 import pandas as pd
 
 from generation.fixed_shape import FixedShape
-from generation.ragar import Ragar
-from ragar_rec.augment import augment, encode
+from ragar_rec.augment import augment, encode_stored
 from ragar_rec.controls import Personal, Strangers
 from ragar_rec.evaluation import generator_frame, protocol_frame, stranger_requests
 from ragar_rec.people import training_requests
@@ -35,6 +36,7 @@ from ragar_rec.pipeline import Run, Setting, provenance
 from ragar_rec.protocols import Reference
 from ragar_rec.results import OWN
 from ragar_rec.shards import ImageShards
+from ragar_rec.store import KEY_LENGTH, content, digest
 from recsys import checkpoint
 from recsys.statistics import Interval, interval, paired_difference
 
@@ -74,21 +76,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         more = [f"--{section}.{key}={value}" for key, value in changes.items()]
         return Run.open(args.config, [*overrides, *more], args.data, args.weights, args.output)
 
-    file, rows = args.output / "objectives.json", dict[str, Any]()
+    file = args.output / "objectives.json"
+    before = made_from(run("reflection", {}))
+    under = {name: digest([run("reflection", it).config.part(), before]) for name, it in SETTINGS.items()}
+    rows = rows_there(file, under)
     for name in args.settings:
         setting = run("reflection", SETTINGS[name])
         frame = scores(setting)
         path = args.output / "objectives" / f"{name.replace(', ', '-')}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(path)
-        rows[name] = {part: summary(rows_of) for part, rows_of in frame.groupby("part")}
+        rows[name] = {"under": under[name]} | {part: summary(rows_of) for part, rows_of in frame.groupby("part")}
+        rows = {known: rows[known] for known in SETTINGS if known in rows}
         checkpoint.write_json(file, {"run": provenance(setting), "settings": rows})
         print(f"\n{markdown({name: rows[name]})}", flush=True)
     chosen = max(rows, key=lambda name: rows[name]["valid"]["score"]["value"])
     ours, like_pmg = run("reflection", SETTINGS[chosen]), run("generator", PMG_LIKE)
     found = compared(
-        delta_r(ours, ours.generator, args.output / "pictures" / chosen.replace(", ", "-")),
-        delta_r(like_pmg, like_pmg.load_generator(like_pmg.warm_folder), args.output / "pictures" / "pmg-like"),
+        delta_r(ours, ours.generator_folder, args.output / "pictures" / chosen.replace(", ", "-")),
+        delta_r(like_pmg, like_pmg.warm_folder, args.output / "pictures" / "pmg-like"),
     )
     checkpoint.write_json(
         file, {"run": provenance(ours), "settings": rows, "chosen": chosen, "delta_r under reference": found}
@@ -112,6 +118,17 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Args, list[str]]:
     if unknown := set(args.settings) - set(SETTINGS):
         parser.error(f"no setting is called {', '.join(sorted(unknown))}; there are {'; '.join(SETTINGS)}")
     return args, overrides
+
+
+def made_from(run: Run) -> dict[str, str]:
+    """Contents of what a setting's numbers depend on beside the config."""
+    return {"ranker": run.ranker_content, "features": content(run.features_folder), **run.frozen}
+
+
+def rows_there(file: Path, under: Mapping[str, str]) -> dict[str, Any]:
+    """The rows of earlier settings, of those measured under what the settings mean now."""
+    rows = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.is_file() else {}
+    return {name: row for name, row in rows.items() if name in under and row.get("under") == under[name]}
 
 
 def scores(run: Run) -> pd.DataFrame:
@@ -144,8 +161,14 @@ def rank_shares(gen: np.ndarray, *rivals: np.ndarray) -> list[float]:
     return [float(np.mean(above == place)) for place in range(3)]
 
 
-def delta_r(run: Run, generator: Ragar, folder: Path) -> pd.Series:
-    """Everybody's Delta R under the protocol `reference` (seed: the first of `evaluation.seeds`)."""
+def delta_r(run: Run, trained: Path, folder: Path) -> pd.Series:
+    """Everybody's Delta R under the protocol `reference` (seed: the first of `evaluation.seeds`).
+
+    Args:
+        run: whose people and ranker.
+        trained: the generator's stage.
+        folder: where its pictures are kept; what they are made from is added to the name.
+    """
     settings = run.config.evaluation
     setting = Setting(run, settings.seeds[0])
     protocol = Reference(settings.targets)
@@ -154,9 +177,12 @@ def delta_r(run: Run, generator: Ragar, folder: Path) -> pd.Series:
         if str(run.dataset.item_tokens[item]) in run.pictured
     ]  # fmt: skip
     requests = [setting.requests(pair) for pair in pairs]
-    shards = ImageShards(folder, {"seed": setting.seed})
-    augment(FixedShape(generator, settings.batch_size), requests, shards, progress=run.progress)
-    features = encode(run.reward, shards.read(requests), progress=run.progress)
+    made_by = {
+        "generator": digest([content(trained), run.frozen]), "seed": setting.seed, "batch_size": settings.batch_size
+    }  # fmt: skip
+    shards = ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)
+    augment(FixedShape(run.load_generator(trained), settings.batch_size), requests, shards, progress=run.progress)
+    features = encode_stored(run.reward, shards, requests, progress=run.progress)
     source = Personal(dict(zip(pairs, features, strict=True)), run.reward.encoder.dim)
     frame = protocol_frame(
         setting.tasks, [protocol], {OWN: source}, run.view, run.dataset,

@@ -62,7 +62,7 @@ class Args:
     """Rows of the sheet of people."""
     people: int = 5
     """People on it, for each of whom every reference is rendered."""
-    seed: int = 0
+    draw_seed: int = 0
     """Of who and what is drawn, and of the noise."""
 
 
@@ -104,7 +104,7 @@ def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
     kind = "conditional" if any(captions) else "unconditional"
     for start in tqdm(range(0, len(captions), BATCH), desc=kind, unit=f"x{BATCH}"):
         states = run.backbone.states(captions[start : start + BATCH])
-        seeds = [request_seed(args.seed, "noise", str(start + at)) for at in range(len(states))]
+        seeds = [request_seed(args.draw_seed, "noise", str(start + at)) for at in range(len(states))]
         negative, scale = run.backbone.states([""] * len(states)), args.guidance_scale if any(captions) else 1.0
         parts.append(run.backbone.sample(states, negative, None, seeds, steps=args.steps, strength=1.0,
                                          guidance_scale=scale))  # fmt: skip
@@ -138,15 +138,15 @@ def requests_for(run: Run, rows: Sequence[int], seed: int) -> list[Request]:
 def pictures(run: Run, drawn: Drawn, args: Args) -> dict[str, Tensor]:
     """Every kind of picture, as many of each, in [0, 1]."""
     real = to_float(run.images[drawn.others])
-    asked = requests_for(run, drawn.others, args.seed)
+    asked = requests_for(run, drawn.others, args.draw_seed)
     captions = [run.captions[row] for row in drawn.others]
     return {
         "real at the generator's size": real,
         "reconstruction": torch.cat([run.backbone.reconstruct(part) for part in real.split(BATCH)]),
         "conditional": from_noise(run, captions, args),
         "unconditional": from_noise(run, [""] * len(captions), args),
-        OWN_WORDS: image_to_image(run, captions, real, args.seed),
-        OTHERS_WORDS: image_to_image(run, [*captions[1:], *captions[:1]], real, args.seed),
+        OWN_WORDS: image_to_image(run, captions, real, args.draw_seed),
+        OTHERS_WORDS: image_to_image(run, [*captions[1:], *captions[:1]], real, args.draw_seed),
         "v_gen": generate_in_batches(run.generator, asked, description="v_gen"),
         "v_glob": generate_in_batches(Global(run.generator), asked, description="v_glob"),
         "v_gen from noise": generate_in_batches(beginning_in_noise(run, args), asked, description="from noise"),
@@ -207,7 +207,7 @@ def sheet(columns: Mapping[str, Tensor], file: Path) -> None:
 
 def people_sheet(run: Run, args: Args, file: Path) -> None:
     """References of people kept from the generator's training, rendered for several of them, for nobody, from noise."""
-    own = training_requests(run.dataset, run.people.test, run.pictured, args.seed)
+    own = training_requests(run.dataset, run.people.test, run.pictured, args.draw_seed)
     shown, people = own[: args.references], own[-args.people :]
     rows = run.gallery.rows([request.reference for request in shown])
     columns = {"reference": to_float(run.images[rows])}
@@ -235,17 +235,17 @@ def closest_sheet(
 
 def measure(run: Run, args: Args) -> dict[str, Any]:
     """All numbers, and the sheets."""
-    drawn, folder = draw(run, args.n, args.seed), run.output / "pictures"
+    drawn, folder = draw(run, args.n, args.draw_seed), run.output / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     people_sheet(run, args, folder / "people.png")
     kinds, training = pictures(run, drawn, args), run.images[drawn.training]
     sheet({name: images[: args.references] for name, images in kinds.items()}, folder / "kinds.png")
     encoder = run.image_encoder
     features = {name: encode_in_blocks(encoder, images, BATCH) for name, images in kinds.items()}
-    near, found = copies(features, encode_in_blocks(encoder, training, BATCH), drawn, args.seed)
+    near, found = copies(features, encode_in_blocks(encoder, training, BATCH), drawn, args.draw_seed)
     by_pixel, _ = copies(
         {name: pixels(images) for name, images in kinds.items()},
-        torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]), drawn, args.seed,
+        torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]), drawn, args.draw_seed,
     )  # fmt: skip
     real = kinds["real at the generator's size"]
     kept = {name: identity(values, features["real at the generator's size"], run.mean_feature)
@@ -287,10 +287,13 @@ def show(results: Mapping[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and look; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     for name, default in vars(Args()).items():
         kind = type(default) if isinstance(default, (int, float)) else Path
-        parser.add_argument(f"--{name}", type=kind, default=default)
+        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        parser.add_argument(*flags, type=kind, default=default)
     options, overrides = parser.parse_known_args(arguments)
     args = Args(**vars(options))
     try:

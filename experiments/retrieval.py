@@ -6,8 +6,9 @@ Each person's last training item is the reference. Its image features are replac
 *ranker's* features of what is retrieved from the history before it: the mean of the pictures that a perfect generator
 would be shown. The table gives that score less the one of the reference's own picture, and less the one of the P_ret
 of a stranger's history (what is personal), in standard deviations of the person's scores, with 95 % bootstrap intervals
-over people; and the mean of the largest weight (1/k is flat). Nothing is trained here, so all people but those of
-`people.test` (`reflection.held_out`) are the ones to choose by; the test people stand beside them.
+over people; and the mean of the largest weight (1/k is flat). People for whom, or for whose stranger, nothing with a
+picture is retrieved are left out of a row, which then says how many it is about. Nothing is trained here, so all people
+but those of `people.test` (`reflection.held_out`) are the ones to choose by; the test people stand beside them.
 
 Writes <output>/retrieval.json. Backbone and ranker that the output folder's store has are reused, others are trained.
 """
@@ -89,10 +90,11 @@ class Part:
         self.features, self.present = torch.from_numpy(values), torch.from_numpy(present)
         self.reference = self.scores(self.features[run.gallery.rows([request.reference for request in self.own])])
 
-    def scores(self, features: Tensor) -> np.ndarray:
-        """Of each reference for its person under these features, in standard deviations of her scores."""
+    def scores(self, features: Tensor, some: Tensor | slice = slice(None)) -> np.ndarray:
+        """Of (some of) the references for their people under these features, in standard deviations of her scores."""
+        users = self.users[some]
         with torch.no_grad():
-            return (self.view.substitute(self.users, self.items, features) / self.view.spread(self.users)).numpy()
+            return (self.view.substitute(users, self.items[some], features) / self.view.spread(users)).numpy()
 
     def retrieved(self, ragar: Ragar, requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
         """P_ret in the ranker's features, and the weights."""
@@ -100,13 +102,18 @@ class Part:
         return aggregate(weights, self.features[rows], self.present[rows]), weights
 
     def row(self, ragar: Ragar) -> dict[str, Any]:
-        """Means over people, with intervals."""
+        """Means, with intervals, over the people for whom something is retrieved; nothing where there is nobody."""
         features, weights = self.retrieved(ragar, self.own)
-        scores, others = self.scores(features), self.scores(self.retrieved(ragar, self.others)[0])
+        others, _ = self.retrieved(ragar, self.others)
+        some = features.any(1) & others.any(1)
+        if not some.any():
+            return {}
+        scores = self.scores(features[some], some)
         return {
-            "own picture": asdict(interval(scores - self.reference)),
-            "stranger": asdict(interval(scores - others)),
-            "largest weight": weights.amax(1).mean().item(),
+            "own picture": asdict(interval(scores - self.reference[some.numpy()])),
+            "stranger": asdict(interval(scores - self.scores(others[some], some))),
+            "largest weight": weights[some].amax(1).mean().item(),
+            "people": len(some),
         }
 
 
@@ -116,10 +123,18 @@ def markdown(rows: Mapping[str, Any]) -> str:
     titles = ("setting", "largest weight", *gains, *(f"{gain}, test" for gain in gains))
     lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for name, parts in rows.items():
-        found = [part[key] for part in parts.values() for key in ("own picture", "stranger")]
-        cells = [f"{it['value']:+.3f} [{it['low']:+.3f}, {it['high']:+.3f}]" for it in found]
-        lines.append(f"| {name} | {parts['choosing']['largest weight']:.2f} | {' | '.join(cells)} |")
+        cells = [cell(part, key) for part in parts.values() for key in ("own picture", "stranger")]
+        lines.append(f"| {name} | {parts['choosing'].get('largest weight', 0):.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def cell(row: Mapping[str, Any], gain: str) -> str:
+    """A gain with its interval, and of how many people if it is not everybody."""
+    if not row:
+        return "nobody"
+    it = row[gain]
+    part = "" if it["n"] == row["people"] else f", {it['n']} of {row['people']} people"
+    return f"{it['value']:+.3f} [{it['low']:+.3f}, {it['high']:+.3f}]{part}"
 
 
 if __name__ == "__main__":

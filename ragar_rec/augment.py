@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from generation.request import Generator, Request
 from ragar_rec.controls import Strangers
-from ragar_rec.people import known_history, request_seed
+from ragar_rec.people import known_history, known_people, request_seed
 from ragar_rec.protocols import Reranking, Task
 from ragar_rec.reward import RankerReward
 from ragar_rec.shards import ImageShards
@@ -88,8 +88,10 @@ def named_pairs(named: Sequence[Named], dataset: Dataset, pictured: Container[st
         pictured: items that have a picture.
 
     Raises:
-        ValueError: a user or an item is unknown, or the item has no picture; the sentence names the line.
+        ValueError: a user or an item is unknown, the user has no history, or the item no picture; the sentence names
+            the line.
     """
+    known = set(known_people(dataset).tolist())
     pairs: dict[Pair, None] = {}
     for where, user, item in named:
         ids: list[int] = []
@@ -98,6 +100,8 @@ def named_pairs(named: Sequence[Named], dataset: Dataset, pictured: Container[st
                 ids.append(number(token))
             except KeyError:
                 raise ValueError(f"{where}: the prepared data set has no {kind} {token!r}") from None
+        if ids[0] not in known:
+            raise ValueError(f"{where}: user {user!r} has no interaction before the test, so that no taste is known")
         if item not in pictured:
             raise ValueError(f"{where}: item {item!r} has no picture, so that none can be made of it")
         pairs[ids[0], ids[1]] = None
@@ -173,3 +177,13 @@ def encode(
         with torch.no_grad():
             parts.append(reward.features(block.float() / 255 if block.dtype == torch.uint8 else block))
     return torch.cat(parts)
+
+
+def encode_stored(
+    reward: RankerReward, shards: ImageShards, requests: Sequence[Request], *, progress: bool = True
+) -> Float[Tensor, "n dim"]:
+    """As :func:`encode`, the pictures of these requests, of which a block at a time is read."""
+    blocks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
+    bar = tqdm(blocks, desc="features of generated pictures", unit=f"x{BATCH}", disable=not progress)
+    parts = [encode(reward, shards.read(block), progress=False) for block in bar]
+    return torch.cat(parts) if parts else torch.empty(0, reward.encoder.dim)

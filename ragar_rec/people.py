@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+from jaxtyping import Int
 
 from generation.request import Request
 from recsys.recbole import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 def request_seed(seed: int, user: str, item: str) -> int:
@@ -66,15 +70,26 @@ def known_history(dataset: Dataset, user: int) -> tuple[str, ...]:
     return tuple(str(token) for token in dataset.item_tokens[known])
 
 
+def known_people(dataset: Dataset) -> Int[np.ndarray, " people"]:
+    """Those of whom something is known when the test begins, in ascending order."""
+    return np.union1d(dataset.interactions.train[0], dataset.interactions.valid[0])
+
+
 def sample(dataset: Dataset, count: int, seed: int) -> list[int]:
-    """``count`` people who have test interactions (0: all of them), in ascending order.
+    """``count`` people who have test interactions and a known history (0: all of them), in ascending order.
 
     Raises:
-        ValueError: nobody has any.
+        ValueError: there is nobody.
     """
-    able = np.unique(dataset.interactions.test[0])
-    if len(able) == 0:
+    tested = np.unique(dataset.interactions.test[0])
+    if len(tested) == 0:
         raise ValueError("nobody has an interaction in the test part of the split: give eval_args.split a test share")
+    able = np.intersect1d(tested, known_people(dataset))
+    if len(able) == 0:
+        raise ValueError("of nobody in the test anything is known before: give eval_args.split a larger training share")
+    if left := len(tested) - len(able):
+        logger.info("%d of %d people with test interactions are left out: nothing is known of them before", left,
+                    len(tested))  # fmt: skip
     if count and count < len(able):
         able = np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
     return able.tolist()

@@ -22,7 +22,18 @@ import torch
 from generation.fixed_shape import FixedShape
 from generation.pictures import to_float
 from ragar_rec import page
-from ragar_rec.augment import Plan, Requests, begin, draw, encode, named_pairs, read_requests, share, wanted_pairs
+from ragar_rec.augment import (
+    Plan,
+    Requests,
+    begin,
+    draw,
+    encode,
+    encode_stored,
+    named_pairs,
+    read_requests,
+    share,
+    wanted_pairs,
+)
 from ragar_rec.controls import Personal, RandomItem, Strangers, Table
 from ragar_rec.curves import read_curves
 from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
@@ -105,7 +116,8 @@ def augment(run: Run, requests: Path | None = None) -> Path:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it asks for what is unknown (the line is named), or another generator's pictures stand there.
+        ValueError: it asks for what is unknown (the line is named), or pictures of another generator or
+            `evaluation.batch_size` stand there.
     """
     if requests is not None:
         return _draw_named(run, requests)
@@ -128,7 +140,9 @@ def _draw_named(run: Run, file: Path) -> Path:
     named, settings = read_requests(file), run.config.evaluation
     pairs = named_pairs(named, run.dataset, run.pictured)
     requests = [make(pair) for make in (Requests(run.dataset, seed) for seed in settings.seeds) for pair in pairs]
-    made_by = {"generator": digest([content(run.generator_folder), run.frozen])}
+    made_by = {
+        "generator": digest([content(run.generator_folder), run.frozen]), "batch_size": settings.batch_size
+    }  # fmt: skip
     shards = ImageShards(run.output / "pictures", made_by)
     distributed.together(_draw, run, begin(requests, shards, settings.batch_size), shards)
     shards.refresh()
@@ -219,8 +233,8 @@ def _recommendation(run: Run) -> list[pd.DataFrame]:
     shards = opened(augment(run), run)
     for seed in settings.seeds:
         setting = Setting(run, seed)
-        images = shards.read([setting.requests(pair) for pair in setting.pairs])
-        features = encode(run.reward, images, progress=run.progress, description="features of generated pictures")
+        requests = [setting.requests(pair) for pair in setting.pairs]
+        features = encode_stored(run.reward, shards, requests, progress=run.progress)
         pictures = dict(zip(setting.pairs, features, strict=True))
         sources = _sources(run, setting, pictures)
         how: dict[str, Any] = {"k": settings.k, "judge": run.judge, "seed": seed, "progress": run.progress}

@@ -124,10 +124,9 @@ def measure(
     if source is not None and len(items):
         features, there = source.features(task.user, items)
         if there.any():
-            index = torch.from_numpy(items)[there]
-            users = torch.full((len(index),), task.user)
+            index, shown = torch.from_numpy(items)[None, there], features[None, there]
             with torch.no_grad():
-                scores[there] = view.substitute(users, index, features[there]).cpu()
+                scores[there] = view.substitute_lists(torch.tensor([task.user]), index, shown)[0].cpu()
     before, after = protocol.ranks(task, scores)
     return {
         f"recall@{k}": recall_at(after, k),

@@ -22,7 +22,7 @@ from recsys.catalog import Catalog
 from recsys.checkpoint import INCIDENTAL, WEIGHTS
 from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable, feature_files, text_features
-from recsys.recbole import Dataset
+from recsys.recbole import Dataset, code_of
 from recsys.training import TrainedRanker, load_ranker, train_ranker
 
 MODALITIES = ("image", "text")
@@ -122,8 +122,10 @@ class Ranked(SmallModels):
 
     @cached_property
     def ranker_folder(self) -> Path:
-        """The trained ranker; where it was trained is no part of the key."""
+        """The trained ranker; where it was trained is no part of the key, the code of one of your own is."""
         before = {"data": content(self.data_folder), "features": content(self.features_folder)}
+        if code := code_of(self.config.recbole["model"]):
+            before["code"] = hash_file(code)
         settings = {key: value for key, value in self.config.recbole.items() if key not in INCIDENTAL}
         return self.store.run(
             "ranker", {"config": {"recbole": settings}, "before": before},

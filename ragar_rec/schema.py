@@ -39,8 +39,6 @@ class Range:
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
-NonNegative = Annotated[float, Range(0)]
-Fraction = Annotated[float, Range(0, 1)]
 
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
 

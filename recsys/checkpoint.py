@@ -28,17 +28,20 @@ INCIDENTAL = {
 }  # fmt: skip
 
 
-def identity(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
+def identity(config: Mapping[str, Any], data_digest: str, code: Path | None = None) -> dict[str, Any]:
     """What a trained ranker depends on, as JSON types: settings, data, and the content of every feature file.
 
     Args:
         config: the complete configuration as plain types (`Config.plain`).
         data_digest: `Dataset.digest()`.
+        code: the file of a ranker of one's own (`Config.code`), whose content counts as a setting.
 
     Raises:
         FileNotFoundError: a feature file is missing.
     """
     settings = {key: value for key, value in config.items() if key not in INCIDENTAL}
+    if code is not None:
+        settings["code"] = hashlib.sha256(code.read_bytes()).hexdigest()
     features = {modality: _file_hash(Path(path)) for modality, path in (config.get("features") or {}).items()}
     # Through JSON and back, so that tuples and lists compare equal after reading.
     return json.loads(json.dumps({"settings": settings, "data": data_digest, "features": features}, default=str))

@@ -28,17 +28,6 @@ Phase = Literal["valid", "test"]
 Ranks = np.ndarray | int | float
 
 
-def rank_of(scores: Float[Tensor, " items"], item: int, excluded: Sequence[int] | Int[np.ndarray, " seen"] = ()) -> int:
-    """Rank, from 1, of one item among all that are not excluded; equal scores stand before it.
-
-    The item itself counts even if it is among the excluded. Padding must score -inf or be excluded.
-    """
-    at_least = scores >= scores[item]
-    at_least[torch.as_tensor(np.asarray(excluded, dtype=np.int64), device=scores.device)] = False
-    at_least[item] = True
-    return int(at_least.sum())
-
-
 def delta_r(rank_original: Ranks, rank_generated: Ranks) -> np.ndarray | float:
     """Eq. 16: (rk_ori - rk_gen) / (1 + rk_ori), ranks from 1. Positive where the generated image ranks higher; < 1."""
     return (rank_original - rank_generated) / (1 + rank_original)

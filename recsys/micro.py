@@ -208,8 +208,10 @@ class MICRO(ItemGraphRanker):
         return [part.last(functional.embedding(part.nodes, weight)) for part in parts]
 
     def _draws(self) -> Draws:
-        """Anchors and negatives of every modality, among the items that have it."""
+        """Anchors and negatives of every modality, among the items that have it; none for a loss without weight."""
         counts, drawn = (self.settings["anchors"], self.settings["negatives"]), []
+        if not self.settings["cl_weight"]:
+            return drawn
         for rows in self._with_features:
             places = (draw_items(len(rows), count, generator=self.generator) for count in counts)
             drawn.append(tuple(rows[place.to(rows.device)] for place in places))
@@ -218,7 +220,7 @@ class MICRO(ItemGraphRanker):
     def _contrastive(
         self, hidden: Float[Tensor, "modalities items dim"], fused: Float[Tensor, "items dim"], draws: Draws
     ) -> Float[Tensor, ""]:
-        if not self.settings["cl_weight"]:
+        if not draws:
             return fused.new_zeros(())
         losses = [
             contrastive_loss(view, fused, anchors, self.settings["temperature"], negatives, len(rows))

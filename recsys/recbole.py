@@ -122,6 +122,13 @@ def ranker_class(name: str) -> type:
     raise ValueError(f"there is no ranker {name!r}{_nearest(name, names)}")
 
 
+def code_of(name: str) -> Path | None:
+    """The file of a ranker of one's own (`package.module:Class`), if it has one: another text makes another ranker."""
+    module, own, _ = name.partition(":")
+    file = getattr(importlib.import_module(module), "__file__", None) if own else None
+    return None if file is None else Path(file)
+
+
 def known_keys(model_name: str) -> set[str]:
     """Every key that RecBole or the ranker reads from a configuration of this ranker."""
     files = (_PROPERTIES / "overall.yaml", _PROPERTIES / "dataset/sample.yaml")
@@ -210,6 +217,11 @@ class Config(recbole.config.configurator.Config):
     def label_column(self) -> str | None:
         """The column of a given split, `eval_args: {split: {LABEL: <column>}}`."""
         return self.final_config_dict["eval_args"]["split"].get("LABEL")
+
+    @property
+    def code(self) -> Path | None:
+        """The file of a ranker of one's own."""
+        return code_of(self._ranker)
 
     def compatibility_settings(self) -> None:
         """Do nothing: the NumPy names exist inside `isolated` only."""

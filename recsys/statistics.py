@@ -1,4 +1,4 @@
-"""Statistics over people: means, medians and paired differences with bootstrap intervals and permutation p-values.
+"""Statistics over people: means, medians and paired differences with bootstrap intervals.
 
 The unit is the person: several values of one person (seeds, windows) are averaged before anything else.
 """
@@ -26,11 +26,6 @@ class Interval:
     low: float
     high: float
     n: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside."""
-        return self.low > 0 or self.high < 0
 
 
 def per_person(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
@@ -82,13 +77,3 @@ def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.m
             f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
         )
     return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **how)  # type: ignore[arg-type]
-
-
-def permutation_p(a: pd.Series, b: pd.Series, *, resamples: int = 9999, seed: int = 0) -> float:
-    """Two-sided p-value of a paired permutation test of the mean difference (signs flipped person by person)."""
-    difference = (a - b.reindex(a.index)).to_numpy()
-    result = stats.permutation_test(
-        (difference,), np.mean, permutation_type="samples", n_resamples=resamples, batch=BATCH, vectorized=True,
-        random_state=np.random.default_rng(seed),
-    )  # fmt: skip
-    return float(result.pvalue)

@@ -86,7 +86,7 @@ def led(program: Callable[[], None]) -> None:
 @one_thread()
 def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRanker:
     dataset = Dataset.load(config)
-    identity = checkpoint.identity(dataset.config.plain(), dataset.digest())
+    identity = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
     state = checkpoint.read_state(folder)
     different = [] if state is None else checkpoint.differences(state["identity"], identity)
     if different and distributed.rank() == 0:
@@ -114,7 +114,7 @@ def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
     state = checkpoint.read_state(folder)
     if state is None or not state["finished"]:
         raise FileNotFoundError(f"{folder} holds no finished ranker; train one first")
-    wanted = checkpoint.identity(dataset.config.plain(), dataset.digest())
+    wanted = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
     if different := checkpoint.differences(state["identity"], wanted):
         raise ValueError(f"the ranker in {folder} is another one; different: {'; '.join(different)}")
     return _restored(dataset, state, folder)

@@ -36,13 +36,21 @@ def test_unknown_settings_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_two_settings_of_a_tiny_world(tmp_path: Path) -> None:
-    """Every number has its people: 30, of whom 6 test the generator and 3 choose the setting."""
+    """Every number has its people: 30, of whom 6 test the generator and 3 choose the setting.
+
+    A setting measured later joins the others; under another config it is alone, and its pictures are drawn anew.
+    """
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))
     names = ("reinforce, low_rank", "path")
     given = ["--config", str(config), "--data", str(film_folder(tmp_path / "raw")), "--output", str(tmp_path / "out")]
-    objectives.main([*given, "--settings", ";".join(names), "--generator.history_length=20"])
-    found = json.loads((tmp_path / "out" / "objectives.json").read_text())
+    file, pictures = tmp_path / "out" / "objectives.json", tmp_path / "out" / "pictures"
+    objectives.main([*given, "--settings", names[1], "--generator.history_length=20"])
+    first = json.loads(file.read_text())["settings"]
+    assert tuple(first) == names[1:]
+    objectives.main([*given, "--settings", names[0], "--generator.history_length=20"])
+    found = json.loads(file.read_text())
+    assert found["settings"][names[1]] == first[names[1]]
     assert tuple(found["settings"]) == names
     for name in names:
         assert found["settings"][name]["test"]["gains"]["v_glob"]["n"] == 6
@@ -52,3 +60,10 @@ def test_two_settings_of_a_tiny_world(tmp_path: Path) -> None:
     assert found["chosen"] == by_score
     both = found["delta_r under reference"]
     assert both["chosen - like PMG"]["value"] == pytest.approx(both["chosen"]["value"] - both["like PMG"]["value"])
+
+    before = sorted(pictures.glob("pmg-like-*/00000.safetensors"))
+    objectives.main([*given, "--settings", names[1], "--generator.history_length=20", "--generator.steps=3"])
+    assert tuple(json.loads(file.read_text())["settings"]) == names[1:]
+    after = sorted(pictures.glob("pmg-like-*/00000.safetensors"))
+    assert (len(before), len(after)) == (1, 2)
+    assert len({shard.read_bytes() for shard in after}) == 2

@@ -56,8 +56,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     home = tmp_path_factory.mktemp("films")
     data, config = film_folder(home / "raw"), config_file(home, backbone__held_out=0.5)
     how = [f"--config={config}", f"--data={data}", f"--output={home / 'out'}", "--references=3", "--people=2"]
-    assert pictures.main([*how, "--evaluation.users=4"]) == 0
-    return home / "out", open_run(config, data, home / "out")
+    assert pictures.main([*how, "--draw-seed=1", "--evaluation.users=4", "--seed=7"]) == 0
+    return home / "out", open_run(config_file(home, backbone__held_out=0.5, seed=7), data, home / "out")
 
 
 def test_every_kind_is_measured_against_the_same_real_pictures(output: tuple[Path, Run]) -> None:
@@ -66,7 +66,8 @@ def test_every_kind_is_measured_against_the_same_real_pictures(output: tuple[Pat
     found = json.loads((folder / "pictures" / "pictures.json").read_text())
     assert (found["pictures"], found["training_pictures"], found["encoder"]) == (6, 11, "dual")
     assert found["compared_with"] == "pictures kept from the backbone"
-    drawn = pictures.draw(run, 1000, 0)
+    assert (found["arguments"]["draw_seed"], found["run"]["config"]["recbole"]["seed"]) == ("1", 7)
+    drawn = pictures.draw(run, 1000, 1)
     values = run.original_features.table
     judges, others = (
         values[[run.dataset.item_id(run.items[row].id) for row in part]] for part in (drawn.judges, drawn.others)
@@ -98,5 +99,7 @@ def test_references_are_rendered_for_people_kept_from_training_without_their_own
 
 
 def test_a_mistake_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pictures.main(["--guid=2"]) == 2
+    assert "unknown key `guid`" in capsys.readouterr().err
     assert pictures.main([f"--config={tmp_path / 'gone.yaml'}"]) == 2
     assert capsys.readouterr().err == f"pictures: no config file at {tmp_path / 'gone.yaml'}; name one with --config\n"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,20 @@ def test_all_ways_of_a_tiny_world(tmp_path: Path) -> None:
     kept = weights[0].numpy() * present
     features, _ = part.retrieved(ragar, part.own)
     assert features[0].numpy() == pytest.approx(kept @ rows / kept.sum(), abs=1e-5)
+
+    # Six items before each reference are read: of the ranks 6 to 10 there is one, of 7 to 12 none.
+    ragar.config = replace(ragar.config, k=5, history="next_k")
+    (own, _, _), (others, _, _) = ragar.retrieve(part.own), ragar.retrieve(part.others)
+    part.present[own[0, 0]] = False
+    alone = part.present[own[:, 0]] & part.present[others[:, 0]]
+    row = part.row(ragar)
+    assert row["own picture"]["n"] == row["stranger"]["n"] == int(alone.sum()) < 6
+    assert (row["people"], row["largest weight"]) == (6, 1)
+    scores = part.scores(part.features[own[alone, 0]], alone)
+    assert row["own picture"]["value"] == pytest.approx((scores - part.reference[alone.numpy()]).mean(), abs=1e-5)
+    ragar.config = replace(ragar.config, k=6)
+    assert part.row(ragar) == {}
+    table = retrieval.markdown({"some": {"choosing": row, "test": {}}})
+    assert f"], {int(alone.sum())} of 6 people | nobody | nobody |" in table
+    full = retrieval.markdown({"all": {"choosing": {**row, "people": row["own picture"]["n"]}}})
+    assert "people" not in full

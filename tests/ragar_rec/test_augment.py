@@ -8,16 +8,30 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from generation.request import Request
-from ragar_rec.augment import Requests, augment, begin, draw, named_pairs, read_requests, share, wanted_pairs
+from ragar_rec import augment as augment_module
+from ragar_rec.augment import (
+    Requests,
+    augment,
+    begin,
+    draw,
+    encode,
+    encode_stored,
+    named_pairs,
+    read_requests,
+    share,
+    wanted_pairs,
+)
 from ragar_rec.controls import Strangers
 from ragar_rec.people import known_history
 from ragar_rec.protocols import Candidates, Reference
+from ragar_rec.reward import RankerReward
 from ragar_rec.shards import ImageShards
 from recsys import distributed
 from recsys.recbole import Dataset
@@ -83,6 +97,38 @@ def test_a_request_that_cannot_be_answered_is_named_with_its_line(dataset: Datas
     file.write_text(text)
     with pytest.raises(ValueError, match=re.escape(sentence)):
         named_pairs(read_requests(file), dataset, {"7", "8"})
+
+
+def test_a_request_for_somebody_without_a_history_is_named(dataset: Dataset, monkeypatch):
+    monkeypatch.setattr(augment_module, "known_people", lambda dataset: np.array([1, 2]))
+    named = [("wanted.csv, line 2", str(dataset.user_tokens[user]), "7") for user in (2, 3)]
+    assert named_pairs(named[:1], dataset, {"7"}) == [(2, dataset.item_id("7"))]
+    with pytest.raises(ValueError, match=rf"line 2: user '{named[1][1]}' has no interaction before the test"):
+        named_pairs(named, dataset, {"7"})
+
+
+def test_stored_pictures_are_read_and_encoded_a_block_at_a_time(tmp_path, monkeypatch):
+    """Their shades, in the order that is asked for, of 150 pictures in blocks of 64, 64 and 22."""
+    requests, shards, read = asked(150), ImageShards(tmp_path, {}), []
+    augment(Painter(), requests, shards, progress=False)
+    whole = shards.read
+
+    class Shade(RankerReward):
+        def __init__(self) -> None:
+            pass
+
+        def features(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))[:, None]
+
+    def counted(some: Sequence[Request]) -> Tensor:
+        read.append(len(some))
+        return whole(some)
+
+    monkeypatch.setattr(shards, "read", counted)
+    found = encode_stored(Shade(), shards, requests[::-1], progress=False)
+    assert read == [64, 64, 22]
+    assert (found[:, 0] * 255).round().tolist() == list(range(149, -1, -1))
+    assert torch.equal(found, encode(Shade(), whole(requests[::-1]), progress=False))
 
 
 def test_requests_are_read_by_their_columns_names_and_count_once(dataset: Dataset, tmp_path):

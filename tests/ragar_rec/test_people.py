@@ -1,3 +1,5 @@
+import logging
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from ragar_rec.people import divide, known_history, request_seed, sample, training_requests
-from recsys.recbole import Dataset
+from recsys.recbole import Dataset, Interactions
 
 EVERYBODY = range(1, 31)
 
@@ -69,6 +71,30 @@ def test_a_sample_is_drawn_once_and_grows_to_everybody(dataset: Dataset):
     assert all(a < b for a, b in pairwise(six))
     assert six == sample(dataset, 6, seed=0) != sample(dataset, 6, seed=1)
     assert sample(dataset, 0, seed=0) == sample(dataset, 30, seed=3) == sample(dataset, 99, seed=1) == list(EVERYBODY)
+
+
+def test_who_has_no_history_before_the_test_is_left_out_and_counted(dataset: Dataset, caplog):
+    """3 and 5 have test items alone: 28 of 30 people are left; 5 too where an item of hers is for validation."""
+    train, valid, test = vars(dataset.interactions).values()
+
+    def world(without_train: list[int], without_valid: list[int]) -> Dataset:
+        parts, changed = [], copy(dataset)
+        for (users, items), left in ((train, without_train), (valid, without_valid)):
+            kept = ~np.isin(users, left)
+            parts.append((users[kept], items[kept]))
+        changed.interactions = Interactions(parts[0], parts[1], test)
+        return changed
+
+    with caplog.at_level(logging.INFO):
+        assert sample(world([3, 5], [3, 5]), 0, seed=0) == [user for user in EVERYBODY if user not in (3, 5)]
+        assert sample(world([3, 5], [3]), 0, seed=0) == [user for user in EVERYBODY if user != 3]
+        assert not {3, 5} & set(sample(world([3, 5], [3, 5]), 27, seed=0))
+        sample(dataset, 0, seed=0)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        f"{left} of 30 people with test interactions are left out" for left in (2, 1, 2)
+    ]
+    with pytest.raises(ValueError, match="of nobody in the test anything is known before"):
+        sample(world([*EVERYBODY], [*EVERYBODY]), 6, seed=0)
 
 
 def test_request_seeds_differ_by_run_user_and_item():

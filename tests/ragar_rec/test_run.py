@@ -571,8 +571,9 @@ def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: Wo
     line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
     assert "has no user" in line
     file.write_text("user_id,item_id\n{},{}\n".format(*names[0]))
-    line = fails(capsys, *arguments, f"--requests={file}", "--reflection.reward_steps=3")
-    assert re.search(r"output/pictures holds pictures made with .*use another folder", line)
+    for change in ("--reflection.reward_steps=3", "--evaluation.batch_size=4"):
+        line = fails(capsys, *arguments, f"--requests={file}", change)
+        assert re.search(r"output/pictures holds pictures made with .*use another folder", line)
 
 
 def drawn_by(world: World, number: int, of: int, port: int) -> None:
@@ -877,6 +878,22 @@ def test_other_rankers_that_read_pictures_can_be_the_reward(copy: World, model: 
     own = run.reward(asked, to_float(run.images[rows]))
     torch.testing.assert_close(own, scores.gather(1, items[:, None])[:, 0] / spread, atol=1e-3, rtol=1e-3)
     assert ((run.reward(asked, to_float(run.images[rows].flip(0))) - own).abs() > 1e-3).any()
+
+
+def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_path: Path, monkeypatch) -> None:
+    code = tmp_path / "shop_rankers.py"
+    code.write_text("from recsys.vbpr import VBPR\n\n\nclass Own(VBPR):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def ran() -> list[str]:
+        run = copy.again()
+        run.config = replace(run.config, recbole=with_ranker(run.config.recbole, "shop_rankers:Own"))
+        _ = run.ranker
+        return run.store.ran
+
+    assert [ran(), ran()] == [["ranker"], []]
+    code.write_text(code.read_text() + "# another text\n")
+    assert ran() == ["ranker"]
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(

@@ -208,6 +208,20 @@ def test_without_weight_the_contrastive_loss_costs_nothing(micro_config: dict, m
     assert ranker.calculate_loss(batch)[2] == 0
 
 
+def test_without_weight_a_batch_reads_its_own_items_alone(micro_config: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an epoch's second batch on: two items with their negatives are four rows; with weight, all anchors' too."""
+    batch = {"user_id": torch.tensor([1, 2]), "item_id": torch.tensor([1, 2]), "neg_item_id": torch.tensor([3, 4])}
+    for weight, least, most in ((0.0, 4, 4), (0.03, 16, 102)):
+        config = {**micro_config, "cl_weight": weight, "fanout": 3, "anchors": 16, "negatives": 30}
+        ranker, read = Dataset.load(config).new_ranker(), []
+        hidden = ranker._hidden_at
+        monkeypatch.setattr(ranker, "_hidden_at", lambda rows, of=hidden, to=read: to.append(len(rows)) or of(rows))
+        for _ in range(2):
+            ranker.calculate_loss(batch)
+        assert all(least <= rows <= most for rows in read)
+        assert len(read) == 2
+
+
 def test_learned_graph_carries_gradient_once_an_epoch(micro_config: dict) -> None:
     ranker = Dataset.load(micro_config).new_ranker()
     batch = {"user_id": torch.tensor([1, 2]), "item_id": torch.tensor([1, 2]), "neg_item_id": torch.tensor([3, 4])}

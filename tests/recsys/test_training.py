@@ -384,6 +384,24 @@ def test_a_ranker_that_is_replaced_is_spoken_of(
     load_ranker(other, tmp_path)
 
 
+def test_a_ranker_of_ones_own_is_another_one_with_other_code(
+    world: Checkerboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ranker of ours has no code in its identity."""
+    file, folder = tmp_path / "shop_rankers.py", tmp_path / "ranker"
+    file.write_text("from recsys.pop import Pop\n\n\nclass Own(Pop):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = with_ranker(world.config, "shop_rankers:Own")
+    train_ranker(config, folder, progress=False)
+    load_ranker(config, folder)
+    file.write_text(file.read_text() + "# another text\n")
+    with pytest.raises(ValueError, match="is another one; different: code: "):
+        load_ranker(config, folder)
+    ours = train_ranker(with_ranker(world.config, "Pop"), tmp_path / "ours", progress=False)
+    assert ours.dataset.config.code is None
+    assert "code" not in json.loads((tmp_path / "ours" / checkpoint.STATE).read_text())["identity"]["settings"]
+
+
 def test_missing_features_are_named(micro_config: dict, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no feature file"):
         train_ranker({**micro_config, "features": {"image": str(tmp_path / "x")}}, tmp_path, progress=False)
