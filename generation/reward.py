@@ -33,6 +33,24 @@ class Reward(Protocol):
         ...
 
 
+def scored(
+    reward: Reward, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
+) -> Float[Tensor, " n"]:
+    """The reward's answer as it is.
+
+    Raises:
+        ValueError: it is not one number a picture, or holds infinities or NaN, which would spoil every weight.
+    """
+    scores = reward(requests, images)
+    if scores.shape != (len(images),):
+        raise ValueError(
+            f"the reward gave shape {tuple(scores.shape)}, it must give one number a picture: ({len(images)},)"
+        )
+    if bad := int((~torch.isfinite(scores)).sum()):
+        raise ValueError(f"the reward gave {bad} values that are not finite numbers")
+    return scores
+
+
 class Mixture:
     """Weighted sum of rewards; the weights are also the exchange rates of their units.
 
@@ -50,7 +68,9 @@ class Mixture:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """sum_i w_i f_i, differentiable where the parts are."""
-        return torch.stack([weight * reward(requests, images).to(images) for weight, reward in self.parts]).sum(0)
+        return torch.stack([weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]).sum(
+            0
+        )
 
 
 class Relevance:
