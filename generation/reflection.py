@@ -91,7 +91,7 @@ class ReflectionConfig:
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
-        if self.objective != "path" and not self.antithetic and self.samples < 2:
+        if self.objective == "reinforce" and not self.antithetic and self.samples < 2:
             yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
         if self.antithetic and self.objective != "reinforce":
             yield f"antithetic belongs to objective reinforce, not to {self.objective}"

@@ -593,3 +593,4 @@ def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> 
         replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True, lora_rank=4).conflicts()
     )
     assert not list(replace(ReflectionConfig(), antithetic=True).conflicts())
+    assert not list(replace(ReflectionConfig(), objective="paper_literal", samples=1).conflicts())
