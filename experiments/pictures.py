@@ -107,7 +107,7 @@ def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
         seeds = [request_seed(args.draw_seed, "noise", str(start + at)) for at in range(len(states))]
         negative, scale = run.backbone.states([""] * len(states)), args.guidance_scale if any(captions) else 1.0
         parts.append(run.backbone.sample(states, negative, None, seeds, steps=args.steps, strength=1.0,
-                                         guidance_scale=scale))  # fmt: skip
+                                         guidance_scale=scale).cpu())  # fmt: skip
     return torch.cat(parts)
 
 
@@ -120,7 +120,7 @@ def image_to_image(run: Run, captions: Sequence[str], references: Tensor, seed: 
         parts.append(run.backbone.sample(
             states, run.backbone.empty.expand_as(states), references[start : start + BATCH], seeds,
             steps=settings.steps, strength=settings.strength, guidance_scale=settings.guidance_scale,
-        ))  # fmt: skip
+        ).cpu())  # fmt: skip
     return torch.cat(parts)
 
 

@@ -363,12 +363,12 @@ class Backbone:
         return self._empty
 
     def reconstruct(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
-        """Through the codec and back: the generator's domain without its taste."""
+        """Through the codec and back, in [0, 1], on the CPU: the generator's domain without its taste."""
         vae = self.pipeline.vae
         with torch.no_grad():
             encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-            return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1)
+            return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1).cpu()
 
     @contextmanager
     def checkpointing(self, wanted: bool = True) -> Iterator[None]:

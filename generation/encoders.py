@@ -121,8 +121,9 @@ class OpenClipEncoder(nn.Module):
                 f"no dual encoder at {source}: give a folder with open_clip_config.json and "
                 "open_clip_model.safetensors, or a hub name such as hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
             )
+        repository = str(source).removeprefix("hf-hub:")
         try:  # open_clip itself would go on to the pickle
-            hf_hub_download(str(source).removeprefix("hf-hub:"), "open_clip_model.safetensors")
+            hf_hub_download(repository, "open_clip_model.safetensors")
         except LocalEntryNotFoundError:  # nothing in the cache and no network
             raise
         except EntryNotFoundError as error:
@@ -130,13 +131,8 @@ class OpenClipEncoder(nn.Module):
                 f"{source} has no open_clip_model.safetensors, and pickled weights are refused: they can run code; "
                 "take a model that has one, or convert it where you trust it and give the folder"
             ) from error
-        model, preprocess = cast(Any, open_clip.create_model_from_pretrained(str(source)))
-        normalise = preprocess.transforms[-1]
-        visual = model.visual
-        config = {
-            "model_cfg": {"embed_dim": visual.output_dim, "vision_cfg": {"image_size": visual.image_size}},
-            "preprocess_cfg": {"mean": list(normalise.mean), "std": list(normalise.std)},
-        }
+        config = json.loads(Path(hf_hub_download(repository, "open_clip_config.json")).read_text())
+        model = cast(nn.Module, open_clip.create_model_from_pretrained(str(source), return_transform=False))
         return cls(model, open_clip.get_tokenizer(str(source)), config, name=name or str(source))
 
     def save_pretrained(self, folder: Path) -> None:
@@ -171,7 +167,7 @@ class OpenClipEncoder(nn.Module):
 
 
 class TimmEncoder(nn.Module):
-    """A timm image model's pooled features, from a folder that holds ``model.safetensors`` (or from the hub).
+    """A timm image model's pooled features, from a folder that holds ``model.safetensors``.
 
     The catalogue's mean is *not* removed here: whoever compares features does that.
 
@@ -198,29 +194,26 @@ class TimmEncoder(nn.Module):
         self.eval().requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, name: str, weights: Path | None, *, size: tuple[int, int] | None) -> "TimmEncoder":
+    def from_pretrained(cls, name: str, weights: Path, *, size: tuple[int, int] | None) -> "TimmEncoder":
         """A model of timm with its weights.
 
         Args:
             name: timm's name of the model.
-            weights: the folder that holds ``<name>/model.safetensors``; ``None`` takes the hub's.
+            weights: the folder that holds ``<name>/model.safetensors``.
             size: (height, width) in pixels at which it sees every picture, colours scaled to [-1, 1]; ``None`` takes
                 the size and the colours that timm knows it was trained on.
 
         Raises:
             FileNotFoundError: there is no such file; the sentence says where it was looked for.
         """
-        if weights is None:
-            model = timm.create_model(name, pretrained=True)
-        else:
-            file = Path(weights) / name / "model.safetensors"
-            if not file.is_file():
-                raise FileNotFoundError(
-                    f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is "
-                    f"a network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
-                )
-            extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
-            model = timm.create_model(name, checkpoint_path=str(file), **extra)
+        file = weights / name / "model.safetensors"
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is a "
+                f"network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
+            )
+        extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
+        model = timm.create_model(name, checkpoint_path=str(file), **extra)
         if size is not None:
             return cls(model, name=name, size=size)
         seen: dict[str, Any] = resolve_model_data_config(model)

@@ -19,7 +19,8 @@ REACH = 3
 def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
     """One picture at ``size`` = (height, width); transparency is composited on white.
 
-    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions.
+    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions. Of 16
+    bits of grey, 65535 is white.
 
     Raises:
         ValueError: the file does not decode as a picture.
@@ -27,8 +28,13 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
     height, width = size
     try:
         with Image.open(path) as file:
-            picture = file.convert("RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            if file.mode == "F":
+                raise ValueError("its pixels are floating-point numbers, and nobody says which is white")
+            if file.mode.startswith("I"):
+                picture = _in_8_bits(file)
+            else:
+                picture = file.convert("RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} does not decode as a picture ({error}): replace the file or leave it out") from error
     if picture.mode == "RGBA":
         white = Image.new("RGBA", picture.size, "white")
@@ -40,6 +46,13 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return np.asarray(picture.crop((left, top, left + width, top + height)))
+
+
+def _in_8_bits(file: Image.Image) -> Image.Image:
+    """A picture of 16 bits of grey, its transparent value on white."""
+    grey = np.asarray(file).astype(np.int64).clip(0, 65535)
+    grey[grey == file.info.get("transparency", -1)] = 65535
+    return Image.fromarray((grey / 257).round().astype(np.uint8)).convert("RGB")
 
 
 def _middle(picture: Image.Image, part: tuple[float, float], around: float) -> Image.Image:

@@ -28,7 +28,7 @@ class GaussianPolicy:
     ) -> None:
         if (mode == "low_rank") != (basis is not None):
             raise ValueError(f"noise {mode!r} {'needs' if mode == 'low_rank' else 'takes no'} basis")
-        if sigma <= 0:
+        if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
         self.mode, self.rows, self.width, self.sigma, self.basis = mode, rows, width, sigma, basis
 

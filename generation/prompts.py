@@ -9,12 +9,12 @@ PREFERENCE = FOLDER / "preference.txt"
 KEYWORDS = FOLDER / "keywords.txt"
 
 
-def read_prompt(file: Path, *, needed: Sequence[str], optional: Sequence[str] = ()) -> str:
+def read_prompt(file: Path, *, needed: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> str:
     """The template in a UTF-8 file, blank space around it removed; ``str.format`` fills its ``{fields}``.
 
     Args:
         file: the template; a literal brace is written twice, ``{{``.
-        needed: fields that must stand in it.
+        needed: fields that must stand in it; of each group at least one.
         optional: fields that may.
 
     Raises:
@@ -31,10 +31,12 @@ def read_prompt(file: Path, *, needed: Sequence[str], optional: Sequence[str] = 
     except ValueError as error:
         raise ValueError(f"the prompt in {file} has a lone brace ({error}): write {{{{ for a literal one") from error
     written = [name + ("!" + way if way else "") + (":" + form if form else "") for name, form, way in fields]
-    if missing := [name for name in needed if not any(name == field[0] for field in fields)]:
-        raise ValueError(f"the prompt in {file} lacks {', '.join(f'{{{name}}}' for name in missing)}")
-    if unknown := [field for field in written if field not in (*needed, *optional)]:
-        known = ", ".join(f"{{{name}}}" for name in (*needed, *optional))
+    if missing := [group for group in needed if not any(field[0] in group for field in fields)]:
+        groups = (" or ".join(f"{{{name}}}" for name in group) for group in missing)
+        raise ValueError(f"the prompt in {file} lacks {', '.join(groups)}")
+    allowed = [*(name for group in needed for name in group), *optional]
+    if unknown := [field for field in written if field not in allowed]:
+        known = ", ".join(f"{{{name}}}" for name in allowed)
         raise ValueError(
             f"the prompt in {file} has the unknown field {{{unknown[0]}}}: only {known} can be filled in, "
             "each by its bare name"
@@ -43,10 +45,14 @@ def read_prompt(file: Path, *, needed: Sequence[str], optional: Sequence[str] = 
 
 
 def preference_prompt(file: Path = PREFERENCE) -> str:
-    """p_g: ``{keywords}`` are those of the retrieved items, ``{caption}`` is the reference's."""
-    return read_prompt(file, needed=("keywords", "caption"))
+    """p_g: ``{keywords}`` are those of the retrieved items, ``{caption}`` is the reference's.
+
+    ``{weighted_keywords}``, beside or in place of the first, are the same with each one's share of their weights:
+    ``red (52 %), thriller (48 %)``.
+    """
+    return read_prompt(file, needed=(("keywords", "weighted_keywords"), ("caption",)))
 
 
 def keyword_prompt(file: Path = KEYWORDS) -> str:
     """p_k: ``{caption}`` and ``{text}`` are one item's, ``{n}`` is how many keywords are wanted."""
-    return read_prompt(file, needed=("caption",), optional=("text", "n"))
+    return read_prompt(file, needed=(("caption",),), optional=("text", "n"))

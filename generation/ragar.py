@@ -154,7 +154,7 @@ class Ragar(nn.Module):
     added. Frozen and never changed: the language model, the diffusion pipeline, the gallery's features.
 
     Args:
-        prompt: p_g with the fields ``{keywords}`` and ``{caption}``, see :func:`generation.prompts.preference_prompt`.
+        prompt: p_g with its fields, see :func:`generation.prompts.preference_prompt`.
 
     Example:
         >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
@@ -273,7 +273,7 @@ class Ragar(nn.Module):
             found = [(r, w) for r, w in zip(rows[i].tolist(), weights[i].tolist(), strict=True) if w > 0]
             words, counts = self._keywords(request, found)
             caption = self.gallery.captions[reference]
-            prompts.append(self.prompt(words, caption))
+            prompts.append(self.prompt(words, caption, counts))
             global_texts.append(", ".join((caption, *words)))
             keyword_weights.append((words, counts))
             explanations.append(
@@ -306,9 +306,11 @@ class Ragar(nn.Module):
         concatenated = self.calibrator.mode != "residual"
         return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated)
 
-    def prompt(self, keywords: Sequence[str], caption: str) -> str:
-        """p_g of eq. 7, without the [IMG] tokens."""
-        return self.template.format(keywords=", ".join(keywords), caption=caption)
+    def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
+        """p_g of eq. 7, without the [IMG] tokens; keywords without ``weights`` weigh the same."""
+        weights = weights or [1.0] * len(keywords)
+        shares = [f"{word} ({100 * w / sum(weights):.0f} %)" for word, w in zip(keywords, weights, strict=True)]
+        return self.template.format(keywords=", ".join(keywords), weighted_keywords=", ".join(shares), caption=caption)
 
     def reference_states(self, requests: Sequence[Request]) -> Float[Tensor, "batch context width"]:
         """The text encoder's states of the references' captions, the target of eq. 14."""

@@ -91,7 +91,7 @@ class ReflectionConfig:
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
-        if self.objective != "path" and not self.antithetic and self.samples < 2:
+        if self.objective == "reinforce" and not self.antithetic and self.samples < 2:
             yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
         if self.antithetic and self.objective != "reinforce":
             yield f"antithetic belongs to objective reinforce, not to {self.objective}"
@@ -220,11 +220,13 @@ def reflect(
     rows at their length again. The reward is only called, never changed.
 
     Raises:
-        ValueError: ``path`` with a reward that has no gradient, a reward that is not finite, or ``lora_rank`` for a
-            generator that has LoRA already.
+        ValueError: fewer than two requests, ``path`` with a reward that has no gradient, a reward that is not one
+            finite number a picture, or ``lora_rank`` for a generator that has LoRA already.
     """
+    if len(requests) < 2:
+        raise ValueError(f"reflection needs at least 2 requests, got {len(requests)}")
     generator = torch.Generator().manual_seed(config.seed + 1)
-    policy = build_policy(ragar, requests, config)
+    policy = build_policy(ragar, requests, config) if config.objective != "path" or config.kl else None
     if config.objective == "path":
         check_gradient(ragar, requests[0], reward)
     rivals = rival_scores(ragar, requests, reward, steps=config.steps, progress=progress)  # (requests, 2)
@@ -242,7 +244,7 @@ def reflect(
     ):
         chosen = [requests[i] for i in picked.tolist()]
         preference = ragar.encode_preference(chosen)
-        if config.objective == "path":
+        if policy is None or config.objective == "path":
             scores, rank, without_signal = path_term(ragar, preference, chosen, reward, rivals[picked], config)
         else:
             scores, rank, without_signal = policy_term(
@@ -253,7 +255,7 @@ def reflect(
             "cal": config.beta * calibrator_loss(ragar, preference),
             "sem": config.gamma * semantic_loss(preference, ragar.reference_states(chosen)),
         }
-        if start is not None:
+        if start is not None and policy is not None:
             with torch.no_grad():
                 before = start.encode_preference(chosen).detail
             losses["kl"] = config.kl * policy.divergence(preference.detail, before).mean()

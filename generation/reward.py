@@ -33,6 +33,24 @@ class Reward(Protocol):
         ...
 
 
+def scored(
+    reward: Reward, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
+) -> Float[Tensor, " n"]:
+    """The reward's answer as it is.
+
+    Raises:
+        ValueError: it is not one number a picture, or holds infinities or NaN, which would spoil every weight.
+    """
+    scores = reward(requests, images)
+    if scores.shape != (len(images),):
+        raise ValueError(
+            f"the reward gave shape {tuple(scores.shape)}, it must give one number a picture: ({len(images)},)"
+        )
+    if bad := int((~torch.isfinite(scores)).sum()):
+        raise ValueError(f"the reward gave {bad} values that are not finite numbers")
+    return scores
+
+
 class Mixture:
     """Weighted sum of rewards; the weights are also the exchange rates of their units.
 
@@ -50,7 +68,9 @@ class Mixture:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """sum_i w_i f_i, differentiable where the parts are."""
-        return torch.stack([weight * reward(requests, images).to(images) for weight, reward in self.parts]).sum(0)
+        return torch.stack([weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]).sum(
+            0
+        )
 
 
 class Relevance:
@@ -139,9 +159,16 @@ def own_reward(name: str, encoder: ImageEncoder, gallery: Gallery) -> Reward:
         gallery: the catalogue as the generator sees it.
 
     Raises:
-        ValueError: there is no such thing, or what it gives back is no reward.
+        ValueError: there is no such thing, it cannot be called so, or what it gives back is no reward.
     """
-    made = named(name)(encoder, gallery)
+    make = named(name)
+    try:
+        made = make(encoder, gallery)
+    except Exception as error:
+        raise ValueError(
+            f"{name} is called with (encoder, gallery) and must give back a reward, but there it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if not callable(made):
         raise ValueError(
             f"{name} gave {type(made).__name__}, no reward: called with (encoder, gallery) it must give back something "
@@ -157,15 +184,21 @@ def named(name: str) -> Callable[[ImageEncoder, Gallery], Reward]:
         ValueError: it is not written so, cannot be imported, or is not there.
     """
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not (colon and attribute and module) or module.startswith("."):
         near = get_close_matches(name, OURS, n=1)
         hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(OURS)} and package.module:name of your own"
         raise ValueError(f"there is no reward {name!r}: {hint}")
     try:
-        return getattr(import_module(module), attribute)
+        found = import_module(module)
     except ImportError as error:
         hint = "install it, or put its folder on PYTHONPATH"
         raise ValueError(f"the reward {name!r} cannot be imported ({error}): {hint}") from error
+    except Exception as error:
+        raise ValueError(
+            f"the reward {name!r} cannot be imported: {module} raised {type(error).__name__}: {error}"
+        ) from error
+    try:
+        return getattr(found, attribute)
     except AttributeError as error:
         raise ValueError(f"the reward {name!r} is not there: {error}") from error
 

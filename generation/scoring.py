@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from generation.pictures import to_float
 from generation.ragar import Preference, Ragar
 from generation.request import Request
-from generation.reward import Mixture, Reward
+from generation.reward import Mixture, Reward, scored
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def rival_scores(
         references = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in chosen])])
         rivals = (references, ragar.generate_global(chosen, steps=steps))
         parts.append(
-            torch.stack([finite(reward(chosen, images)).to(ragar.text_projection) for images in rivals], dim=1)
+            torch.stack([scored(reward, chosen, images).to(ragar.text_projection) for images in rivals], dim=1)
         )
     return torch.cat(parts)
 
@@ -39,7 +39,7 @@ def score_samples(
     scores = []
     for sample in range(samples):
         images = ragar.render(preference.embeds(x[:, sample]), requests, steps=steps)
-        scores.append(finite(reward(requests, images)).to(x))
+        scores.append(scored(reward, requests, images).to(x))
     return torch.stack(scores, dim=1)
 
 
@@ -50,7 +50,7 @@ def path_scores(
     """Scores of each preference's picture, without noise, with the gradient through picture and denoising steps."""
     with ragar.painter.checkpointing(checkpointing):
         images = ragar.render(preference.embeds(), requests, steps=steps, with_grad=True)
-    return finite(reward(requests, images)).to(preference.detail)
+    return scored(reward, requests, images).to(preference.detail)
 
 
 def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:
@@ -66,14 +66,3 @@ def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:
             "objective path needs a reward whose scores carry the gradient of the pictures, and this one's do not: "
             "take a differentiable encoder and the inductive score, or objective reinforce"
         )
-
-
-def finite(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """The reward's answer as it is.
-
-    Raises:
-        ValueError: it holds infinities or NaN, which would spoil every weight.
-    """
-    if bad := int((~torch.isfinite(scores)).sum()):
-        raise ValueError(f"the reward gave {bad} values that are not finite numbers")
-    return scores

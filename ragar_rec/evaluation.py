@@ -58,7 +58,13 @@ def stranger_requests(requests: Sequence[Request], dataset: Dataset, strangers: 
 def generate_in_batches(
     generator: Generator, requests: Sequence[Request], *, progress: bool = True, description: str = "pictures"
 ) -> Float[Tensor, "n 3 height width"]:
-    """Pictures of many requests, in order."""
+    """Pictures of many requests, in order.
+
+    Raises:
+        ValueError: there is no request.
+    """
+    if not requests:
+        raise ValueError(f"{description}: nobody asks for a picture, because nobody has a pictured item with a history")
     starts = tqdm(range(0, len(requests), BATCH), desc=description, unit=f"x{BATCH}", disable=not progress)
     return torch.cat([generator.generate(requests[start : start + BATCH]) for start in starts])
 

@@ -20,6 +20,7 @@ from generation.language import LanguageModel, load_language_model
 from generation.projection import fit_projection
 from generation.ragar import Ragar
 from generation.reflection import ReflectionConfig, ReflectionLog, reflect, warm_start
+from generation.request import Request
 from generation.reward import OURS, Aesthetic, Mixture, Relevance, Reward, code_of, own_reward
 from ragar_rec.curves import watched
 from ragar_rec.people import People, divide, training_requests
@@ -81,8 +82,30 @@ class Run(Ranked):
         return divide(self.dataset, self.config.reflection.held_out, self.config.reflection.seed)
 
     @cached_property
+    def lessons(self) -> list[Request]:
+        """What the generator is trained on: a request for each person of ``people.train`` who makes one.
+
+        Raises:
+            ValueError: they are fewer than two, or nobody of ``people.test`` makes one.
+        """
+        seed, pictured = self.config.reflection.seed, self.pictured
+        made, judging = (
+            training_requests(self.dataset, users, pictured, seed) for users in (self.people.train, self.people.test)
+        )
+        for requests, users, task, needed in (
+            (made, self.people.train, "train the generator", 2), (judging, self.people.test, "judge it", 1),
+        ):  # fmt: skip
+            if len(requests) < needed:
+                raise ValueError(
+                    f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
+                    f"something before it; the generator needs at least {needed}: give more items a picture"
+                )
+        return made
+
+    @cached_property
     def warm_folder(self) -> Path:
         """The generator before any reward."""
+        _ = self.lessons  # Said now rather than after the training: there is nobody to learn from, or to judge by.
         _ = self.image_encoder  # Said now rather than after the warm start: its pictures cannot be judged.
 
         def build(to: Path) -> None:
@@ -108,10 +131,9 @@ class Run(Ranked):
         def build(to: Path) -> None:
             ragar = self.new_generator()
             ragar.load(self.warm_folder)
-            requests = training_requests(self.dataset, self.people.train, self.pictured, self.config.reflection.seed)
             with watched(self.output, to) as curves:
                 log = ReflectionLog(curves)
-                reflect(ragar, requests, self.wish, self.config.reflection, log, progress=self.progress)
+                reflect(ragar, self.lessons, self.wish, self.config.reflection, log, progress=self.progress)
             ragar.save_pretrained(to)
             (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 

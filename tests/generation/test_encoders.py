@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import timm
 import torch
@@ -59,6 +60,40 @@ def test_a_hubs_pickled_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(encoders, "hf_hub_download", refused)
     with pytest.raises(ValueError, match=r"hf-hub:shop/clip has no open_clip_model\.safetensors, and pickled"):
         OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
+
+
+def test_an_encoder_from_a_hub_is_saved_as_it_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = tmp_path / "hub"
+    config = {
+        "model_cfg": {
+            "embed_dim": 8,
+            "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 32, "patch_size": 16},
+            "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
+        },
+        "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]},
+    }
+    tokenizer = open_clip.SimpleTokenizer(context_length=12)
+    OpenClipEncoder(open_clip.CLIP(**config["model_cfg"]), tokenizer, config).save_pretrained(hub)
+
+    def there(repository: str, file: str) -> str:
+        assert repository == "shop/clip"
+        return str(hub / file)
+
+    def theirs(model_id: str, filename: str | None = None, **_: object) -> str:
+        return there(model_id, filename or "open_clip_model.safetensors")
+
+    monkeypatch.setattr(encoders, "hf_hub_download", there)
+    monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", theirs)
+    encoder = OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
+    assert (encoder.name, encoder.dim, encoder.size) == ("hf-hub:shop/clip", 8, (32, 32))
+    assert encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert encoder.std.flatten().tolist() == pytest.approx([0.5, 0.6, 0.7])
+    encoder.save_pretrained(tmp_path / "saved")
+    saved = OpenClipEncoder.from_pretrained(tmp_path / "saved")
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(saved.encode_images(picture), encoder.encode_images(picture))
+    assert torch.equal(saved.encode_texts(TEXTS), encoder.encode_texts(TEXTS))
+    assert torch.equal(encoder.encode_texts(TEXTS), OpenClipEncoder.from_pretrained(hub).encode_texts(TEXTS))
 
 
 def test_a_hub_that_cannot_be_reached_is_no_pickle() -> None:

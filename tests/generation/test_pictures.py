@@ -68,6 +68,50 @@ def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
         load_image(path, (8, 8))
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
+    """65535 is 255, so 257 a step: 0, 100 (25700 / 257), 128 (32768 / 257 = 127.5) and 255."""
+    values = np.array([[0, 25700, 32768, 65535]])
+    grey = [[level] * 3 for level in (0, 100, 128, 255)]
+    for pixels, name in (
+        (values.astype(np.uint16), "sixteen.png"), (values.astype(np.uint16), "sixteen.tif"),
+        (values.astype(">u2"), "big.tif"), (values.astype(np.int32), "integers.tif"),
+    ):  # fmt: skip
+        assert load_image(save(Image.fromarray(pixels), tmp_path / name), (1, 4)).tolist() == [grey]
+    beyond = save(Image.fromarray(np.array([[-5, 100_000]], np.int32)), tmp_path / "beyond.tif")
+    assert load_image(beyond, (1, 2)).tolist() == [[[0] * 3, [255] * 3]]
+
+
+def test_a_transparent_grey_of_sixteen_bits_becomes_white(tmp_path: Path) -> None:
+    path = save(Image.fromarray(np.array([[0, 25700]], np.uint16)), tmp_path / "clear.png")
+    data = path.read_bytes()
+    at = data.index(b"IDAT") - 4
+    path.write_bytes(data[:at] + chunk(b"tRNS", struct.pack(">H", 0)) + data[at:])
+    assert load_image(path, (1, 2)).tolist() == [[[255] * 3, [100] * 3]]
+
+
+def test_floating_point_pixels_are_named(tmp_path: Path) -> None:
+    path = save(Image.fromarray(np.ones((2, 2), np.float32)), tmp_path / "float.tif")
+    with pytest.raises(ValueError, match=r"float\.tif does not decode as a picture \(its pixels are floating-point"):
+        load_image(path, (2, 2))
+
+
+def test_a_broken_chunk_and_a_wrong_number_are_named(tmp_path: Path) -> None:
+    path = save(Image.new("RGB", (4, 4)), tmp_path / "chunk.png")
+    data = path.read_bytes()
+    at = data.index(b"IDAT") - 4
+    for text in (b"\0\0\0\4!!!!", chunk(b"IHDR", b"")):
+        path.write_bytes(data[:at] + text + data[at:])
+        with pytest.raises(ValueError, match=r"chunk\.png does not decode as a picture"):
+            load_image(path, (4, 4))
+    (tmp_path / "numbers.ppm").write_bytes(b"P3 1 1 255 1 2 x")
+    with pytest.raises(ValueError, match=r"numbers\.ppm does not decode as a picture"):
+        load_image(tmp_path / "numbers.ppm", (4, 4))
+
+
 def test_one_pixel_fills_the_frame(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (1, 1), (9, 120, 255)), tmp_path / "dot.png")
     assert (load_image(path, (48, 32)) == [9, 120, 255]).all()

@@ -80,6 +80,8 @@ def test_a_basis_belongs_to_low_rank_alone_and_sigma_is_positive() -> None:
         GaussianPolicy("low_rank", ROWS, WIDTH, 1.0)
     with pytest.raises(ValueError, match="noise 'full' takes no basis"):
         GaussianPolicy("full", ROWS, WIDTH, 1.0, torch.eye(6))
+    with pytest.raises(ValueError, match="sigma must be positive, got nan"):
+        GaussianPolicy("full", ROWS, WIDTH, float("nan"))
     with pytest.raises(ValueError, match=r"sigma must be positive, got 0\.0"):
         GaussianPolicy("full", ROWS, WIDTH, 0.0)
 

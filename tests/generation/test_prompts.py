@@ -23,12 +23,22 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     assert preference_prompt(file).format(keywords="雨", caption="car {x}") == "像 雨 的 {car {x}}"
 
 
+@pytest.mark.parametrize("fields", ["{weighted_keywords}", "{keywords}, {weighted_keywords}"])
+def test_weighted_keywords_stand_beside_or_for_the_plain_ones(tmp_path: Path, fields: str) -> None:
+    (tmp_path / "mine.txt").write_text(f"{fields}: {{caption}}")
+    assert preference_prompt(tmp_path / "mine.txt") == f"{fields}: {{caption}}"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{caption}", r"lacks \{keywords\}$"),
-        ("", r"lacks \{keywords\}, \{caption\}$"),
-        ("{keywords} {caption} {title}", r"unknown field \{title\}: only \{keywords\}, \{caption\} can"),
+        ("{caption}", r"lacks \{keywords\} or \{weighted_keywords\}$"),
+        ("", r"lacks \{keywords\} or \{weighted_keywords\}, \{caption\}$"),
+        ("{{keywords}} {caption}", r"lacks \{keywords\} or \{weighted_keywords\}$"),
+        (
+            "{keywords} {caption} {title}",
+            r"unknown field \{title\}: only \{keywords\}, \{weighted_keywords\}, \{caption\} can",
+        ),
         ("{keywords} {caption} {}", r"unknown field \{\}"),
         ("{keywords} {caption} {caption.x}", r"unknown field \{caption.x\}"),
         ("{keywords} {caption} }", r"lone brace .*write \{\{"),

@@ -330,6 +330,25 @@ def test_other_shapes_and_names_are_refused_and_nothing_is_loaded(world: World) 
     assert torch.equal(ragar.mapper.queries, before)
 
 
+def test_a_prompt_with_the_keywords_shares_of_the_weight(world: World) -> None:
+    mine = Ragar(
+        world.backbone, world.language(), world.gallery, replace(SMALL, n_keywords=2),
+        text_projection=world.encoder.text_projection, prompt="{caption}: {weighted_keywords} / {keywords}",
+    )  # fmt: skip
+    # 1.5 in all
+    assert (
+        mine.prompt(("red", "bar", "teal"), "x", (0.75, 0.5, 0.25))
+        == "x: red (50 %), bar (33 %), teal (17 %) / red, bar, teal"
+    )
+    assert mine.prompt(("red", "bar"), "x") == "x: red (50 %), bar (50 %) / red, bar"
+    assert mine.prompt((), "x") == "x:  / "
+    # both are bars, and one of them counts .6: 1 / 1.6 and .6 / 1.6
+    rows = world.gallery.rows(["red-bar", "teal-bar"])[None]
+    retrieved = (rows, torch.tensor([[0.6, 0.4]]), torch.zeros(1, 16))
+    (said,) = mine.describe([request("blue-circle", "red-bar", "teal-bar")], retrieved).prompts
+    assert said.endswith(": bar (62 %), red (38 %) / bar, red")
+
+
 def test_another_prompt_is_what_the_language_model_reads_and_is_saved_with_the_generator(
     world: World, tmp_path: Path
 ) -> None:

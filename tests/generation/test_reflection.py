@@ -487,6 +487,31 @@ def test_path_refuses_a_reward_without_gradient_before_any_picture_is_made(world
     assert ragar.lora_rank == 0
 
 
+@pytest.mark.parametrize(("objective", "kl", "times"), [("path", 0.0, 0), ("path", 1.0, 1), ("reinforce", 0.0, 1)])
+def test_path_measures_no_noise_but_for_the_divergence(
+    world: World, monkeypatch: pytest.MonkeyPatch, objective: str, kl: float, times: int
+) -> None:
+    made: list[GaussianPolicy] = []
+
+    def watched(*arguments: Any) -> GaussianPolicy:
+        made.append(build_policy(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("generation.reflection.build_policy", watched)
+    config = replace(FAST, objective=objective, kl=kl, reward_steps=1)
+    reflect(world.ragar(), REQUESTS, redness, config, ReflectionLog(), progress=False)
+    assert len(made) == times
+
+
+def test_too_few_requests_are_refused(world: World) -> None:
+    for objective in ("reinforce", "path"):
+        for asked in ([], REQUESTS[:1]):
+            with pytest.raises(ValueError, match=f"^reflection needs at least 2 requests, got {len(asked)}$"):
+                reflect(
+                    world.ragar(), asked, redness, replace(FAST, objective=objective), ReflectionLog(), progress=False
+                )
+
+
 def test_pairs_raise_the_reward(world: World) -> None:
     ragar = world.ragar()
     start = redness(REQUESTS, ragar.generate(REQUESTS))
@@ -593,3 +618,4 @@ def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> 
         replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True, lora_rank=4).conflicts()
     )
     assert not list(replace(ReflectionConfig(), antithetic=True).conflicts())
+    assert not list(replace(ReflectionConfig(), objective="paper_literal", samples=1).conflicts())

@@ -110,7 +110,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        return images.mean((1, 2, 3))\n"
         "def nothing(encoder, gallery):\n"
         "    return 3\n"
+        "def brightness(requests, images):\n"
+        "    return images.mean((1, 2, 3))\n"
     )
+    (tmp_path / "shop_broken.py").write_text("import math\nBrightness = math.brightness\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     return file
 
@@ -122,6 +125,11 @@ def test_a_reward_of_ones_own_is_made_with_encoder_and_gallery(world: World, sho
     assert code_of("shop_rewards:Brightness") == shop
     with pytest.raises(ValueError, match=r"shop_rewards:nothing gave int, no reward: called with \(encoder, gallery\)"):
         own_reward("shop_rewards:nothing", world.encoder, world.gallery)
+    sentence = (
+        r"brightness is called with \(encoder, gallery\) and must give back a reward, .* AttributeError: 'Gallery'"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        own_reward("shop_rewards:brightness", world.encoder, world.gallery)
 
 
 def test_rewards_that_cannot_be_made_are_named_when_the_config_is_read(tmp_path: Path, shop: Path) -> None:
@@ -138,6 +146,14 @@ def test_rewards_that_cannot_be_made_are_named_when_the_config_is_read(tmp_path:
             "cannot be imported (No module named 'shopp'): install it",
         ),
         ({"shop_rewards:Bright": 1.0}, None, "module 'shop_rewards' has no attribute 'Bright'"),
+        (
+            {"shop_broken:Brightness": 1.0},
+            None,
+            "cannot be imported: shop_broken raised AttributeError: module 'math' has no attribute 'brightness'",
+        ),
+        ({":taste": 1.0}, None, "there is no reward ':taste': there are ranker, relevance, aesthetic and package.mod"),
+        ({".shop:taste": 1.0}, None, "there is no reward '.shop:taste': there are ranker"),
+        ({"shop_rewards:": 1.0}, None, "there is no reward 'shop_rewards:': there are ranker"),
         ({"aesthetic": 1.0}, None, "no aesthetic head (aesthetic_head) for the reward aesthetic: for CLIP ViT-L/14"),
         ({"aesthetic": 1.0}, "gone.safetensors", "no aesthetic head at gone.safetensors: for CLIP ViT-L/14 take"),
         ({"ranker": 1.0}, there, f"aesthetic_head {there} is read where rewards name aesthetic alone"),

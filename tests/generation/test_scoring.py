@@ -12,8 +12,8 @@ from generation.hog import HogEncoder
 from generation.policy import GaussianPolicy, paired, rank_loss
 from generation.ragar import Preference, Ragar
 from generation.request import Request
-from generation.reward import Relevance
-from generation.scoring import check_gradient, path_scores, score_samples
+from generation.reward import Mixture, Relevance
+from generation.scoring import check_gradient, path_scores, rival_scores, score_samples
 from generation_world import COLOURS, SHAPES, World, in_float64, request
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
@@ -128,3 +128,23 @@ def test_an_encoder_without_gradient_says_so(world: World) -> None:
     blind = Relevance(encoder, world.gallery, torch.zeros(25, encoder.dim))
     with pytest.raises(NotImplementedError, match="hog features have no gradient"):
         check_gradient(world.ragar(), REQUESTS[0], blind)
+
+
+def test_a_reward_that_gives_no_single_number_a_picture_is_refused(world: World) -> None:
+    ragar = world.ragar()
+    made = ragar.encode_preference(REQUESTS)
+    x = made.detail.detach()[:, None]
+
+    def column(requests: Sequence[Request], images: Tensor) -> Tensor:
+        return redness(requests, images)[:, None]
+
+    for reward in (column, Mixture([(1.0, redness), (2.0, column)])):
+        for score in (
+            lambda reward=reward: rival_scores(ragar, REQUESTS, reward, steps=1, progress=False),
+            lambda reward=reward: score_samples(ragar, made, x, REQUESTS, reward, steps=1),
+            lambda reward=reward: path_scores(ragar, made, REQUESTS, reward, steps=1),
+        ):
+            with pytest.raises(ValueError, match=r"the reward gave shape \(3, 1\), it must give one number a picture"):
+                score()
+    with pytest.raises(ValueError, match=r"the reward gave shape \(\), it must"):
+        path_scores(ragar, made, REQUESTS, lambda requests, images: redness(requests, images).mean(), steps=1)

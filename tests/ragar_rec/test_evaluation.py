@@ -1,8 +1,9 @@
+import pytest
 import torch
 
 from generation.request import Request
 from ragar_rec.controls import Personal, Strangers
-from ragar_rec.evaluation import protocol_frame, stranger_requests
+from ragar_rec.evaluation import generate_in_batches, protocol_frame, stranger_requests
 from ragar_rec.protocols import Candidates, Reference
 from ragar_rec.results import COLUMNS, OWN
 from recsys.recbole import Dataset
@@ -47,3 +48,12 @@ def test_strangers_get_the_same_reference_with_their_own_history(dataset: Datase
         assert other.history == tuple(map(str, history))
         assert other.reference not in other.history
     assert len({request.seed for request in changed}) == 3
+
+
+def test_pictures_for_nobody_are_refused():
+    class Never:
+        def generate(self, requests: object) -> torch.Tensor:
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="v_gen: nobody asks for a picture"):
+        generate_in_batches(Never(), [], progress=False, description="v_gen")

@@ -945,6 +945,24 @@ def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: 
     assert "generator" not in store
 
 
+def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbone_is_trained(files: Files) -> None:
+    def opened(**parts: Any) -> Run:
+        run = open_run(files.config, files.data, files.output)
+        vars(run).update({name: change(run) for name, change in parts.items()})
+        return run
+
+    for run, sentence in (
+        # 30 people: six judge, three validate
+        (opened(pictured=lambda run: frozenset()), "0 of the 21 people who train the generator have a pictured"),
+        (opened(people=lambda run: replace(run.people, train=run.people.train[:1])), "1 of the 1 .*; .* at least 2"),
+        (opened(people=lambda run: replace(run.people, test=())), "0 of the 0 people who judge it .*; .* at least 1"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            _ = run.warm_folder
+    store = [path.name.partition("-")[0] for path in (files.output / "store").iterdir()]
+    assert not {"backbone", "language", "warm", "generator"} & set(store)
+
+
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
     run = world.run
     for folder in (run.encoder_folder, run.backbone_folder, run.warm_folder, run.generator_folder):
