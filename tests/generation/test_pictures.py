@@ -141,8 +141,8 @@ def test_a_thread_of_a_picture_is_not_unrolled(tmp_path: Path, monkeypatch: pyte
     for size in ((1, 20_000), (20_000, 1)):
         # the frame holds the middle 1.5 pixels, and Lanczos reads 3 on each side
         thread = Image.new("RGB", size, "red")
-        middle = tuple(max(0, side // 2 - 5) for side in size)
-        thread.paste((9, 120, 255), (*middle, middle[0] + 10, middle[1] + 10))
+        left, top = (max(0, side // 2 - 5) for side in size)
+        thread.paste((9, 120, 255), (left, top, left + 10, top + 10))
         assert (load_image(save(thread, tmp_path / "thread.png"), (96, 64)) == [9, 120, 255]).all()
     # the frame shows 1.5 pixels of the upright one and .67 of the other; with 3 on each side, in whole pixels, 8
     assert asked == [(64, 8 * 64), (8 * 96, 96)]
