@@ -41,10 +41,10 @@ from recsys import checkpoint
 from recsys.statistics import Interval, interval, paired_difference
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "reinforce, low_rank": {"objective": "reinforce", "noise": "low_rank"},
+    "reinforce, low_rank": {"objective": "reinforce", "noise": "low_rank", "antithetic": False},
     "reinforce, low_rank, antithetic": {"objective": "reinforce", "noise": "low_rank", "antithetic": True},
-    "reinforce, token_shared": {"objective": "reinforce", "noise": "token_shared"},
-    "reinforce, full": {"objective": "reinforce", "noise": "full"},
+    "reinforce, token_shared": {"objective": "reinforce", "noise": "token_shared", "antithetic": False},
+    "reinforce, full": {"objective": "reinforce", "noise": "full", "antithetic": False},
     "path": {"objective": "path"},
     "path, LoRA": {"objective": "path", "lora_rank": 4},
     "paper_literal, low_rank": {"objective": "paper_literal", "noise": "low_rank"},

@@ -52,8 +52,9 @@ class ReflectionConfig:
     """Standard deviation of the noise, in units of the warm-start preference's own deviation along the directions."""
     margin: float = 0.5
     """delta of eq. 11, in standard deviations of the user's scores."""
-    antithetic: bool = False
-    """Draw the samples in pairs of mirror images (eq. 12) instead of comparing each with the mean of the others."""
+    antithetic: bool = True
+    """``reinforce``: draw the samples in pairs of mirror images (eq. 12), an even number; if not, each is compared with
+    the mean of the others (leave-one-out)."""
     objective: Objective = "reinforce"
     """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
     the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
@@ -89,14 +90,17 @@ class ReflectionConfig:
     seed: int = 0
     """Of batches, noise and the people held out."""
 
+    @property
+    def in_pairs(self) -> bool:
+        """Whether samples are drawn as mirror images: ``antithetic``, where the objective has a use for it."""
+        return self.antithetic and self.objective == "reinforce"
+
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
-        if self.objective == "reinforce" and not self.antithetic and self.samples < 2:
+        if self.in_pairs and self.samples % 2:
+            yield f"samples {self.samples} must be even, as they come in pairs; antithetic: false takes any from 2 on"
+        elif self.objective == "reinforce" and self.samples < 2:
             yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
-        if self.antithetic and self.objective != "reinforce":
-            yield f"antithetic belongs to objective reinforce, not to {self.objective}"
-        elif self.antithetic and self.samples % 2:
-            yield f"samples {self.samples} with antithetic must be even: they come in pairs"
         if self.checkpointing and self.objective != "path":
             yield f"checkpointing belongs to objective path: {self.objective} keeps nothing of the UNet"
         if self.lora_rank > 0 and self.objective != "path":
@@ -302,7 +306,7 @@ def policy_term(
     generator: torch.Generator,
 ) -> RankTerm:  # fmt: skip
     """L_rank by the score function (eq. 12), in units of the advantages so far; ``scale`` learns of these."""
-    x = policy.sample(preference.detail, config.samples, generator, antithetic=config.antithetic)
+    x = policy.sample(preference.detail, config.samples, generator, antithetic=config.in_pairs)
     scores = score_samples(ragar, preference, x, requests, reward, steps=config.steps)
     advantage = advantages(scores, rivals, config)
     rank, without_signal = rank_loss(policy, preference.detail, x, advantage / scale.value()), silent(advantage)
@@ -317,7 +321,7 @@ def advantages(
     if config.objective == "paper_literal":
         return (rivals[:, None] - scores[..., None]).clamp_min(0).sum(-1) + config.margin
     gained = rewards(scores, rivals, config.margin)
-    return paired(gained) if config.antithetic else leave_one_out(gained)
+    return paired(gained) if config.in_pairs else leave_one_out(gained)
 
 
 def frozen_copy(ragar: Ragar) -> Ragar:

@@ -33,7 +33,7 @@ IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
 REQUESTS = [request(IDS[i], *(IDS[(5 * i + j * j + 1) % 24] for j in range(4)), seed=i) for i in range(12)]
 FAST = ReflectionConfig(
     warm_start_steps=3, reward_steps=2, batch_size=4, samples=2, steps=2, rank=4, margin=100.0, alpha=1.0, beta=0.0,
-    gamma=0.0, learning_rate=1e-2,
+    gamma=0.0, learning_rate=1e-2, antithetic=False,
 )  # fmt: skip
 """The margin is never reached, so that the reward is linear in the score."""
 
@@ -258,7 +258,7 @@ def test_the_reward_goes_up_and_what_is_frozen_stays(world: World) -> None:
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
     assert same(frozen(world, ragar), before)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert gain.mean() > 0.4  # .60 to .62 with this and other seeds
+    assert gain.mean() > 0.8  # 1.17 to 1.21 with this and other seeds
     assert gain.min() > 0
     assert (log.groups, log.silent_groups) == (12 * 12, 0)
     assert [len(log.curves.values[f"gradient norm: {name}"]) for name in ("rank", "cal", "sem")] == [2, 2, 2]
@@ -269,11 +269,11 @@ def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
     # so that it was the reward, and not the training, that made pictures redder
     ragar = world.ragar()
     start = redness(REQUESTS, ragar.generate(REQUESTS))
-    config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0)
+    config = replace(FAST, reward_steps=24, batch_size=12, samples=4, sigma=2.0)
     reflect(
         ragar, REQUESTS, lambda requests, images: -redness(requests, images), config, ReflectionLog(), progress=False
     )
-    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() < -0.2  # -.6 with this and other seeds
+    assert (redness(REQUESTS, ragar.generate(REQUESTS)) - start).mean() < -0.2  # -.31; -.68 and -.79 with other seeds
 
 
 def advantages(
@@ -597,9 +597,8 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"samples": 1}, "samples 1: the leave-one-out baseline needs at least 2"),
-        ({"samples": 3, "antithetic": True}, "samples 3 with antithetic must be even: they come in pairs"),
-        ({"antithetic": True, "objective": "path"}, "antithetic belongs to objective reinforce, not to path"),
+        ({"samples": 1, "antithetic": False}, "samples 1: the leave-one-out baseline needs at least 2"),
+        ({"samples": 3}, "samples 3 must be even, as they come in pairs; antithetic: false takes any from 2 on"),
         ({"checkpointing": True}, "checkpointing belongs to objective path: reinforce keeps nothing of the UNet"),
         ({"lora_rank": 4}, "lora_rank 4 belongs to objective path: reinforce has no gradient for the UNet"),
         (
@@ -617,5 +616,5 @@ def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> 
     assert not list(
         replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True, lora_rank=4).conflicts()
     )
-    assert not list(replace(ReflectionConfig(), antithetic=True).conflicts())
+    assert not list(replace(ReflectionConfig(), samples=3, antithetic=False).conflicts())
     assert not list(replace(ReflectionConfig(), objective="paper_literal", samples=1).conflicts())

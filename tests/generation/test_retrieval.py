@@ -91,7 +91,7 @@ def test_zscore() -> None:
     # mean .6, deviations -.1, -.1, +.2: variance (.01 + .01 + .04) / 3 = .02, so z = -1/sqrt 2, -1/sqrt 2, sqrt 2
     low, high = math.exp(-1 / math.sqrt(2)), math.exp(math.sqrt(2))
     total = 2 * low + high
-    assert weights([0.5, 0.5, 0.8]) == pytest.approx([low / total, low / total, high / total])
+    assert weights([0.5, 0.5, 0.8], normalization="zscore") == pytest.approx([low / total, low / total, high / total])
 
 
 @pytest.mark.parametrize("normalization", ["none", "minmax", "zscore"])

@@ -101,7 +101,7 @@ def test_all_problems_are_shown_at_once_each_with_its_place(tmp_path):
     file = tmp_path / "run.yaml"
     assert f"unknown key `epoch` in {file}: the nearest valid key is `epochs`" in joined
     assert f"`generator.k` in {file}: expected an integer, got 'many'" in joined
-    assert "samples 1: the leave-one-out baseline needs at least 2" in joined
+    assert "samples 1 must be even, as they come in pairs" in joined
     assert f"`features.text_dim` in {file}: expected an integer, at least 1, got 0" in joined
     assert "expected one of full, token_shared, low_rank, got 'fulll'" in joined
     assert "`evaluation.users` on the command line: expected an integer, at least 0, got -1" in joined
