@@ -388,10 +388,10 @@ def test_a_ranker_of_ones_own_is_another_one_with_other_code(
     world: Checkerboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ranker of ours has no code in its identity."""
-    file, folder = tmp_path / "shop_rankers.py", tmp_path / "ranker"
+    file, folder = tmp_path / "shop_with_code.py", tmp_path / "ranker"
     file.write_text("from recsys.pop import Pop\n\n\nclass Own(Pop):\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = with_ranker(world.config, "shop_rankers:Own")
+    config = with_ranker(world.config, "shop_with_code:Own")
     train_ranker(config, folder, progress=False)
     load_ranker(config, folder)
     file.write_text(file.read_text() + "# another text\n")
