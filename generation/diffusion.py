@@ -41,7 +41,7 @@ EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for LoRA in a folder."""
 BASE_GAIN = 3.0
-"""How much larger than its share the base stands in the latent, so that noise moves the palette less than words do."""
+"""How much larger than other channels the base stands in the latent: noise moves the palette less than words do."""
 
 
 class LinearCodec(ModelMixin, ConfigMixin):

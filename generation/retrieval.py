@@ -47,7 +47,7 @@ def retrieval_weights(
     """Softmax of the normalised similarities (eq. 5); rows sum to 1, or are all 0 where nothing was retrieved.
 
     The paper does not say how s' is normalised. The softmax of raw cosines (``none``) is almost flat; ``minmax``, the
-    default, and ``zscore`` are over the k retrieved ones. docs/ragar.md says what each is worth to a ranker.
+    default, and ``zscore`` are over the k retrieved ones. docs/results.md says what each is worth to a ranker.
 
     Raises:
         ValueError: ``temperature`` is not positive.

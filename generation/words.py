@@ -34,7 +34,7 @@ class WordsConfig:
     keyword_prompt: str | None = None
     """A text file with p_k, for ``keywords: llm``: ``{caption}``, and if wanted ``{text}`` and ``{n}``."""
     prompt: str | None = None
-    """A text file with p_g: ``{keywords}`` and ``{caption}``."""
+    """A text file with p_g: ``{caption}`` and ``{keywords}`` or ``{weighted_keywords}``."""
     semantic: Literal["dual", "sentences"] = "dual"
     """Whose cosines retrieval compares captions by: the dual encoder's, or sentence-transformers' (an extra)."""
     sentence_model: str = "sentence-transformers/all-MiniLM-L6-v2"
