@@ -150,7 +150,11 @@ def test_the_table_is_what_the_written_ranks_say(films: Path, tmp_path: Path):
         recall[row["row"]] = (ranks["rank"] <= 10).mean()
         assert row["metrics"]["recall@10"]["value"] == pytest.approx(recall[row["row"]], abs=1e-12)
         assert row["metrics"]["recall@10"]["n"] == PEOPLE
-        assert row["recbole"] == {"recall@10": [pytest.approx(recall[row["row"]], abs=1e-6)]}
+        assert set(row["recbole"]) == {"recall@10", "ndcg@10"}
+        if row["row"] == "Pop":  # of equal scores RecBole's evaluator takes any, ours counts them against the item
+            assert row["recbole"]["recall@10"][0] >= recall["Pop"]
+        else:
+            assert row["recbole"]["recall@10"] == [pytest.approx(recall[row["row"]], abs=1e-6)]
         assert row["memory_before_gb"] <= row["peak_memory_gb"] < 4
         assert row["fit_seconds"] > row["seconds_per_epoch"]
     assert list(recall) == ["Pop", "MICRO", "MICRO without images"]
