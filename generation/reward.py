@@ -68,9 +68,8 @@ class Mixture:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """sum_i w_i f_i, differentiable where the parts are."""
-        return torch.stack([weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]).sum(
-            0
-        )
+        weighted = [weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]
+        return torch.stack(weighted).sum(0)
 
 
 class Relevance:
