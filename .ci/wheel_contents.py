@@ -7,9 +7,12 @@ from pathlib import Path
 
 PACKAGES = {"ragar_rec", "recsys", "generation"}
 NEEDED = (
-    "ragar_rec/presets/ml-100k.yaml", "ragar_rec/report.html.jinja", "licenses/LICENSE",
-    "generation/templates/keywords.txt", "generation/templates/preference.txt",
-)  # fmt: skip
+    "ragar_rec/presets/ml-100k.yaml",
+    "ragar_rec/report.html.jinja",
+    "licenses/LICENSE",
+    "generation/templates/keywords.txt",
+    "generation/templates/preference.txt",
+)
 SUFFIXES = {".py", ".yaml", ".jinja", ".txt", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
 

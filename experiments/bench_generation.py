@@ -141,9 +141,10 @@ def reward_training(run: Run, requests: Sequence[Request], *, steps: int) -> tup
 def sd15() -> dict[str, Any]:
     """SD-1.5's models at their true configuration, random weights, by the names that ``Backbone.assemble`` has."""
     shape: dict[str, Any] = {
-        "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
-    }  # fmt: skip
+    }
     words: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     text = CLIPTextConfig(
         hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **words
@@ -314,10 +315,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=Args.batch, help="pictures at a time")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; ends within 5 minutes")
     parser.add_argument(
-        "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
+        "--only",
+        type=lambda text: tuple(text.split(",")),
+        default=Args.only,
         help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
         "without --only is begun anew",
-    )  # fmt: skip
+    )
     args = Args(**vars(parser.parse_args()))
     print(json.dumps(Benchmark(args).measure(), indent=1))
 

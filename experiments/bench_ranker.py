@@ -87,9 +87,16 @@ class Sizes:
 
 
 QUICK = Sizes(
-    items=2_000, batches=2, ranked=(2_000, 7_000), triples=1_000, grown=(1_000, 10_000, 30_000), steps=20, seeds=1,
-    epochs=4, pairs=30,
-)  # fmt: skip
+    items=2_000,
+    batches=2,
+    ranked=(2_000, 7_000),
+    triples=1_000,
+    grown=(1_000, 10_000, 30_000),
+    steps=20,
+    seeds=1,
+    epochs=4,
+    pairs=30,
+)
 
 
 class DenseMICRO(MICRO):
@@ -204,10 +211,13 @@ def synthetic(
             values = centres[kinds] + rng.normal(size=(n_items, columns)).astype(np.float32)
             FeatureTable(tuple(ids), values).write(path)
     return {
-        "model": "MICRO", "dataset": name, "data_path": str(folder), "embedding_size": 64,
+        "model": "MICRO",
+        "dataset": name,
+        "data_path": str(folder),
+        "embedding_size": 64,
         "features": {modality: str(path) for modality, path in paths.items()},
         "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]},
-    }  # fmt: skip
+    }
 
 
 def epoch(config: dict[str, Any], *, batches: int = 5) -> dict[str, float]:
@@ -394,9 +404,15 @@ class Benchmark:
 
     PARTS = ("epoch", "full_ranking", "counterfactual", "growth", "recall", "agreement")
     FIGURES = (
-        "epoch_speedup", "epoch_speedup_recommended", "epoch_recall_difference", "growth_exponent", "memory_gb_1m",
-        "counterfactual_speedup", "counterfactual_vs_product", "full_ranking_vs_product",
-    )  # fmt: skip
+        "epoch_speedup",
+        "epoch_speedup_recommended",
+        "epoch_recall_difference",
+        "growth_exponent",
+        "memory_gb_1m",
+        "counterfactual_speedup",
+        "counterfactual_vs_product",
+        "full_ranking_vs_product",
+    )
 
     def __init__(self, args: Args, sizes: Sizes | None = None) -> None:
         self.args, self.folder = args, args.output
@@ -517,10 +533,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, default=getattr(Args(), name))
     parser.add_argument("--quick", action="store_true", help="smaller sizes; ends within 5 minutes")
     parser.add_argument(
-        "--only", type=lambda text: tuple(text.split(",")), default=Args.only,
+        "--only",
+        type=lambda text: tuple(text.split(",")),
+        default=Args.only,
         help=f"parts, by comma, of {', '.join(Benchmark.PARTS)}: the JSON keeps what it holds of the others, which "
         "without --only is begun anew",
-    )  # fmt: skip
+    )
     args = Args(**vars(parser.parse_args()))
     print(json.dumps(Benchmark(args).run(), indent=1))
 

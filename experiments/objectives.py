@@ -111,8 +111,12 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Args, list[str]]:
     )
     for name in ("config", "data", "weights", "output"):
         parser.add_argument(f"--{name}", type=Path, default=getattr(Args, name))
-    parser.add_argument("--settings", type=lambda text: tuple(text.split(";")), default=Args.settings,
-                        help="some of the settings, by semicolon")  # fmt: skip
+    parser.add_argument(
+        "--settings",
+        type=lambda text: tuple(text.split(";")),
+        default=Args.settings,
+        help="some of the settings, by semicolon",
+    )
     options, overrides = parser.parse_known_args(arguments)
     args = Args(**vars(options))
     if unknown := set(args.settings) - set(SETTINGS):
@@ -173,21 +177,32 @@ def delta_r(run: Run, trained: Path, folder: Path) -> pd.Series:
     setting = Setting(run, settings.seeds[0])
     protocol = Reference(settings.targets)
     pairs = [
-        (task.user, int(item)) for task in setting.tasks for item in protocol.items(task)
+        (task.user, int(item))
+        for task in setting.tasks
+        for item in protocol.items(task)
         if str(run.dataset.item_tokens[item]) in run.pictured
-    ]  # fmt: skip
+    ]
     requests = [setting.requests(pair) for pair in pairs]
     made_by = {
-        "generator": digest([content(trained), run.frozen]), "seed": setting.seed, "batch_size": settings.batch_size
-    }  # fmt: skip
+        "generator": digest([content(trained), run.frozen]),
+        "seed": setting.seed,
+        "batch_size": settings.batch_size,
+    }
     shards = ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)
     augment(FixedShape(run.load_generator(trained), settings.batch_size), requests, shards, progress=run.progress)
     features = encode_stored(run.reward, shards, requests, progress=run.progress)
     source = Personal(dict(zip(pairs, features, strict=True)), run.reward.encoder.dim)
     frame = protocol_frame(
-        setting.tasks, [protocol], {OWN: source}, run.view, run.dataset,
-        k=settings.k, judge=run.judge, seed=setting.seed, progress=run.progress,
-    )  # fmt: skip
+        setting.tasks,
+        [protocol],
+        {OWN: source},
+        run.view,
+        run.dataset,
+        k=settings.k,
+        judge=run.judge,
+        seed=setting.seed,
+        progress=run.progress,
+    )
     found = pd.DataFrame(frame[frame["metric"] == "delta_r"])
     return pd.Series(np.asarray(found["value"]), index=pd.Index(found["user"]))
 
@@ -195,9 +210,10 @@ def delta_r(run: Run, trained: Path, folder: Path) -> pd.Series:
 def compared(ours: pd.Series, like_pmg: pd.Series) -> dict[str, dict[str, float]]:
     """Means with intervals, and the paired difference."""
     parts: dict[str, Interval] = {
-        "chosen": interval(ours.to_numpy()), "like PMG": interval(like_pmg.to_numpy()),
+        "chosen": interval(ours.to_numpy()),
+        "like PMG": interval(like_pmg.to_numpy()),
         "chosen - like PMG": paired_difference(ours, like_pmg),
-    }  # fmt: skip
+    }
     return {name: asdict(it) for name, it in parts.items()}
 
 

@@ -106,8 +106,11 @@ def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
         states = run.backbone.states(captions[start : start + BATCH])
         seeds = [request_seed(args.draw_seed, "noise", str(start + at)) for at in range(len(states))]
         negative, scale = run.backbone.states([""] * len(states)), args.guidance_scale if any(captions) else 1.0
-        parts.append(run.backbone.sample(states, negative, None, seeds, steps=args.steps, strength=1.0,
-                                         guidance_scale=scale).cpu())  # fmt: skip
+        parts.append(
+            run.backbone.sample(
+                states, negative, None, seeds, steps=args.steps, strength=1.0, guidance_scale=scale
+            ).cpu()
+        )
     return torch.cat(parts)
 
 
@@ -117,10 +120,17 @@ def image_to_image(run: Run, captions: Sequence[str], references: Tensor, seed: 
     for start in tqdm(range(0, len(captions), BATCH), desc="image to image", unit=f"x{BATCH}"):
         states = run.backbone.states(captions[start : start + BATCH])
         seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
-        parts.append(run.backbone.sample(
-            states, run.backbone.empty.expand_as(states), references[start : start + BATCH], seeds,
-            steps=settings.steps, strength=settings.strength, guidance_scale=settings.guidance_scale,
-        ).cpu())  # fmt: skip
+        parts.append(
+            run.backbone.sample(
+                states,
+                run.backbone.empty.expand_as(states),
+                references[start : start + BATCH],
+                seeds,
+                steps=settings.steps,
+                strength=settings.strength,
+                guidance_scale=settings.guidance_scale,
+            ).cpu()
+        )
     return torch.cat(parts)
 
 
@@ -245,11 +255,15 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
     near, found = copies(features, encode_in_blocks(encoder, training, BATCH), drawn, args.draw_seed)
     by_pixel, _ = copies(
         {name: pixels(images) for name, images in kinds.items()},
-        torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]), drawn, args.draw_seed,
-    )  # fmt: skip
+        torch.cat([pixels(to_float(part)) for part in training.split(BATCH)]),
+        drawn,
+        args.draw_seed,
+    )
     real = kinds["real at the generator's size"]
-    kept = {name: identity(values, features["real at the generator's size"], run.mean_feature)
-            for name, values in features.items()}  # fmt: skip
+    kept = {
+        name: identity(values, features["real at the generator's size"], run.mean_feature)
+        for name, values in features.items()
+    }
     made = {name: images for name, images in kinds.items() if name in ("conditional", "v_gen", "v_gen from noise")}
     closest_sheet(made, found, training, args.references, folder / "closest.png")
     return {

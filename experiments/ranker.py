@@ -98,8 +98,10 @@ class Args:
 def main() -> None:
     """Train what is missing, write and print the table."""
     if distributed.is_torchelastic_launched():
-        sys.exit("experiments/ranker.py starts a process for each training itself: run it by python, with --jobs for "
-                 "several at a time, not under accelerate launch or torchrun")  # fmt: skip
+        sys.exit(
+            "experiments/ranker.py starts a process for each training itself: run it by python, with --jobs for "
+            "several at a time, not under accelerate launch or torchrun"
+        )
     args, overrides = parse()
     from ragar_rec.pipeline import Run, provenance  # Here: what generation imports is no part of a training's memory.
 

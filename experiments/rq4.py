@@ -15,9 +15,11 @@ from pathlib import Path
 from ragar_rec.cli import main as ragar_rec
 
 ARGS = {
-    "config": Path(__file__).parent / "configs" / "ml-100k.yaml", "data": None, "weights": None,
+    "config": Path(__file__).parent / "configs" / "ml-100k.yaml",
+    "data": None,
+    "weights": None,
     "output": Path("output") / "rq4",
-}  # fmt: skip
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

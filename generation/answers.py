@@ -39,9 +39,29 @@ END = frozenset(
 )
 """Before a colon: what follows, to the end, is no answer."""
 FILLERS = frozenset(
-    {"sure", "certainly", "of course", "okay", "ok", "yes", "no", "none", "n/a", "unknown", "etc", "no keywords",
-     "当然", "好的", "抱歉", "对不起", "无", "すみません", "конечно", "извините"}
-)  # fmt: skip
+    {
+        "sure",
+        "certainly",
+        "of course",
+        "okay",
+        "ok",
+        "yes",
+        "no",
+        "none",
+        "n/a",
+        "unknown",
+        "etc",
+        "no keywords",
+        "当然",
+        "好的",
+        "抱歉",
+        "对不起",
+        "无",
+        "すみません",
+        "конечно",
+        "извините",
+    }
+)
 SPEECH = frozenset(
     "i i'm i've you your he she it's we they this that these those here here's there there's is are was were be been "
     "sorry please cannot can't don't would could should have has based provided following caption description".split()

@@ -30,9 +30,15 @@ class Blip2Captioner:
     """
 
     def __init__(
-        self, model: Blip2ForConditionalGeneration, processor: Blip2Processor, *, batch_size: int = 8,
-        max_new_tokens: int = 40, name: str = "BLIP-2", progress: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        model: Blip2ForConditionalGeneration,
+        processor: Blip2Processor,
+        *,
+        batch_size: int = 8,
+        max_new_tokens: int = 40,
+        name: str = "BLIP-2",
+        progress: bool = False,
+    ) -> None:
         self.model, self.processor, self.name = model.eval(), processor, name
         self.batch_size, self.max_new_tokens, self.progress = batch_size, max_new_tokens, progress
 

@@ -10,14 +10,35 @@ from torch import Tensor
 from generation.request import Item
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "black": (16, 16, 18), "charcoal": (58, 60, 66), "grey": (128, 130, 134), "silver": (190, 192, 196),
-    "white": (246, 246, 244), "cream": (238, 224, 192), "beige": (206, 182, 142), "brown": (112, 74, 44),
-    "maroon": (104, 22, 34), "red": (206, 34, 38), "coral": (238, 112, 92), "orange": (236, 130, 34),
-    "gold": (214, 168, 56), "yellow": (246, 218, 64), "olive": (112, 112, 44), "lime": (150, 200, 66),
-    "green": (52, 138, 66), "forest": (24, 74, 46), "teal": (24, 124, 124), "turquoise": (72, 196, 190),
-    "sky": (120, 180, 228), "blue": (44, 94, 196), "navy": (22, 34, 84), "indigo": (66, 48, 132),
-    "violet": (132, 84, 186), "purple": (92, 30, 100), "magenta": (200, 44, 134), "pink": (240, 160, 184),
-}  # fmt: skip
+    "black": (16, 16, 18),
+    "charcoal": (58, 60, 66),
+    "grey": (128, 130, 134),
+    "silver": (190, 192, 196),
+    "white": (246, 246, 244),
+    "cream": (238, 224, 192),
+    "beige": (206, 182, 142),
+    "brown": (112, 74, 44),
+    "maroon": (104, 22, 34),
+    "red": (206, 34, 38),
+    "coral": (238, 112, 92),
+    "orange": (236, 130, 34),
+    "gold": (214, 168, 56),
+    "yellow": (246, 218, 64),
+    "olive": (112, 112, 44),
+    "lime": (150, 200, 66),
+    "green": (52, 138, 66),
+    "forest": (24, 74, 46),
+    "teal": (24, 124, 124),
+    "turquoise": (72, 196, 190),
+    "sky": (120, 180, 228),
+    "blue": (44, 94, 196),
+    "navy": (22, 34, 84),
+    "indigo": (66, 48, 132),
+    "violet": (132, 84, 186),
+    "purple": (92, 30, 100),
+    "magenta": (200, 44, 134),
+    "pink": (240, 160, 184),
+}
 """Named sRGB colours; every pixel is called by its nearest in CIELAB."""
 
 

@@ -58,9 +58,13 @@ class LinearCodec(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, patch: int = 8, latent_channels: int = 32, scaling_factor: float = 1.0,
-        block_out_channels: Sequence[int] = (1, 1, 1, 1), force_upcast: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        patch: int = 8,
+        latent_channels: int = 32,
+        scaling_factor: float = 1.0,
+        block_out_channels: Sequence[int] = (1, 1, 1, 1),
+        force_upcast: bool = False,
+    ) -> None:
         super().__init__()
         self.patch = patch
         self.register_buffer("basis", torch.zeros(latent_channels - 3, 3 * patch * patch))
@@ -110,9 +114,13 @@ class LinearCodec(ModelMixin, ConfigMixin):
 
 
 def small_unet(
-    *, latent_channels: int, latent_size: tuple[int, int], cross_attention_dim: int, widths: Sequence[int],
+    *,
+    latent_channels: int,
+    latent_size: tuple[int, int],
+    cross_attention_dim: int,
+    widths: Sequence[int],
     generator: torch.Generator,
-) -> UNet2DConditionModel:  # fmt: skip
+) -> UNet2DConditionModel:
     """SD-1.5's UNet class at a small configuration, with fresh weights.
 
     ``addition_embed_type="text"`` lets the pooled condition steer every residual block (palette, brightness), which
@@ -121,13 +129,20 @@ def small_unet(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         return UNet2DConditionModel(
-            sample_size=max(latent_size), in_channels=latent_channels, out_channels=latent_channels,
-            block_out_channels=tuple(widths), layers_per_block=1, norm_num_groups=16,
+            sample_size=max(latent_size),
+            in_channels=latent_channels,
+            out_channels=latent_channels,
+            block_out_channels=tuple(widths),
+            layers_per_block=1,
+            norm_num_groups=16,
             down_block_types=("DownBlock2D",) * (len(widths) - 1) + ("CrossAttnDownBlock2D",),
             up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (len(widths) - 1),
-            cross_attention_dim=cross_attention_dim, attention_head_dim=4, resnet_time_scale_shift="scale_shift",
-            addition_embed_type="text", addition_embed_type_num_heads=4,
-        )  # fmt: skip
+            cross_attention_dim=cross_attention_dim,
+            attention_head_dim=4,
+            resnet_time_scale_shift="scale_shift",
+            addition_embed_type="text",
+            addition_embed_type_num_heads=4,
+        )
 
 
 def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
@@ -140,17 +155,21 @@ def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
     Other schedulers match by ``DPMSolverMultistepScheduler.from_config(scheduler.config)``.
     """
     by_prediction: dict[Prediction, dict[str, Any]] = {
-        "v": {
-            "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
-        },
+        "v": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
         "epsilon": {
-            "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon",
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "prediction_type": "epsilon",
         },
-    }  # fmt: skip
+    }
     return DDIMScheduler(
-        **by_prediction[prediction], timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True,
+        **by_prediction[prediction],
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
         steps_offset=1,
-    )  # fmt: skip
+    )
 
 
 def without_bars() -> None:
@@ -238,14 +257,25 @@ class Backbone:
 
     @classmethod
     def assemble(
-        cls, *, codec: LinearCodec | AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-        unet: UNet2DConditionModel, scheduler: DDIMScheduler, size: tuple[int, int],
-    ) -> "Backbone":  # fmt: skip
+        cls,
+        *,
+        codec: LinearCodec | AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: DDIMScheduler,
+        size: tuple[int, int],
+    ) -> "Backbone":
         """From parts that were just trained."""
         parts: dict[str, Any] = {
-            "vae": codec, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet, "scheduler": scheduler,
-            "safety_checker": None, "feature_extractor": None,
-        }  # fmt: skip
+            "vae": codec,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "unet": unet,
+            "scheduler": scheduler,
+            "safety_checker": None,
+            "feature_extractor": None,
+        }
         return cls(StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False), size)
 
     @classmethod
@@ -258,9 +288,11 @@ class Backbone:
         """
         folder = Path(source)
         parts: dict[str, Any] = {
-            "safety_checker": None, "requires_safety_checker": False, "use_safetensors": True,
+            "safety_checker": None,
+            "requires_safety_checker": False,
+            "use_safetensors": True,
             "torch_dtype": torch.float32,  # whatever precision the weights were saved in
-        }  # fmt: skip
+        }
         codec = folder / "vae" / "config.json"
         reading = weights_of("Stable Diffusion pipeline", source, example=EXAMPLE, check=_require_pipeline)
         with warnings.catch_warnings(), reading:
@@ -308,9 +340,13 @@ class Backbone:
         self.pipeline.save_lora_weights(folder, unet_lora_layers=layers)
 
     def to(
-        self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
+        self,
+        device: str | torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        channels_last: bool = False,
         compiled: bool = False,
-    ) -> "Backbone":  # fmt: skip
+    ) -> "Backbone":
         """Where and how all parts run; pictures and embeddings go in and come out as float32. LoRA stays float32.
 
         Args:
@@ -409,16 +445,25 @@ class Backbone:
                 same pictures; memory grows with the steps, see :meth:`checkpointing`.
         """
         return self.call(
-            references, strength, with_grad=with_grad, prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds, guidance_scale=guidance_scale, output_type="pt",
+            references,
+            strength,
+            with_grad=with_grad,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            guidance_scale=guidance_scale,
+            output_type="pt",
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             num_inference_steps=steps if references is None else scheduled(steps, strength),
-        )  # fmt: skip
+        )
 
     def call(
-        self, references: Float[Tensor, "n 3 height width"] | None, strength: float, *, with_grad: bool = False,
+        self,
+        references: Float[Tensor, "n 3 height width"] | None,
+        strength: float,
+        *,
+        with_grad: bool = False,
         **arguments: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """The images of diffusers' own ``__call__``, image-to-image from ``references`` or, without any, from noise."""
         if references is None:
             height, width = self.size

@@ -71,23 +71,41 @@ class OpenClipEncoder(nn.Module):
         self.eval().requires_grad_(False)
 
     @classmethod
-    def new(cls, tokenizer: CLIPTokenizer, *, size: tuple[int, int], embed_dim: int, width: int, layers: int,
-            patch: int, generator: torch.Generator) -> "OpenClipEncoder":  # fmt: skip
+    def new(
+        cls,
+        tokenizer: CLIPTokenizer,
+        *,
+        size: tuple[int, int],
+        embed_dim: int,
+        width: int,
+        layers: int,
+        patch: int,
+        generator: torch.Generator,
+    ) -> "OpenClipEncoder":
         """A small one with fresh weights: the same classes as ViT-B/32, at ``size`` = (height, width)."""
         config = {
             "model_cfg": {
                 "embed_dim": embed_dim,
                 "vision_cfg": {
-                    "image_size": list(size), "layers": layers, "width": width, "head_width": 32, "patch_size": patch,
+                    "image_size": list(size),
+                    "layers": layers,
+                    "width": width,
+                    "head_width": 32,
+                    "patch_size": patch,
                 },
                 "text_cfg": {
-                    "context_length": tokenizer.model_max_length, "vocab_size": len(tokenizer),
-                    "hf_tokenizer_name": "CLIPTokenizer", "width": width, "heads": width // 32, "layers": layers,
-                    "pool_type": "eos", "eos_id": tokenizer.eos_token_id,
+                    "context_length": tokenizer.model_max_length,
+                    "vocab_size": len(tokenizer),
+                    "hf_tokenizer_name": "CLIPTokenizer",
+                    "width": width,
+                    "heads": width // 32,
+                    "layers": layers,
+                    "pool_type": "eos",
+                    "eos_id": tokenizer.eos_token_id,
                 },
             },
             "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
-        }  # fmt: skip
+        }
         seed = int(torch.randint(2**31, (1,), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -183,9 +201,14 @@ class TimmEncoder(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, model: nn.Module, *, name: str, size: tuple[int, int], mean: Sequence[float] = (0.5,),
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        size: tuple[int, int],
+        mean: Sequence[float] = (0.5,),
         std: Sequence[float] = (0.5,),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.model, self.name, self.size = model, name, size
         self.register_buffer("shift", torch.tensor(mean).view(-1, 1, 1))
@@ -259,11 +282,18 @@ def clip_text_model(encoder: OpenClipEncoder) -> CLIPTextModel:
     """
     text = encoder.config["model_cfg"]["text_cfg"]
     config = CLIPTextConfig(
-        vocab_size=text["vocab_size"], hidden_size=text["width"], intermediate_size=text["width"] * 4,
-        num_hidden_layers=text["layers"], num_attention_heads=text["heads"], hidden_act="gelu",
-        max_position_embeddings=text["context_length"], projection_dim=encoder.dim,
-        bos_token_id=0, eos_token_id=text["eos_id"], pad_token_id=text["eos_id"],
-    )  # fmt: skip
+        vocab_size=text["vocab_size"],
+        hidden_size=text["width"],
+        intermediate_size=text["width"] * 4,
+        num_hidden_layers=text["layers"],
+        num_attention_heads=text["heads"],
+        hidden_act="gelu",
+        max_position_embeddings=text["context_length"],
+        projection_dim=encoder.dim,
+        bos_token_id=0,
+        eos_token_id=text["eos_id"],
+        pad_token_id=text["eos_id"],
+    )
     model = CLIPTextModel(config)
     tower = encoder.model.state_dict()
     names = {

@@ -87,9 +87,11 @@ class Gallery:
         if set(columns) != {field.name for field in fields(cls)} or len(lengths) > 1:
             raise ValueError(f"{folder} holds no gallery: its columns {sorted(columns)} have {sorted(lengths)} rows")
         return cls(
-            ids=tuple(words["ids"]), captions=tuple(words["captions"]),
-            keywords=tuple(tuple(of_item) for of_item in words["keywords"]), **tables,
-        )  # fmt: skip
+            ids=tuple(words["ids"]),
+            captions=tuple(words["captions"]),
+            keywords=tuple(tuple(of_item) for of_item in words["keywords"]),
+            **tables,
+        )
 
 
 def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
@@ -108,10 +110,14 @@ def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], ca
 
 
 def build_gallery(
-    items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captions: Sequence[str],
-    extract: KeywordExtractor, encoder: OpenClipEncoder, semantic: TextEncoder | None = None,
+    items: Sequence[Item],
+    images: UInt8[Tensor, "n 3 height width"],
+    captions: Sequence[str],
+    extract: KeywordExtractor,
+    encoder: OpenClipEncoder,
+    semantic: TextEncoder | None = None,
     visual: ImageEncoder | None = None,
-) -> Gallery:  # fmt: skip
+) -> Gallery:
     """Semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
 
     ``encoder`` sees the pictures, unless ``visual`` is given, and reads the captions, unless ``semantic`` is. Features
@@ -123,6 +129,11 @@ def build_gallery(
     features = torch.zeros(len(items), seen.shape[1])
     features[pictured] = F.normalize(seen, dim=-1) if visual else seen
     return Gallery(
-        ids=tuple(item.id for item in items), images=images, pictured=pictured, captions=tuple(captions),
-        keywords=tuple(extract(items, captions)), semantic=texts, visual=features,
-    )  # fmt: skip
+        ids=tuple(item.id for item in items),
+        images=images,
+        pictured=pictured,
+        captions=tuple(captions),
+        keywords=tuple(extract(items, captions)),
+        semantic=texts,
+        visual=features,
+    )

@@ -40,9 +40,15 @@ class InstructionModel:
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, *, batch_size: int = 8, max_new_tokens: int = 64,
-        name: str = "the LLM", progress: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        batch_size: int = 8,
+        max_new_tokens: int = 64,
+        name: str = "the LLM",
+        progress: bool = False,
+    ) -> None:
         if not tokenizer.chat_template:
             raise ValueError(f"{name} has no chat template: name an instruction LLM such as {EXAMPLE}")
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
@@ -112,9 +118,16 @@ class InstructionModel:
             mask[row, longest - len(chat) :] = 1
         # Everything that a folder's own generation settings could turn into sampling or a penalty is said here.
         greedy = GenerationConfig(
-            max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0,
-            temperature=1.0, top_p=1.0, top_k=50, eos_token_id=self.ends or None, pad_token_id=self.padding,
-        )  # fmt: skip
+            max_new_tokens=self.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=50,
+            eos_token_id=self.ends or None,
+            pad_token_id=self.padding,
+        )
         device = self.model.device
         made: Any = self.model.generate(  # type: ignore[operator]
             input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=greedy

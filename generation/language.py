@@ -61,9 +61,14 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, *, image_tokens: int, text_rows: int,
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        image_tokens: int,
+        text_rows: int,
         generator: torch.Generator,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.tokenizer, self.text_rows = tokenizer, text_rows
@@ -95,9 +100,13 @@ class LanguageModel(nn.Module):
             ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
         encoded = self.tokenizer(
-            list(prompts), return_tensors="pt", padding="longest" if length is None else "max_length",
-            max_length=length, truncation=False, padding_side="left",
-        )  # fmt: skip
+            list(prompts),
+            return_tensors="pt",
+            padding="longest" if length is None else "max_length",
+            max_length=length,
+            truncation=False,
+            padding_side="left",
+        )
         lengths = encoded.attention_mask.sum(1)
         if int(lengths.min()) < self.text_rows:
             shortest = int(lengths.argmin())
@@ -138,11 +147,18 @@ def train_language_model(
         torch.manual_seed(config.seed)
         model = Qwen2ForCausalLM(
             Qwen2Config(
-                vocab_size=len(tokenizer), hidden_size=config.hidden_size, intermediate_size=2 * config.hidden_size,
-                num_hidden_layers=config.layers, num_attention_heads=4, num_key_value_heads=2,
-                max_position_embeddings=512, eos_token_id=0, pad_token_id=0, bos_token_id=0,
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden_size,
+                intermediate_size=2 * config.hidden_size,
+                num_hidden_layers=config.layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=512,
+                eos_token_id=0,
+                pad_token_id=0,
+                bos_token_id=0,
             )
-        )  # fmt: skip
+        )
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = one_cycle(optimizer, config.steps)
     steps = batches(len(texts), 32, config.steps, generator)

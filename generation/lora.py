@@ -38,7 +38,7 @@ def lora_of(unet: nn.Module) -> dict[str, nn.Parameter]:
         "unet." + name.replace(f".{NAME}.", "."): value
         for name, value in unet.named_parameters()
         if f".{NAME}." in name
-    }  # fmt: skip
+    }
 
 
 @contextmanager

@@ -23,20 +23,32 @@ class ModalMapper(nn.Module):
     """
 
     def __init__(
-        self, in_width: int, visual_width: int, out_width: int, *, queries: int, width: int = 512, layers: int = 4,
+        self,
+        in_width: int,
+        visual_width: int,
+        out_width: int,
+        *,
+        queries: int,
+        width: int = 512,
+        layers: int = 4,
         heads: int = 4,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.enter = nn.Linear(in_width, width)
         self.enter_visual = nn.Linear(visual_width, width)
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.transformer = nn.Transformer(
-            d_model=width, nhead=heads, num_decoder_layers=layers, dim_feedforward=4 * width, dropout=0.0,
-            batch_first=True, norm_first=True,
+            d_model=width,
+            nhead=heads,
+            num_decoder_layers=layers,
+            dim_feedforward=4 * width,
+            dropout=0.0,
+            batch_first=True,
+            norm_first=True,
             # torch's own encoder would announce that norm_first keeps it from a fast path
             custom_encoder=nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False),
-        )  # fmt: skip
+        )
         self.leave = nn.Linear(width, out_width)
 
     def forward(

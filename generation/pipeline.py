@@ -113,12 +113,18 @@ class RagarPipeline:
         preferences = self._preferences(history, weights, first)
         embeds = blend([made.embeds() for made in preferences], weights.values())
         images = self.ragar.painter.call(
-            None if config.text_to_image else self._start(weights, drawn), config.strength, prompt_embeds=embeds,
-            negative_prompt_embeds=self.ragar.negative(embeds), num_inference_steps=steps, generator=generators,
-            guidance_scale=config.guidance_scale, output_type=output_type, callback_on_step_end=callback_on_step_end,
+            None if config.text_to_image else self._start(weights, drawn),
+            config.strength,
+            prompt_embeds=embeds,
+            negative_prompt_embeds=self.ragar.negative(embeds),
+            num_inference_steps=steps,
+            generator=generators,
+            guidance_scale=config.guidance_scale,
+            output_type=output_type,
+            callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
             ip_adapter_image_embeds=ip_adapter_image_embeds and list(ip_adapter_image_embeds),
-        )  # fmt: skip
+        )
         of_each = zip(*(made.explanations for made in preferences), strict=True)
         why = [joined(of_one, weights.values()) for of_one in of_each]
         return RagarOutput(
@@ -127,8 +133,8 @@ class RagarPipeline:
 
     @torch.no_grad()
     def encode_preference(
-        self, history: Sequence[str], reference: References, *, num_images_per_prompt: int = 1, pipeline: Any = None,
-    ) -> tuple[Float[Tensor, "n rows width"], Float[Tensor, "n rows width"]]:  # fmt: skip
+        self, history: Sequence[str], reference: References, *, num_images_per_prompt: int = 1, pipeline: Any = None
+    ) -> tuple[Float[Tensor, "n rows width"], Float[Tensor, "n rows width"]]:
         """``(prompt_embeds, negative_prompt_embeds)`` of one shape, for **any** Stable Diffusion 1.x pipeline.
 
         Text-to-image, image-to-image and ControlNet take both as they are, with any number of rows. Always give both:
@@ -159,9 +165,14 @@ class RagarPipeline:
 
     @torch.no_grad()
     def encode_retrieved(
-        self, history: Sequence[str], reference: References, *, num_images_per_prompt: int = 1, pipeline: Any = None,
+        self,
+        history: Sequence[str],
+        reference: References,
+        *,
+        num_images_per_prompt: int = 1,
+        pipeline: Any = None,
         guidance: bool = True,
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Tensor]:
         """``ip_adapter_image_embeds`` (Ye et al. 2023, IP-Adapter): the retrieved pictures beside the words.
 
         Each adapter reads the mean of the retrieved pictures' embeddings by the pipeline's own image encoder, weighted
@@ -269,9 +280,12 @@ class RagarPipeline:
         height, width = gallery.images.shape[-2:]
         model, tokenizer = load_language_model(folder / "language")
         language = LanguageModel(
-            model, tokenizer, image_tokens=config.image_tokens, text_rows=config.text_rows,
+            model,
+            tokenizer,
+            image_tokens=config.image_tokens,
+            text_rows=config.text_rows,
             generator=Generator().manual_seed(config.seed),
-        )  # fmt: skip
+        )
         backbone = Backbone.from_pretrained(folder / "backbone", (height, width))
         projection = read_tensors(folder / "text_projection.safetensors")["text_projection"]
         return cls(Ragar.from_pretrained(folder, backbone, language, gallery, text_projection=projection))

@@ -54,9 +54,13 @@ class GaussianPolicy:
         return coefficients.unflatten(-1, (self.rows, self.width))
 
     def sample(
-        self, mu: Float[Tensor, "batch rows width"], samples: int, generator: torch.Generator, *,
+        self,
+        mu: Float[Tensor, "batch rows width"],
+        samples: int,
+        generator: torch.Generator,
+        *,
         antithetic: bool = False,
-    ) -> Float[Tensor, "batch samples rows width"]:  # fmt: skip
+    ) -> Float[Tensor, "batch samples rows width"]:
         """x_t = mu + sigma B^T eps_t, detached: reward and density must not see one another through the sample.
 
         ``antithetic``: the second half of the samples are the first half's mirror images, eps_{t + r/2} = -eps_t.
@@ -125,9 +129,11 @@ def silent(advantage: Float[Tensor, "batch samples"]) -> Bool[Tensor, " batch"]:
 
 
 def rank_loss(
-    policy: GaussianPolicy, mu: Float[Tensor, "batch rows width"], x: Float[Tensor, "batch samples rows width"],
+    policy: GaussianPolicy,
+    mu: Float[Tensor, "batch rows width"],
+    x: Float[Tensor, "batch samples rows width"],
     advantage: Float[Tensor, "batch samples"],
-) -> Float[Tensor, ""]:  # fmt: skip
+) -> Float[Tensor, ""]:
     """L_rank = -(1/r) sum_t A_t log N(x_t; mu, sigma), mean over the batch (eq. 12, sample and advantage detached)."""
     return -(advantage.detach() * policy.log_prob(x, mu)).mean(1).mean()
 

@@ -116,9 +116,14 @@ def shuffle_words(caption: str, generator: torch.Generator, keep: float = 0.8) -
 
 
 def train_dual_encoder(
-    captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], config: PretrainConfig, *,
-    curves: Curves, resume: Resume | None = None, progress: bool = True,
-) -> OpenClipEncoder:  # fmt: skip
+    captions: Sequence[str],
+    images: UInt8[Tensor, "n 3 height width"],
+    config: PretrainConfig,
+    *,
+    curves: Curves,
+    resume: Resume | None = None,
+    progress: bool = True,
+) -> OpenClipEncoder:
     """Pictures and words into one space, by CLIP's symmetric contrastive loss (Radford et al. 2021, fig. 3).
 
     Captions that say the same within a batch are no negatives of each other: the target is spread over them. The image
@@ -127,16 +132,28 @@ def train_dual_encoder(
     generator = torch.Generator().manual_seed(config.seed)
     tokenizer = train_clip_tokenizer(captions, vocab_size=config.vocab_size, max_length=config.context)
     encoder = OpenClipEncoder.new(
-        tokenizer, size=(config.image_height, config.image_width), embed_dim=config.embed_dim,
-        width=config.encoder_width, layers=config.encoder_layers, generator=generator,
+        tokenizer,
+        size=(config.image_height, config.image_width),
+        embed_dim=config.embed_dim,
+        width=config.encoder_width,
+        layers=config.encoder_layers,
+        generator=generator,
         patch=8 if config.image_height % 16 or config.image_width % 16 else 16,
-    )  # fmt: skip
+    )
     encoder.train().requires_grad_(True)
     training = Training(
-        "dual encoder: contrastive loss", encoder, examples=len(captions), batch_size=2 * config.batch_size,
-        steps=config.encoder_steps, learning_rate=config.learning_rate / 2, weight_decay=0.1, generator=generator,
-        curves=curves, resume=resume, progress=progress,
-    )  # fmt: skip
+        "dual encoder: contrastive loss",
+        encoder,
+        examples=len(captions),
+        batch_size=2 * config.batch_size,
+        steps=config.encoder_steps,
+        learning_rate=config.learning_rate / 2,
+        weight_decay=0.1,
+        generator=generator,
+        curves=curves,
+        resume=resume,
+        progress=progress,
+    )
     for rows in training:
         picked: list[int] = rows.tolist()
         texts = [shuffle_words(captions[i], generator) for i in picked]
@@ -174,9 +191,15 @@ def recolour(
 
 
 def denoising_loss(
-    unet: UNet2DConditionModel, scheduler: DDIMScheduler, clean: Tensor, wrong: Tensor, states: Tensor,
-    generator: torch.Generator, *, gamma: float = 5.0,
-) -> Tensor:  # fmt: skip
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    clean: Tensor,
+    wrong: Tensor,
+    states: Tensor,
+    generator: torch.Generator,
+    *,
+    gamma: float = 5.0,
+) -> Tensor:
     """Squared error of the scheduler's prediction that also asks for the palette which the words name.
 
     The noisy input is made from a *recoloured* latent, the target from the true one: image-to-image starts from a
@@ -209,9 +232,15 @@ def denoising_loss(
 
 
 def train_unet(
-    captions: Sequence[str], images: UInt8[Tensor, "n 3 height width"], encoder: OpenClipEncoder,
-    config: PretrainConfig, *, curves: Curves, resume: Resume | None = None, progress: bool = True,
-) -> Backbone:  # fmt: skip
+    captions: Sequence[str],
+    images: UInt8[Tensor, "n 3 height width"],
+    encoder: OpenClipEncoder,
+    config: PretrainConfig,
+    *,
+    curves: Curves,
+    resume: Resume | None = None,
+    progress: bool = True,
+) -> Backbone:
     """Codec by principal components, then the UNet on the frozen text encoder's states, with an EMA of its weights.
 
     Called again with the same arguments, a training that was stopped goes on where ``resume`` kept it and ends at the
@@ -222,15 +251,27 @@ def train_unet(
     codec.fit(to_float(images[torch.randperm(len(images), generator=generator)[:2000]]) * 2 - 1)
     text_encoder, tokenizer = clip_text_model(encoder), encoder.tokenizer.tokenizer
     unet = small_unet(
-        latent_channels=config.latent_channels, latent_size=(config.image_height // 8, config.image_width // 8),
-        cross_attention_dim=config.encoder_width, widths=config.unet_widths, generator=generator,
-    )  # fmt: skip
+        latent_channels=config.latent_channels,
+        latent_size=(config.image_height // 8, config.image_width // 8),
+        cross_attention_dim=config.encoder_width,
+        widths=config.unet_widths,
+        generator=generator,
+    )
     scheduler = noise_scheduler(config.prediction)
     training = Training(
-        "UNet: denoising loss", unet, examples=len(captions), batch_size=config.batch_size, steps=config.unet_steps,
-        learning_rate=config.learning_rate, weight_decay=0.01, generator=generator, curves=curves, average=config.ema,
-        resume=resume, progress=progress,
-    )  # fmt: skip
+        "UNet: denoising loss",
+        unet,
+        examples=len(captions),
+        batch_size=config.batch_size,
+        steps=config.unet_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.01,
+        generator=generator,
+        curves=curves,
+        average=config.ema,
+        resume=resume,
+        progress=progress,
+    )
     for rows in training:
         clean = to_float(images[rows]) * 2 - 1
         others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
@@ -239,9 +280,13 @@ def train_unet(
         latents, wrong = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
         training.learn(denoising_loss(unet, scheduler, latents, wrong, states, generator, gamma=config.min_snr))
     return Backbone.assemble(
-        codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=training.average, scheduler=scheduler,
+        codec=codec,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=training.average,
+        scheduler=scheduler,
         size=(config.image_height, config.image_width),
-    )  # fmt: skip
+    )
 
 
 def condition(

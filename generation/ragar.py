@@ -161,9 +161,15 @@ class Ragar(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, language: LanguageModel, gallery: Gallery, config: RagarConfig, *,
-        text_projection: Float[Tensor, "width dim"], prompt: str = PROMPT,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: Backbone,
+        language: LanguageModel,
+        gallery: Gallery,
+        config: RagarConfig,
+        *,
+        text_projection: Float[Tensor, "width dim"],
+        prompt: str = PROMPT,
+    ) -> None:
         super().__init__()
         if gallery.images.shape[-2:] != backbone.size:
             raise ValueError(
@@ -184,15 +190,23 @@ class Ragar(nn.Module):
             torch.manual_seed(config.seed)
             self.project_text = nn.Linear(language.width, backbone.width)
             self.mapper = ModalMapper(
-                language.width, gallery.visual.shape[1], backbone.width, queries=backbone.context,
-                width=config.mapper_width, layers=config.mapper_layers,
-            )  # fmt: skip
+                language.width,
+                gallery.visual.shape[1],
+                backbone.width,
+                queries=backbone.context,
+                width=config.mapper_width,
+                layers=config.mapper_layers,
+            )
             self.calibrator = BalanceCalibrator(backbone.width, mode=config.calibrator)
 
     def place(
-        self, device: str | torch.device, dtype: torch.dtype = torch.float32, *, channels_last: bool = False,
+        self,
+        device: str | torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        channels_last: bool = False,
         compiled: bool = False,
-    ) -> "Ragar":  # fmt: skip
+    ) -> "Ragar":
         """Where and how it runs; see :meth:`generation.diffusion.Backbone.to`.
 
         The frozen parts take ``dtype``. What is trained stays float32: a step of 1e-5 is lost in bfloat16's 8 bits.
@@ -346,9 +360,14 @@ class Ragar(nn.Module):
         return empty.repeat(1, times, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
 
     def render(
-        self, embeds: Float[Tensor, "n rows dim"], requests: Sequence[Request], *, steps: int | None = None,
-        with_grad: bool = False, lora: bool = True,
-    ) -> Float[Tensor, "n 3 height width"]:  # fmt: skip
+        self,
+        embeds: Float[Tensor, "n rows dim"],
+        requests: Sequence[Request],
+        *,
+        steps: int | None = None,
+        with_grad: bool = False,
+        lora: bool = True,
+    ) -> Float[Tensor, "n 3 height width"]:
         """Pictures from ready embeddings; the request's seed alone makes the initial noise (common random numbers).
 
         ``with_grad`` keeps the gradient from the pictures to the embeddings and to LoRA. ``lora=False`` draws without.
@@ -356,10 +375,15 @@ class Ragar(nn.Module):
         config = self.config
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
         return (self.painter if lora else self.backbone).sample(
-            embeds, self.negative(embeds), None if config.text_to_image else references,
-            [request.seed for request in requests], steps=steps or config.steps, strength=config.strength,
-            guidance_scale=config.guidance_scale, with_grad=with_grad,
-        )  # fmt: skip
+            embeds,
+            self.negative(embeds),
+            None if config.text_to_image else references,
+            [request.seed for request in requests],
+            steps=steps or config.steps,
+            strength=config.strength,
+            guidance_scale=config.guidance_scale,
+            with_grad=with_grad,
+        )
 
     @torch.no_grad()
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
@@ -397,9 +421,14 @@ class Ragar(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path, backbone: Backbone, language: LanguageModel, gallery: Gallery, *,
+        cls,
+        folder: Path,
+        backbone: Backbone,
+        language: LanguageModel,
+        gallery: Gallery,
+        *,
         text_projection: Float[Tensor, "width dim"],
-    ) -> "Ragar":  # fmt: skip
+    ) -> "Ragar":
         """The trained parts on the frozen ones they were trained with.
 
         Raises:

@@ -212,9 +212,14 @@ def build_policy(ragar: Ragar, requests: Sequence[Request], config: ReflectionCo
 
 
 def reflect(
-    ragar: Ragar, requests: Sequence[Request], reward: Reward, config: ReflectionConfig, log: ReflectionLog, *,
+    ragar: Ragar,
+    requests: Sequence[Request],
+    reward: Reward,
+    config: ReflectionConfig,
+    log: ReflectionLog,
+    *,
     progress: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """The reward phase: L = alpha L_rank + beta L_cal + gamma L_sem (eq. 15), on every trained part together.
 
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
@@ -291,9 +296,13 @@ RankTerm = tuple[Float[Tensor, "batch samples"], Float[Tensor, ""], Bool[Tensor,
 
 
 def path_term(
-    ragar: Ragar, preference: Preference, requests: Sequence[Request], reward: Reward,
-    rivals: Float[Tensor, "batch rivals"], config: ReflectionConfig,
-) -> RankTerm:  # fmt: skip
+    ragar: Ragar,
+    preference: Preference,
+    requests: Sequence[Request],
+    reward: Reward,
+    rivals: Float[Tensor, "batch rivals"],
+    config: ReflectionConfig,
+) -> RankTerm:
     """L_rank with the gradient through picture and denoising steps: one picture a request, minus its reward."""
     scores = path_scores(ragar, preference, requests, reward, steps=config.steps, checkpointing=config.checkpointing)
     gained = rewards(scores[:, None], rivals, config.margin)
@@ -301,10 +310,16 @@ def path_term(
 
 
 def policy_term(
-    ragar: Ragar, preference: Preference, requests: Sequence[Request], reward: Reward,
-    rivals: Float[Tensor, "batch rivals"], config: ReflectionConfig, policy: GaussianPolicy, scale: RunningScale,
+    ragar: Ragar,
+    preference: Preference,
+    requests: Sequence[Request],
+    reward: Reward,
+    rivals: Float[Tensor, "batch rivals"],
+    config: ReflectionConfig,
+    policy: GaussianPolicy,
+    scale: RunningScale,
     generator: torch.Generator,
-) -> RankTerm:  # fmt: skip
+) -> RankTerm:
     """L_rank by the score function (eq. 12), in units of the advantages so far; ``scale`` learns of these."""
     x = policy.sample(preference.detail, config.samples, generator, antithetic=config.in_pairs)
     scores = score_samples(ragar, preference, x, requests, reward, steps=config.steps)
@@ -326,9 +341,7 @@ def advantages(
 
 def frozen_copy(ragar: Ragar) -> Ragar:
     """The generator as it is now, to compare with: trained parts copied, everything frozen shared."""
-    shared = (
-        ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer, *ragar.painter.frozen
-    )  # fmt: skip
+    shared = (ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer, *ragar.painter.frozen)
     return copy.deepcopy(ragar, {id(part): part for part in shared})
 
 

@@ -41,9 +41,12 @@ def select(
 
 
 def retrieval_weights(
-    scores: Float[Tensor, "batch k"], exists: Bool[Tensor, "batch k"], *,
-    temperature: float = 1.0, normalization: Normalization = "minmax",
-) -> Float[Tensor, "batch k"]:  # fmt: skip
+    scores: Float[Tensor, "batch k"],
+    exists: Bool[Tensor, "batch k"],
+    *,
+    temperature: float = 1.0,
+    normalization: Normalization = "minmax",
+) -> Float[Tensor, "batch k"]:
     """Softmax of the normalised similarities (eq. 5); rows sum to 1, or are all 0 where nothing was retrieved.
 
     The paper does not say how s' is normalised. The softmax of raw cosines (``none``) is almost flat; ``minmax``, the

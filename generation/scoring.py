@@ -31,9 +31,14 @@ def rival_scores(
 
 @torch.no_grad()
 def score_samples(
-    ragar: Ragar, preference: Preference, x: Float[Tensor, "batch samples rows width"], requests: Sequence[Request],
-    reward: Reward, *, steps: int,
-) -> Float[Tensor, "batch samples"]:  # fmt: skip
+    ragar: Ragar,
+    preference: Preference,
+    x: Float[Tensor, "batch samples rows width"],
+    requests: Sequence[Request],
+    reward: Reward,
+    *,
+    steps: int,
+) -> Float[Tensor, "batch samples"]:
     """Scores of each noisy preference's picture, under the request's own initial latent."""
     samples = x.shape[1]
     scores = []
@@ -44,9 +49,14 @@ def score_samples(
 
 
 def path_scores(
-    ragar: Ragar, preference: Preference, requests: Sequence[Request], reward: Reward, *, steps: int,
+    ragar: Ragar,
+    preference: Preference,
+    requests: Sequence[Request],
+    reward: Reward,
+    *,
+    steps: int,
     checkpointing: bool = False,
-) -> Float[Tensor, " batch"]:  # fmt: skip
+) -> Float[Tensor, " batch"]:
     """Scores of each preference's picture, without noise, with the gradient through picture and denoising steps."""
     with ragar.painter.checkpointing(checkpointing):
         images = ragar.render(preference.embeds(), requests, steps=steps, with_grad=True)

@@ -47,10 +47,17 @@ class SentenceEncoder:
         """One unit vector a text, on the CPU."""
         if not texts:
             return self.encode_texts([""])[:0]
-        return self.model.encode(
-            list(texts), batch_size=self.batch_size, normalize_embeddings=True, convert_to_tensor=True,
-            show_progress_bar=False,
-        ).cpu().float()  # fmt: skip
+        return (
+            self.model.encode(
+                list(texts),
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                convert_to_tensor=True,
+                show_progress_bar=False,
+            )
+            .cpu()
+            .float()
+        )
 
 
 def _require_weights(folder: Path) -> None:

@@ -25,9 +25,12 @@ def train_bpe(
     # Named here, and not left to the trainer, which would number those it meets in the order of a hash.
     ends = [byte + word_end for byte in sorted(pre_tokenizers.ByteLevel.alphabet())] if word_end else []
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[*special, *ends], end_of_word_suffix=word_end,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        special_tokens=[*special, *ends],
+        end_of_word_suffix=word_end,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
     state = json.loads(tokenizer.to_str())["model"]
     return dict(state["vocab"]), [tuple(pair) for pair in state["merges"]]

@@ -117,10 +117,21 @@ class Training(Generic[Model]):
     """
 
     def __init__(
-        self, name: str, model: Model, *, examples: int, batch_size: int, steps: int, learning_rate: float,
-        weight_decay: float, generator: torch.Generator, curves: Curves, average: float = 0.0,
-        resume: Resume | None = None, progress: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        model: Model,
+        *,
+        examples: int,
+        batch_size: int,
+        steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        generator: torch.Generator,
+        curves: Curves,
+        average: float = 0.0,
+        resume: Resume | None = None,
+        progress: bool = True,
+    ) -> None:
         self.name, self.model, self.generator, self.curves = name, model, generator, curves
         self.examples, self.batch_size, self.steps = examples, batch_size, steps
         self.decay, self.resume, self.progress = average, resume, progress
@@ -180,9 +191,12 @@ class Training(Generic[Model]):
             },
         }
         plain = {
-            "identity": self._identity, "step": self.step, "groups": optimizer["param_groups"],
-            "schedule": self.schedule.state_dict(), "curve": self.curves.values[self.name],
-        }  # fmt: skip
+            "identity": self._identity,
+            "step": self.step,
+            "groups": optimizer["param_groups"],
+            "schedule": self.schedule.state_dict(),
+            "curve": self.curves.values[self.name],
+        }
         save_file({name: value.clone() for name, value in tensors.items()}, resume.begun, {"plain": json.dumps(plain)})
         resume.begun.replace(resume.file)
 

@@ -125,9 +125,13 @@ def wanted_pairs(
 
 
 def augment(
-    generator: Generator, requests: Sequence[Request], shards: ImageShards, *, batch_size: int = BATCH,
+    generator: Generator,
+    requests: Sequence[Request],
+    shards: ImageShards,
+    *,
+    batch_size: int = BATCH,
     progress: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """Make the pictures that are not there yet; stopped and called again, it goes on where it was.
 
     Several processes share them: each calls this with a generator of its own, the same requests and the same folder.
@@ -168,9 +172,12 @@ def share(plan: Plan) -> Plan:
 
 
 def encode(
-    reward: RankerReward, images: Float[Tensor, "n 3 height width"] | UInt8[Tensor, "n 3 height width"], *,
-    progress: bool = True, description: str = "features of pictures",
-) -> Float[Tensor, "n dim"]:  # fmt: skip
+    reward: RankerReward,
+    images: Float[Tensor, "n 3 height width"] | UInt8[Tensor, "n 3 height width"],
+    *,
+    progress: bool = True,
+    description: str = "features of pictures",
+) -> Float[Tensor, "n dim"]:
     """Pictures as the ranker sees them, a block at a time."""
     parts = []
     for block in tqdm(images.split(BATCH), desc=description, unit=f"x{BATCH}", disable=not progress):

@@ -69,9 +69,11 @@ def parser() -> argparse.ArgumentParser:
         )
         if name == "augment":
             step.add_argument(
-                "--requests", type=Path, metavar="FILE",
+                "--requests",
+                type=Path,
+                metavar="FILE",
                 help="a CSV file with user_id,item_id: draw these pictures instead, into OUTPUT/pictures",
-            )  # fmt: skip
+            )
         step.add_argument("--debug", action="store_true", help="show where an error came from")
     return top
 

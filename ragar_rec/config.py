@@ -96,8 +96,10 @@ class EvaluationConfig:
     def conflicts(self) -> Iterator[str]:
         """Lists that would measure nothing or the same twice."""
         lists: tuple[tuple[str, tuple[object, ...]], ...] = (
-            ("protocols", self.protocols), ("controls", self.controls), ("seeds", self.seeds),
-        )  # fmt: skip
+            ("protocols", self.protocols),
+            ("controls", self.controls),
+            ("seeds", self.seeds),
+        )
         for name, values in lists:
             if not values or len(set(values)) < len(values):
                 yield f"{name} {list(values)} must hold at least one and none twice"

@@ -57,9 +57,11 @@ class Personal:
     """
 
     def __init__(
-        self, pictures: Mapping[tuple[int, int], Float[Tensor, " dim"]], dim: int,
+        self,
+        pictures: Mapping[tuple[int, int], Float[Tensor, " dim"]],
+        dim: int,
         owner: Callable[[int, Int[np.ndarray, " n"]], int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pictures, self.dim, self.owner = pictures, dim, owner
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Tensor, Tensor]:

@@ -29,9 +29,17 @@ SYSTEM = "RAGAR"
 
 
 def protocol_frame(
-    tasks: Sequence[Task], protocols: Sequence[Reranking], sources: Mapping[str, Source | None], view: Counterfactual,
-    dataset: Dataset, *, k: int, judge: str, seed: int, progress: bool = True,
-) -> pd.DataFrame:  # fmt: skip
+    tasks: Sequence[Task],
+    protocols: Sequence[Reranking],
+    sources: Mapping[str, Source | None],
+    view: Counterfactual,
+    dataset: Dataset,
+    *,
+    k: int,
+    judge: str,
+    seed: int,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Recall@k, NDCG@k and Delta R of every person, protocol and source (``None``: the original features)."""
     rows = []
     for protocol in protocols:
@@ -81,9 +89,16 @@ class Global:
 
 
 def generator_frame(
-    trained: Ragar, untrained: Ragar, requests: Sequence[Request], strangers: Sequence[Request], reward: RankerReward,
-    *, judge: str, seed: int, progress: bool = True,
-) -> pd.DataFrame:  # fmt: skip
+    trained: Ragar,
+    untrained: Ragar,
+    requests: Sequence[Request],
+    strangers: Sequence[Request],
+    reward: RankerReward,
+    *,
+    judge: str,
+    seed: int,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Counterfactual score of each person's reference as v_gen, v_ref, v_glob, from the untrained generator, and as the
     picture made for somebody else; in standard deviations of the person's scores.
     """
@@ -98,10 +113,12 @@ def generator_frame(
     found = []
     for control, images in pictures.items():
         with torch.no_grad():
-            scores = torch.cat([
-                reward(requests[start : start + BATCH], images[start : start + BATCH])
-                for start in range(0, len(requests), BATCH)
-            ])  # fmt: skip
+            scores = torch.cat(
+                [
+                    reward(requests[start : start + BATCH], images[start : start + BATCH])
+                    for start in range(0, len(requests), BATCH)
+                ]
+            )
         found += [
             (request.user, SYSTEM, "generator", control, judge, seed, "score", float(score))
             for request, score in zip(requests, scores, strict=True)
@@ -110,9 +127,16 @@ def generator_frame(
 
 
 def diversity_frame(
-    generator: Ragar, requests: Sequence[Request], reward: RankerReward, *, judge: str, seed: int, items: int = 20,
-    people: int = 8, progress: bool = True,
-) -> pd.DataFrame:  # fmt: skip
+    generator: Ragar,
+    requests: Sequence[Request],
+    reward: RankerReward,
+    *,
+    judge: str,
+    seed: int,
+    items: int = 20,
+    people: int = 8,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Mean pairwise distance of one item's pictures between ``people`` users, and between as many seeds of one of them.
 
     Distances: 1 - cosine of the ranker's centred features; root mean square of 4 x 6 thumbnails. Fewer requests than

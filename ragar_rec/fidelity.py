@@ -53,9 +53,11 @@ def identity(
 
 
 def palette_shift(
-    moved: Float[Tensor, "n 3 height width"], unmoved: Float[Tensor, "n 3 height width"],
-    origin: Float[Tensor, "n 3 height width"], goal: Float[Tensor, "n 3 height width"],
-) -> float:  # fmt: skip
+    moved: Float[Tensor, "n 3 height width"],
+    unmoved: Float[Tensor, "n 3 height width"],
+    origin: Float[Tensor, "n 3 height width"],
+    goal: Float[Tensor, "n 3 height width"],
+) -> float:
     """How much of the way from the mean colour of ``origin`` to that of ``goal`` lies between two renderings.
 
     The least-squares slope of (moved - unmoved) over (goal - origin) in mean colours: 0 if words move no colour, 1 if
@@ -112,9 +114,11 @@ class Closeness:
 
 
 def closeness(
-    pictures: Float[Tensor, "n dim"], training: Float[Tensor, "m dim"], own: Float[Tensor, " s"],
+    pictures: Float[Tensor, "n dim"],
+    training: Float[Tensor, "m dim"],
+    own: Float[Tensor, " s"],
     references: Int[Tensor, " n"] | None = None,
-) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:  # fmt: skip
+) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:
     """The nearest-neighbour check against copies, in any space of vectors.
 
     Args:

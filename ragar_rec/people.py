@@ -88,8 +88,9 @@ def sample(dataset: Dataset, count: int, seed: int) -> list[int]:
     if len(able) == 0:
         raise ValueError("of nobody in the test anything is known before: give eval_args.split a larger training share")
     if left := len(tested) - len(able):
-        logger.info("%d of %d people with test interactions are left out: nothing is known of them before", left,
-                    len(tested))  # fmt: skip
+        logger.info(
+            "%d of %d people with test interactions are left out: nothing is known of them before", left, len(tested)
+        )
     if count and count < len(able):
         able = np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
     return able.tolist()

@@ -53,8 +53,22 @@ __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report"
 SHOWN = 2000
 """Pictures, at most, that the codec's error is measured on."""
 
-LIBRARIES = ("ragar-rec", "torch", "torch-geometric", "recbole", "diffusers", "transformers", "peft", "open_clip_torch",
-             "timm", "faiss-cpu", "numpy", "pandas", "scipy", "scikit-image")  # fmt: skip
+LIBRARIES = (
+    "ragar-rec",
+    "torch",
+    "torch-geometric",
+    "recbole",
+    "diffusers",
+    "transformers",
+    "peft",
+    "open_clip_torch",
+    "timm",
+    "faiss-cpu",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-image",
+)
 
 
 def prepare(run: Run) -> Path:
@@ -140,9 +154,7 @@ def _draw_named(run: Run, file: Path) -> Path:
     named, settings = read_requests(file), run.config.evaluation
     pairs = named_pairs(named, run.dataset, run.pictured)
     requests = [make(pair) for make in (Requests(run.dataset, seed) for seed in settings.seeds) for pair in pairs]
-    made_by = {
-        "generator": digest([content(run.generator_folder), run.frozen]), "batch_size": settings.batch_size
-    }  # fmt: skip
+    made_by = {"generator": digest([content(run.generator_folder), run.frozen]), "batch_size": settings.batch_size}
     shards = ImageShards(run.output / "pictures", made_by)
     distributed.together(_draw, run, begin(requests, shards, settings.batch_size), shards)
     shards.refresh()
@@ -173,8 +185,9 @@ class Setting:
         self.people = sample(dataset, settings.users, settings.seeds[0])
         self.tasks: list[Task] = tasks(dataset, run.view, self.people)
         offered: dict[str, Reranking] = {
-            "reference": Reference(settings.targets), "candidates": Candidates(settings.candidates),
-        }  # fmt: skip
+            "reference": Reference(settings.targets),
+            "candidates": Candidates(settings.candidates),
+        }
         self.protocols = [offered[name] for name in settings.protocols]
         self.requests = Requests(dataset, seed)
         self.strangers = Strangers(dataset, seed, self.people)
@@ -185,8 +198,9 @@ class Setting:
 
 MEASURED = [
     *(f"evaluation.{key}" for key in ("users", "candidates", "targets", "protocols", "controls", "k", "seeds")),
-    "reflection.held_out", "reflection.seed",
-]  # fmt: skip
+    "reflection.held_out",
+    "reflection.seed",
+]
 """The keys that a person's numbers depend on; how they are summed up and shown is not among them."""
 
 
@@ -213,8 +227,17 @@ def evaluate(run: Run) -> Path:
 
 
 PROTOCOLS = ("candidates", "reference", "generator", "diversity")
-CONTROLS = (OWN, "original", "reconstruction", "shuffled_user", "random_item", "reference_image", "global", "untrained",
-            "seeds")  # fmt: skip
+CONTROLS = (
+    OWN,
+    "original",
+    "reconstruction",
+    "shuffled_user",
+    "random_item",
+    "reference_image",
+    "global",
+    "untrained",
+    "seeds",
+)
 METRICS = ("recall", "ndcg", "delta_r", "score", "feature_distance", "thumbnail_distance")
 
 

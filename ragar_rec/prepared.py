@@ -42,9 +42,14 @@ class Prepared:
     """
 
     def __init__(
-        self, config: Config, output: Path, *, data: Path | None = None, weights: Path | None = None,
+        self,
+        config: Config,
+        output: Path,
+        *,
+        data: Path | None = None,
+        weights: Path | None = None,
         progress: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.output, self.data, self.weights, self.progress = config, output, data, weights, progress
         self.store = Store(output / "store")
 
@@ -57,9 +62,13 @@ class Prepared:
 
     @classmethod
     def open(
-        cls: type[Layer], config: Path | None, overrides: Sequence[str], data: Path | None, weights: Path | None,
+        cls: type[Layer],
+        config: Path | None,
+        overrides: Sequence[str],
+        data: Path | None,
+        weights: Path | None,
         output: Path,
-    ) -> Layer:  # fmt: skip
+    ) -> Layer:
         """From what the command line gave; without a config file, the embedded default."""
         return cls(Config.read(config or EMBEDDED, overrides), output, data=data, weights=weights)
 
@@ -170,9 +179,11 @@ class Prepared:
             (to / "captions.json").write_text(json.dumps(said, ensure_ascii=False, indent=0), encoding="utf-8")
 
         before = {
-            **self._words, "pictures": content(self.pictures_folder), "files": self._files_hash,
+            **self._words,
+            "pictures": content(self.pictures_folder),
+            "files": self._files_hash,
             "weights": self.store.hash_source(self.config.words.captioner_model),
-        }  # fmt: skip
+        }
         return self.stage("captions", [], before, build)
 
     @property
@@ -195,9 +206,11 @@ class Prepared:
             (to / "keywords.json").write_text(json.dumps(named, ensure_ascii=False, indent=0), encoding="utf-8")
 
         before = {
-            **self._said, "pictures": content(self.pictures_folder), "prompt": digest(words.p_k()),
+            **self._said,
+            "pictures": content(self.pictures_folder),
+            "prompt": digest(words.p_k()),
             "weights": self.store.hash_source(words.keyword_model),
-        }  # fmt: skip
+        }
         return self.stage("keywords", ["words.per_item"], before, build)
 
     @property

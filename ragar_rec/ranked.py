@@ -128,9 +128,11 @@ class Ranked(SmallModels):
             before["code"] = hash_file(code)
         settings = {key: value for key, value in self.config.recbole.items() if key not in INCIDENTAL}
         return self.store.run(
-            "ranker", {"config": {"recbole": settings}, "before": before},
-            lambda to: train_ranker(self.recbole, to, progress=self.progress) and None, resumable=True,
-        )  # fmt: skip
+            "ranker",
+            {"config": {"recbole": settings}, "before": before},
+            lambda to: train_ranker(self.recbole, to, progress=self.progress) and None,
+            resumable=True,
+        )
 
     @property
     def ranker_content(self) -> str:

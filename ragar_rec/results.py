@@ -136,10 +136,22 @@ def rows_from_per_user(
                     for other in _compared(str(protocol), str(control), people):
                         found[other] = paired_difference(mine, people[other], statistic=statistic, **how)
                     rows += [
-                        Row(dataset, str(system), str(protocol), str(control), str(judge), str(name), it.value, it.low,
-                            it.high, other, it.n, seeds)
+                        Row(
+                            dataset,
+                            str(system),
+                            str(protocol),
+                            str(control),
+                            str(judge),
+                            str(name),
+                            it.value,
+                            it.low,
+                            it.high,
+                            other,
+                            it.n,
+                            seeds,
+                        )
                         for other, it in found.items()
-                    ]  # fmt: skip
+                    ]
     return tuple(rows)
 
 

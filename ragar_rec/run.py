@@ -51,22 +51,34 @@ class Run(Ranked):
     def gallery(self) -> Gallery:
         words = self.config.words
         return build_gallery(
-            self.items, self.images, self.captions, self.keywords, self.encoder, words.text_encoder(self.encoder),
+            self.items,
+            self.images,
+            self.captions,
+            self.keywords,
+            self.encoder,
+            words.text_encoder(self.encoder),
             self.config.models.visual_encoder(self.weights),
-        )  # fmt: skip
+        )
 
     def new_generator(self) -> Ragar:
         """RAGAR on this run's frozen parts, with fresh weights."""
         models, settings = self.config.models, self.config.generator
         model, tokenizer = load_language_model(self.language_folder if models.language is None else models.language)
         language = LanguageModel(
-            model, tokenizer, image_tokens=settings.image_tokens, text_rows=settings.text_rows,
+            model,
+            tokenizer,
+            image_tokens=settings.image_tokens,
+            text_rows=settings.text_rows,
             generator=torch.Generator().manual_seed(settings.seed),
-        )  # fmt: skip
+        )
         made = Ragar(
-            self.backbone, language, self.gallery, settings, text_projection=self.text_projection,
+            self.backbone,
+            language,
+            self.gallery,
+            settings,
+            text_projection=self.text_projection,
             prompt=self.config.words.p_g(),
-        )  # fmt: skip
+        )
         return made.place(**models.place)
 
     @cached_property
@@ -93,8 +105,9 @@ class Run(Ranked):
             training_requests(self.dataset, users, pictured, seed) for users in (self.people.train, self.people.test)
         )
         for requests, users, task, needed in (
-            (made, self.people.train, "train the generator", 2), (judging, self.people.test, "judge it", 1),
-        ):  # fmt: skip
+            (made, self.people.train, "train the generator", 2),
+            (judging, self.people.test, "judge it", 1),
+        ):
             if len(requests) < needed:
                 raise ValueError(
                     f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
@@ -146,9 +159,12 @@ class Run(Ranked):
         weights = self.config.reflection.rewards
         if weights == {"ranker": 1.0}:
             return self.reward
-        return Mixture([
-            (weight, self.reward if name == "ranker" else self.extra_rewards[name]) for name, weight in weights.items()
-        ])  # fmt: skip
+        return Mixture(
+            [
+                (weight, self.reward if name == "ranker" else self.extra_rewards[name])
+                for name, weight in weights.items()
+            ]
+        )
 
     @cached_property
     def extra_rewards(self) -> dict[str, Reward]:

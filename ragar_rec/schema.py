@@ -31,9 +31,7 @@ class Range:
     def __str__(self) -> str:
         lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
         upper = f"at most {self.high:g}"
-        return " and ".join(
-            [lower] * (self.low > -math.inf) + [upper] * (self.high < math.inf),
-        )
+        return " and ".join([lower] * (self.low > -math.inf) + [upper] * (self.high < math.inf))
 
 
 Count = Annotated[int, Range(1)]

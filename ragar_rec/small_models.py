@@ -17,8 +17,20 @@ from ragar_rec.curves import watched
 from ragar_rec.prepared import Prepared
 from ragar_rec.store import content, hash_file
 
-ENCODER_KEYS = ("image_height", "image_width", "encoder_width", "encoder_layers", "embed_dim", "vocab_size", "context",
-                "encoder_steps", "batch_size", "learning_rate", "held_out", "seed")  # fmt: skip
+ENCODER_KEYS = (
+    "image_height",
+    "image_width",
+    "encoder_width",
+    "encoder_layers",
+    "embed_dim",
+    "vocab_size",
+    "context",
+    "encoder_steps",
+    "batch_size",
+    "learning_rate",
+    "held_out",
+    "seed",
+)
 """What the dual encoder's training reads of the section ``backbone``."""
 
 BACKBONE_KEYS = tuple(entry.name for entry in fields(PretrainConfig) if entry.name != "save_every")
@@ -64,9 +76,14 @@ class SmallModels(Prepared):
         resume = Resume(to / "unfinished.safetensors", self.config.backbone.save_every)
         with watched(self.output, to) as curves:
             made = train(
-                [self.captions[row] for row in self.learned], self.images[self.learned], *given, self.config.backbone,
-                curves=curves, resume=resume, progress=self.progress,
-            )  # fmt: skip
+                [self.captions[row] for row in self.learned],
+                self.images[self.learned],
+                *given,
+                self.config.backbone,
+                curves=curves,
+                resume=resume,
+                progress=self.progress,
+            )
         made.save_pretrained(to)
         resume.delete()
 

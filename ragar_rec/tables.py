@@ -34,9 +34,13 @@ PROTOCOLS: Mapping[str, str] = {
 PRIVILEGED = ("reference",)
 
 METRICS: Mapping[str, str] = {
-    "delta_r": "ΔR, mean", "delta_r_median": "ΔR, median", "rank": "mean rank",
-    "score": "score in σ", "feature_distance": "features", "thumbnail_distance": "thumbnails",
-}  # fmt: skip
+    "delta_r": "ΔR, mean",
+    "delta_r_median": "ΔR, median",
+    "rank": "mean rank",
+    "score": "score in σ",
+    "feature_distance": "features",
+    "thumbnail_distance": "thumbnails",
+}
 
 
 def metric_name(metric: str) -> str:
@@ -142,11 +146,13 @@ def format_table(table: Table) -> str:
         for line in table.lines:
             value = line.values.get(metric)
             differences = [line.differences.get((metric, other)) for other in table.compared_with]
-            body.append([
-                line.label,
-                value.text() if value else "",
-                *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
-            ])  # fmt: skip
+            body.append(
+                [
+                    line.label,
+                    value.text() if value else "",
+                    *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
+                ]
+            )
         used = [column for column in range(len(body[0])) if column < 2 or any(row[column] for row in body[1:])]
         widths = [max(len(row[column]) for row in body) for column in used]
         lines = [

@@ -22,10 +22,26 @@ STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 
 # Where and how fast a ranker is trained or evaluated does not change what it is.
 INCIDENTAL = {
-    "data_path", "checkpoint_dir", "show_progress", "gpu_id", "use_gpu", "worker", "state", "eval_batch_size",
-    "metric_decimal_place", "features", "missing_features", "loss_decimal_place", "dataset_save_path",
-    "dataloaders_save_path", "save_dataset", "save_dataloaders", "log_wandb", "wandb_project", "config_file",
-}  # fmt: skip
+    "data_path",
+    "checkpoint_dir",
+    "show_progress",
+    "gpu_id",
+    "use_gpu",
+    "worker",
+    "state",
+    "eval_batch_size",
+    "metric_decimal_place",
+    "features",
+    "missing_features",
+    "loss_decimal_place",
+    "dataset_save_path",
+    "dataloaders_save_path",
+    "save_dataset",
+    "save_dataloaders",
+    "log_wandb",
+    "wandb_project",
+    "config_file",
+}
 
 
 def identity(config: Mapping[str, Any], data_digest: str, code: Path | None = None) -> dict[str, Any]:

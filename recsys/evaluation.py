@@ -83,15 +83,21 @@ def held_out_ranks(
         scores[seen] = -torch.inf
         scores[row, item] = own  # An item that was also seen earlier is still ranked, as RecBole does.
         ranks[first:end] = [int((scores[r] >= value).sum()) for r, value in zip(row, own, strict=True)]
-    return pd.DataFrame({"user": dataset.user_tokens[held_users], "item": dataset.item_tokens[held_items],
-                         "rank": ranks})  # fmt: skip
+    return pd.DataFrame(
+        {"user": dataset.user_tokens[held_users], "item": dataset.item_tokens[held_items], "rank": ranks}
+    )
 
 
 @torch.no_grad()
 def top_lists(
-    score: Scorer, dataset: Dataset, *, k: int = 10, phase: Phase = "test", users: Sequence[int] | None = None,
+    score: Scorer,
+    dataset: Dataset,
+    *,
+    k: int = 10,
+    phase: Phase = "test",
+    users: Sequence[int] | None = None,
     block: int = 256,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """What is recommended: each user's `k` best items among those that the user has not seen before this phase.
 
     Args:
@@ -120,8 +126,14 @@ def top_lists(
         best[start : start + len(some)], values[start : start + len(some)] = found.indices.cpu(), found.values.cpu()
         start += len(some)
     row, place = np.nonzero(values > -np.inf)
-    return pd.DataFrame({"user": dataset.user_tokens[people[row]], "item": dataset.item_tokens[best[row, place]],
-                         "rank": place + 1, "score": values[row, place]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "user": dataset.user_tokens[people[row]],
+            "item": dataset.item_tokens[best[row, place]],
+            "rank": place + 1,
+            "score": values[row, place],
+        }
+    )
 
 
 Seen = tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]

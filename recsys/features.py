@@ -130,8 +130,12 @@ def item_features(
     if strangers := [item for item in table.ids if item not in known]:
         logger.warning(
             "%d of the %d rows of %s features in %s belong to no item of the catalogue and are left out: %s",
-            len(strangers), len(table.ids), modality, path, _some(strangers),
-        )  # fmt: skip
+            len(strangers),
+            len(table.ids),
+            modality,
+            path,
+            _some(strangers),
+        )
     return values, there
 
 

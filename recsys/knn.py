@@ -82,8 +82,12 @@ def nearest(vectors: Float[np.ndarray, "items dim"], k: int, search: Search = Se
     neighbours = _ordered(similarity, found, np.arange(n_items), k)
     logger.info(
         "%d items, %d cells, %d probed: %.1f %% of the nearest neighbours found (on %d rows)",
-        n_items, cells, search.n_probe, 100 * recall(contiguous, neighbours), min(_SAMPLE, n_items),
-    )  # fmt: skip
+        n_items,
+        cells,
+        search.n_probe,
+        100 * recall(contiguous, neighbours),
+        min(_SAMPLE, n_items),
+    )
     return neighbours
 
 

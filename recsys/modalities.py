@@ -41,9 +41,14 @@ class Modalities(nn.Module):
     present: Tensor
 
     def __init__(
-        self, paths: Mapping[str, Any], tokens: Iterable[Any], device: torch.device, *, missing: Missing = "hole",
+        self,
+        paths: Mapping[str, Any],
+        tokens: Iterable[Any],
+        device: torch.device,
+        *,
+        missing: Missing = "hole",
         search: Search | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if not paths:
             raise ValueError("this ranker needs at least one modality: features: {image: <path of a feature table>}")

@@ -60,9 +60,15 @@ def interval(
     if len(array) == 1 or np.ptp(array) == 0:
         return Interval(value, value, value, len(array))
     result = stats.bootstrap(
-        (array,), statistic, confidence_level=confidence, n_resamples=resamples, batch=BATCH, method="percentile",
-        random_state=np.random.default_rng(seed), vectorized=True,
-    )  # fmt: skip
+        (array,),
+        statistic,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=BATCH,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+        vectorized=True,
+    )
     return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
 
 

@@ -32,20 +32,39 @@ def tiny(processor: Blip2Processor) -> Blip2ForConditionalGeneration:
         return Blip2ForConditionalGeneration(
             Blip2Config(
                 vision_config=Blip2VisionConfig(
-                    hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=28,
-                    patch_size=14, initializer_range=0.02,
+                    hidden_size=32,
+                    intermediate_size=64,
+                    num_hidden_layers=1,
+                    num_attention_heads=2,
+                    image_size=28,
+                    patch_size=14,
+                    initializer_range=0.02,
                 ),
                 qformer_config=Blip2QFormerConfig(
-                    vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                    intermediate_size=64, encoder_hidden_size=32, cross_attention_frequency=1,
+                    vocab_size=len(tokenizer),
+                    hidden_size=32,
+                    num_hidden_layers=1,
+                    num_attention_heads=2,
+                    intermediate_size=64,
+                    encoder_hidden_size=32,
+                    cross_attention_frequency=1,
                 ),
                 text_config=OPTConfig(
-                    vocab_size=len(tokenizer), hidden_size=32, ffn_dim=64, num_hidden_layers=1, num_attention_heads=2,
-                    max_position_embeddings=64, word_embed_proj_dim=32, pad_token_id=0, bos_token_id=0, eos_token_id=0,
+                    vocab_size=len(tokenizer),
+                    hidden_size=32,
+                    ffn_dim=64,
+                    num_hidden_layers=1,
+                    num_attention_heads=2,
+                    max_position_embeddings=64,
+                    word_embed_proj_dim=32,
+                    pad_token_id=0,
+                    bos_token_id=0,
+                    eos_token_id=0,
                 ),
-                num_query_tokens=QUERIES, image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+                num_query_tokens=QUERIES,
+                image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
             )
-        )  # fmt: skip
+        )
 
 
 def save_captioner(folder: Path, pictures: Tensor, words: Sequence[str]) -> Path:

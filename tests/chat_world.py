@@ -34,11 +34,18 @@ def save_chat_model(folder: Path, answers: Mapping[str, str], *, steps: int = 60
         torch.manual_seed(0)
         model = Qwen2ForCausalLM(
             Qwen2Config(
-                vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=positions, pad_token_id=0,
-                bos_token_id=None, eos_token_id=2,
+                vocab_size=len(tokenizer),
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=positions,
+                pad_token_id=0,
+                bos_token_id=None,
+                eos_token_id=2,
             )
-        )  # fmt: skip
+        )
     learn(model, tokenizer, answers, steps)
     model.generation_config.update(do_sample=True, temperature=5.0, top_p=0.9, top_k=20, repetition_penalty=1.5)
     model.save_pretrained(folder)

@@ -35,18 +35,33 @@ TINY: dict[str, Any] = {
     "catalog": {"preparer": "ml-latest"},
     "features": {"text_dim": 8},
     "backbone": {
-        "image_height": 32, "image_width": 32, "latent_channels": 8, "unet_widths": [32, 32], "encoder_width": 32,
-        "encoder_layers": 1, "embed_dim": 16, "vocab_size": 600, "context": 24, "encoder_steps": 3, "unet_steps": 3,
+        "image_height": 32,
+        "image_width": 32,
+        "latent_channels": 8,
+        "unet_widths": [32, 32],
+        "encoder_width": 32,
+        "encoder_layers": 1,
+        "embed_dim": 16,
+        "vocab_size": 600,
+        "context": 24,
+        "encoder_steps": 3,
+        "unet_steps": 3,
         "batch_size": 8,
     },
     "language": {"hidden_size": 32, "layers": 1, "vocab_size": 400, "steps": 2},
     "generator": {
-        "k": 2, "history_length": 6, "n_keywords": 3, "image_tokens": 2, "text_rows": 4, "mapper_width": 32,
-        "mapper_layers": 1, "steps": 2,
+        "k": 2,
+        "history_length": 6,
+        "n_keywords": 3,
+        "image_tokens": 2,
+        "text_rows": 4,
+        "mapper_width": 32,
+        "mapper_layers": 1,
+        "steps": 2,
     },
     "reflection": {"warm_start_steps": 2, "reward_steps": 2, "batch_size": 4, "samples": 2, "rank": 4},
     "evaluation": {"users": 6, "candidates": 3, "targets": 2, "batch_size": 8, "resamples": 50, "report_users": 2},
-}  # fmt: skip
+}
 
 
 def film_folder(folder: Path, *, seed: int = 0) -> Path:

@@ -21,9 +21,12 @@ from generation.language import PROMPT
 from generation.tokens import train_bpe
 
 PARAMETERS = {
-    "unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "language": 494_032_768,
+    "unet": 859_520_964,
+    "vae": 83_653_863,
+    "text_encoder": 123_060_480,
+    "language": 494_032_768,
     "encoder": 427_616_513,
-}  # fmt: skip
+}
 """As published with the weights."""
 
 
@@ -42,28 +45,50 @@ def save_full_size(folder: Path) -> dict[str, str]:
 
 
 def _backbone(to: Path) -> None:
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-        max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768,
-        bos_token_id=49406, eos_token_id=49407, pad_token_id=49407,
-    ))  # fmt: skip
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=768,
+            intermediate_size=3072,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            max_position_embeddings=77,
+            hidden_act="quick_gelu",
+            projection_dim=768,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            pad_token_id=49407,
+        )
+    )
     unet = UNet2DConditionModel(
-        sample_size=64, in_channels=4, out_channels=4, layers_per_block=2, block_out_channels=(320, 640, 1280, 1280),
+        sample_size=64,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=2,
+        block_out_channels=(320, 640, 1280, 1280),
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3, cross_attention_dim=768, attention_head_dim=8,
-    )  # fmt: skip
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
     shape: dict[str, Any] = {
-        "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
-    }  # fmt: skip
+    }
     vae = AutoencoderKL(sample_size=512, latent_channels=4, layers_per_block=2, **shape)
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
     parts: dict[str, Any] = {
-        "vae": vae, "text_encoder": text, "tokenizer": clip_tokenizer(), "unet": unet, "scheduler": scheduler,
-        "safety_checker": None, "feature_extractor": None,
-    }  # fmt: skip
+        "vae": vae,
+        "text_encoder": text,
+        "tokenizer": clip_tokenizer(),
+        "unet": unet,
+        "scheduler": scheduler,
+        "safety_checker": None,
+        "feature_extractor": None,
+    }
     StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False).save_pretrained(to, safe_serialization=True)
 
 
@@ -83,12 +108,22 @@ def _encoder(to: Path) -> None:
 
 def _language(to: Path) -> None:
     """The tokenizer is learned from our own prompts, so that they take as many tokens as in earnest."""
-    model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=151_936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
-        num_key_value_heads=2, max_position_embeddings=32_768, rms_norm_eps=1e-6, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        bos_token_id=151_643, eos_token_id=151_645,
-    ))  # fmt: skip
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=151_936,
+            hidden_size=896,
+            intermediate_size=4864,
+            num_hidden_layers=24,
+            num_attention_heads=14,
+            num_key_value_heads=2,
+            max_position_embeddings=32_768,
+            rms_norm_eps=1e-6,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            bos_token_id=151_643,
+            eos_token_id=151_645,
+        )
+    )
     model.save_pretrained(to)
     said = PROMPT.format(keywords="comedy, horror, western, drama", caption="adventure, 1950s in yellow, blue")
     vocab, merges = train_bpe([said] * 2, vocab_size=2000, special=["<|endoftext|>"])

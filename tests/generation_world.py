@@ -22,19 +22,42 @@ from generation.request import Request
 from generation.training import Curves
 
 COLOURS = {
-    "red": (206, 34, 38), "orange": (236, 130, 34), "yellow": (246, 218, 64), "green": (52, 138, 66),
-    "teal": (24, 124, 124), "blue": (44, 94, 196), "purple": (92, 30, 100), "pink": (240, 160, 184),
-}  # fmt: skip
+    "red": (206, 34, 38),
+    "orange": (236, 130, 34),
+    "yellow": (246, 218, 64),
+    "green": (52, 138, 66),
+    "teal": (24, 124, 124),
+    "blue": (44, 94, 196),
+    "purple": (92, 30, 100),
+    "pink": (240, 160, 184),
+}
 SHAPES = ("circle", "square", "bar")
 
 TINY = PretrainConfig(
-    image_height=48, image_width=32, latent_channels=8, unet_widths=(32, 32), encoder_width=32, encoder_layers=1,
-    embed_dim=16, vocab_size=600, context=16, encoder_steps=3, unet_steps=3, batch_size=8,
-)  # fmt: skip
+    image_height=48,
+    image_width=32,
+    latent_channels=8,
+    unet_widths=(32, 32),
+    encoder_width=32,
+    encoder_layers=1,
+    embed_dim=16,
+    vocab_size=600,
+    context=16,
+    encoder_steps=3,
+    unet_steps=3,
+    batch_size=8,
+)
 SMALL = RagarConfig(
-    k=2, history_length=4, n_keywords=3, image_tokens=2, text_rows=4, mapper_width=32, mapper_layers=1, steps=2,
+    k=2,
+    history_length=4,
+    n_keywords=3,
+    image_tokens=2,
+    text_rows=4,
+    mapper_width=32,
+    mapper_layers=1,
+    steps=2,
     strength=0.6,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +90,15 @@ def draw(shape: str, colour: tuple[int, int, int], path: Path) -> Path:
 def catalogue(folder: Path) -> list[Shape]:
     """24 pictures, three shapes of each of eight colours (``"red-circle"``), and ``"hole"``, which has none."""
     items = [
-        Shape(f"{colour}-{shape}", f"{colour} {shape} ({1950 + 10 * i})", (shape, colour), image=draw(
-            shape, rgb, folder / f"{colour}-{shape}.png"
-        ))
+        Shape(
+            f"{colour}-{shape}",
+            f"{colour} {shape} ({1950 + 10 * i})",
+            (shape, colour),
+            image=draw(shape, rgb, folder / f"{colour}-{shape}.png"),
+        )
         for i, (colour, rgb) in enumerate(COLOURS.items())
         for shape in SHAPES
-    ]  # fmt: skip
+    ]
     return [*items, Shape("hole", "No picture (1999)", ("circle", "lost"))]
 
 
@@ -89,9 +115,11 @@ class World:
     def language(self, *, image_tokens: int = SMALL.image_tokens, text_rows: int = SMALL.text_rows) -> LanguageModel:
         """A new one: its [IMG] rows may be trained."""
         model, tokenizer = train_language_model(
-            self.gallery.captions, LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=2),
-            curves=Curves(), progress=False,
-        )  # fmt: skip
+            self.gallery.captions,
+            LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=2),
+            curves=Curves(),
+            progress=False,
+        )
         generator = Generator().manual_seed(0)
         return LanguageModel(model, tokenizer, image_tokens=image_tokens, text_rows=text_rows, generator=generator)
 
@@ -121,10 +149,17 @@ def in_float64(ragar: Ragar) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline.unet = UNet2DConditionModel(
-            sample_size=6, in_channels=8, out_channels=8, block_out_channels=(16, 32), layers_per_block=1,
-            norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32, attention_head_dim=4,
-        )  # fmt: skip
+            sample_size=6,
+            in_channels=8,
+            out_channels=8,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=32,
+            attention_head_dim=4,
+        )
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.double()
     return Backbone(pipeline, ragar.backbone.size)

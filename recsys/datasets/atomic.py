@@ -133,9 +133,13 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
     pd.DataFrame({"item_id:token": catalog.ids}).to_csv(target / f"{name}.item", sep="\t", index=False)
     catalog.write(target / "catalog.csv")
     summary = Summary(
-        users=int(frame["user_id"].nunique()), items=len(catalog), interactions=len(frame),
-        duplicates_dropped=duplicates, users_dropped=len(few), items_without_image=len(catalog.without_image),
+        users=int(frame["user_id"].nunique()),
+        items=len(catalog),
+        interactions=len(frame),
+        duplicates_dropped=duplicates,
+        users_dropped=len(few),
+        items_without_image=len(catalog.without_image),
         items_without_text=len(catalog.without_text),
-    )  # fmt: skip
+    )
     (target / "summary.json").write_text(json.dumps(asdict(summary), indent=1))
     return summary

@@ -28,9 +28,25 @@ OVERSAMPLING = 4
 """A cover is drawn this many times larger and then reduced, which smooths its edges."""
 
 RAREST_FIRST = (
-    "Film-Noir", "Western", "Fantasy", "Animation", "Musical", "Documentary", "War", "Horror", "Mystery", "Sci-Fi",
-    "Crime", "Children", "Adventure", "Romance", "Action", "Thriller", "Comedy", "Drama",
-)  # fmt: skip
+    "Film-Noir",
+    "Western",
+    "Fantasy",
+    "Animation",
+    "Musical",
+    "Documentary",
+    "War",
+    "Horror",
+    "Mystery",
+    "Sci-Fi",
+    "Crime",
+    "Children",
+    "Adventure",
+    "Romance",
+    "Action",
+    "Thriller",
+    "Comedy",
+    "Drama",
+)
 """The genres by what they tell: a comic western looks like a western."""
 
 Layout = Callable[[Pen, Palette, Color], None]

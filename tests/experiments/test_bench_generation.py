@@ -78,9 +78,13 @@ def test_the_table_of_the_gpu_has_a_row_for_each_change(world: World, tmp_path: 
     own = type(world.backbone).from_pretrained(tmp_path, (48, 32))
     rows = table(own, "cpu", n=4, batch=2, steps=2, compiled=False)
     assert [name for name, _ in rows] == [
-        "diffusers, a prompt at a time, float32", "text states kept", "keys and values of cross-attention kept",
-        "batches of 2", "bfloat16", "channels last",
-    ]  # fmt: skip
+        "diffusers, a prompt at a time, float32",
+        "text states kept",
+        "keys and values of cross-attention kept",
+        "batches of 2",
+        "bfloat16",
+        "channels last",
+    ]
     assert own.pipeline.unet.dtype == torch.bfloat16
 
 

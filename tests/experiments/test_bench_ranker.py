@@ -54,9 +54,15 @@ def test_exponent_by_hand() -> None:
 
 
 FIGURES = {
-    "epoch_speedup", "epoch_speedup_recommended", "epoch_recall_difference", "growth_exponent", "memory_gb_1m",
-    "counterfactual_speedup", "counterfactual_vs_product", "full_ranking_vs_product",
-}  # fmt: skip
+    "epoch_speedup",
+    "epoch_speedup_recommended",
+    "epoch_recall_difference",
+    "growth_exponent",
+    "memory_gb_1m",
+    "counterfactual_speedup",
+    "counterfactual_vs_product",
+    "full_ranking_vs_product",
+}
 MINUTE = Sizes(
     items=200,
     batches=1,

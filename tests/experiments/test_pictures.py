@@ -82,8 +82,11 @@ def test_every_kind_is_measured_against_the_same_real_pictures(output: tuple[Pat
     error = run.backbone.reconstruct(run.images[drawn.others].float() / 255) - run.images[drawn.others].float() / 255
     assert found["psnr_of_reconstruction"] == pytest.approx(float(-10 * (error**2).mean().log10()), rel=1e-5)
     assert {file.name for file in (folder / "pictures").iterdir()} == {
-        "pictures.json", "people.png", "kinds.png", "closest.png",
-    }  # fmt: skip
+        "pictures.json",
+        "people.png",
+        "kinds.png",
+        "closest.png",
+    }
 
 
 def test_references_are_rendered_for_people_kept_from_training_without_their_own_history(

@@ -20,9 +20,10 @@ def trained(width: int = 8, heads: int = 2, mode: str = "residual_concat") -> Ba
 
 def random(rng: torch.Generator, rows: int, overall: int, width: int = 8) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        torch.randn(2, rows, width, generator=rng), torch.randn(2, overall, width, generator=rng),
+        torch.randn(2, rows, width, generator=rng),
+        torch.randn(2, overall, width, generator=rng),
         torch.rand(2, overall, generator=rng),
-    )  # fmt: skip
+    )
 
 
 def test_residual_modes_begin_as_the_identity(rng: torch.Generator) -> None:

@@ -9,15 +9,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Tensor
 
-from generation.diffusion import (
-    BASE_GAIN,
-    Backbone,
-    LinearCodec,
-    Prediction,
-    noise_scheduler,
-    once,
-    small_unet,
-)
+from generation.diffusion import BASE_GAIN, Backbone, LinearCodec, Prediction, noise_scheduler, once, small_unet
 from generation.pictures import to_float
 from generation_world import World
 
@@ -100,9 +92,12 @@ def test_every_sampler_reads_the_prediction_as_it_was_trained(
 def test_fresh_weights_come_from_the_generator_alone() -> None:
     def weights(seed: int) -> Tensor:
         unet = small_unet(
-            latent_channels=4, latent_size=(4, 4), cross_attention_dim=32, widths=(32, 32),
+            latent_channels=4,
+            latent_size=(4, 4),
+            cross_attention_dim=32,
+            widths=(32, 32),
             generator=torch.Generator().manual_seed(seed),
-        )  # fmt: skip
+        )
         return unet.conv_in.weight
 
     state = torch.random.get_rng_state()

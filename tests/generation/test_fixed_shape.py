@@ -149,9 +149,7 @@ def test_a_model_with_few_positions_reads_prompts_that_are_padded_beyond_them(wo
     tokenizer = world.language().tokenizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = GPT2LMHeadModel(
-            GPT2Config(vocab_size=len(tokenizer), n_positions=60, n_embd=32, n_layer=1, n_head=4)
-        )  # fmt: skip
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=60, n_embd=32, n_layer=1, n_head=4))
     language = LanguageModel(model, tokenizer, image_tokens=2, text_rows=4, generator=torch.Generator().manual_seed(0))
     prompt = "a picture of something red"
     assert language.tokens([prompt]) == [len(tokenizer(prompt).input_ids)]

@@ -21,8 +21,10 @@ def test_the_rarest_words_come_first_and_ties_are_alphabetical() -> None:
     # document frequencies: war 3, drama 2, the others 1; idf falls with it
     captions = ["war, drama in navy", "war, drama, teal", "war in ochre, amber"]
     assert TfidfKeywords()(ITEMS, captions) == [
-        ("navy", "drama", "war"), ("teal", "drama", "war"), ("amber", "ochre", "war"),
-    ]  # fmt: skip
+        ("navy", "drama", "war"),
+        ("teal", "drama", "war"),
+        ("amber", "ochre", "war"),
+    ]
     assert TfidfKeywords(per_item=2)(ITEMS, captions)[2] == ("amber", "ochre")
 
 

@@ -6,13 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from generation.language import (
-    PROMPT,
-    LanguageConfig,
-    LanguageModel,
-    load_language_model,
-    train_language_model,
-)
+from generation.language import PROMPT, LanguageConfig, LanguageModel, load_language_model, train_language_model
 from generation.training import Curves
 from generation_world import World
 

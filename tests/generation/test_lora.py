@@ -43,8 +43,9 @@ def test_every_attention_has_a_and_b_of_the_rank(world: World) -> None:
     assert len(lora) == 4 * 2 * 4 * 2
     # all are 32 wide: A is 3 x 32 and B is 32 x 3
     assert {(name.split(".")[-2], tuple(value.shape)) for name, value in lora.items()} == {
-        ("lora_A", (3, 32)), ("lora_B", (32, 3)),
-    }  # fmt: skip
+        ("lora_A", (3, 32)),
+        ("lora_B", (32, 3)),
+    }
     assert sum(value.numel() for value in lora.values()) == 32 * 3 * (32 + 32)
     assert all(value.requires_grad and value.dtype == torch.float32 for value in lora.values())
     assert all((value == 0).all() for name, value in lora.items() if ".lora_B." in name)

@@ -77,9 +77,11 @@ def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
     values = np.array([[0, 25700, 32768, 65535]])
     grey = [[level] * 3 for level in (0, 100, 128, 255)]
     for pixels, name in (
-        (values.astype(np.uint16), "sixteen.png"), (values.astype(np.uint16), "sixteen.tif"),
-        (values.astype(">u2"), "big.tif"), (values.astype(np.int32), "integers.tif"),
-    ):  # fmt: skip
+        (values.astype(np.uint16), "sixteen.png"),
+        (values.astype(np.uint16), "sixteen.tif"),
+        (values.astype(">u2"), "big.tif"),
+        (values.astype(np.int32), "integers.tif"),
+    ):
         assert load_image(save(Image.fromarray(pixels), tmp_path / name), (1, 4)).tolist() == [grey]
     beyond = save(Image.fromarray(np.array([[-5, 100_000]], np.int32)), tmp_path / "beyond.tif")
     assert load_image(beyond, (1, 2)).tolist() == [[[0] * 3, [255] * 3]]

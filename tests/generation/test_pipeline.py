@@ -123,9 +123,13 @@ def test_settings_mean_what_they_mean_in_diffusers(pipeline: RagarPipeline, worl
     positive, negative = pipeline.encode_preference(HISTORY, "red-circle")
     theirs: Any = world.backbone.pipeline
     expected = theirs(
-        prompt_embeds=positive, negative_prompt_embeds=negative, image=to_float(world.gallery.images[:1]),
-        generator=Generator().manual_seed(3), output_type="pt", **how,
-    ).images  # fmt: skip
+        prompt_embeds=positive,
+        negative_prompt_embeds=negative,
+        image=to_float(world.gallery.images[:1]),
+        generator=Generator().manual_seed(3),
+        output_type="pt",
+        **how,
+    ).images
     assert torch.equal(pipeline(HISTORY, "red-circle", seeds=[3], output_type="pt", **how).images, expected)
 
 
@@ -212,7 +216,7 @@ def test_weights_are_shares_in_falling_order() -> None:
         ("red-circle", {"strength": 1.5, "guidance_scale": 0.0}, r"strength 1.5 .*; guidance_scale 0.0"),
         ("red-circle", {"strength": 0.2, "num_inference_steps": 4}, "4 inference steps at strength 0.2 leave none"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_run_is_one_sentence(
     pipeline: RagarPipeline, reference: Any, how: dict[str, Any], sentence: str
 ) -> None:
@@ -238,25 +242,53 @@ def strangers_parts(*, width: int = 32, context: int = 77) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         shape: dict[str, Any] = {
-            "block_out_channels": (8,) * 4, "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4, "norm_num_groups": 4,
-        }  # fmt: skip
+            "block_out_channels": (8,) * 4,
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "norm_num_groups": 4,
+        }
         vae = AutoencoderKL(latent_channels=4, sample_size=48, **shape)
-        text_encoder = CLIPTextModel(CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=width, intermediate_size=64, num_hidden_layers=1,
-            num_attention_heads=2, max_position_embeddings=context, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-        ))  # fmt: skip
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=width,
+                intermediate_size=64,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                max_position_embeddings=context,
+                bos_token_id=0,
+                eos_token_id=1,
+                pad_token_id=1,
+            )
+        )
         unet = UNet2DConditionModel(
-            sample_size=6, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=width,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), attention_head_dim=4, norm_num_groups=8,
+            sample_size=6,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            cross_attention_dim=width,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            attention_head_dim=4,
+            norm_num_groups=8,
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        )  # fmt: skip
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                              set_alpha_to_one=False, steps_offset=1)  # fmt: skip
+        )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
     return {
-        "vae": vae.eval(), "text_encoder": text_encoder.eval(), "tokenizer": tokenizer, "unet": unet.eval(),
-        "scheduler": scheduler, "safety_checker": None, "feature_extractor": None, "requires_safety_checker": False,
-    }  # fmt: skip
+        "vae": vae.eval(),
+        "text_encoder": text_encoder.eval(),
+        "tokenizer": tokenizer,
+        "unet": unet.eval(),
+        "scheduler": scheduler,
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
 
 
 def controlnet(parts: dict[str, Any]) -> StableDiffusionControlNetPipeline:
@@ -278,9 +310,13 @@ def drawn(theirs: Any, embeds: tuple[Tensor, Tensor], **own: Any) -> tuple[Tenso
     hook = theirs.unet.register_forward_pre_hook(note, with_kwargs=True)
     try:
         pictures = theirs(
-            prompt_embeds=embeds[0], negative_prompt_embeds=embeds[1], guidance_scale=2.0, output_type="pt",
-            generator=[Generator().manual_seed(seed) for seed in range(len(embeds[0]))], **own,
-        ).images  # fmt: skip
+            prompt_embeds=embeds[0],
+            negative_prompt_embeds=embeds[1],
+            guidance_scale=2.0,
+            output_type="pt",
+            generator=[Generator().manual_seed(seed) for seed in range(len(embeds[0]))],
+            **own,
+        ).images
     finally:
         hook.remove()
     return pictures, conditions
@@ -583,9 +619,15 @@ def test_with_lora_the_call_the_folder_and_diffusers_draw_the_same_pictures(worl
         pictures = to_float(world.gallery.images[:1]).expand(2, -1, -1, -1)
         generators = [Generator().manual_seed(seed) for seed in (3, 5)]
         return theirs(
-            prompt_embeds=positive, negative_prompt_embeds=negative, image=pictures, generator=generators,
-            num_inference_steps=4, strength=0.6, guidance_scale=3.0, output_type="pt",
-        ).images  # fmt: skip
+            prompt_embeds=positive,
+            negative_prompt_embeds=negative,
+            image=pictures,
+            generator=generators,
+            num_inference_steps=4,
+            strength=0.6,
+            guidance_scale=3.0,
+            output_type="pt",
+        ).images
 
     assert (drawn() - expected).abs().max() > 1e-3
     theirs.load_lora_weights(str(tmp_path))

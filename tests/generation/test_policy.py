@@ -6,15 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.policy import (
-    GaussianPolicy,
-    RunningScale,
-    leave_one_out,
-    paired,
-    rank_loss,
-    rewards,
-    silent,
-)
+from generation.policy import GaussianPolicy, RunningScale, leave_one_out, paired, rank_loss, rewards, silent
 
 ROWS, WIDTH = 3, 2
 MODES = ("full", "token_shared", "low_rank")

@@ -242,8 +242,12 @@ def test_portrait_and_square_pictures(tmp_path: Path, height: int, width: int, p
     assert backbone.pipeline.vae.encode(torch.zeros(1, 3, height, width)).latents.shape[2:] == (height // 8, width // 8)
     pictures = images[:3].float() / 255
     pool = nn.AvgPool2d(8)
-    torch.testing.assert_close(pool(backbone.pipeline.vae.decode(
-        backbone.pipeline.vae.encode(pictures).latents).sample), pool(pictures), atol=1e-5, rtol=0)  # fmt: skip
+    torch.testing.assert_close(
+        pool(backbone.pipeline.vae.decode(backbone.pipeline.vae.encode(pictures).latents).sample),
+        pool(pictures),
+        atol=1e-5,
+        rtol=0,
+    )
     seen = pictures.clone().requires_grad_()
     encoder.encode_images(seen).pow(3).sum().backward()
     assert seen.grad is not None

@@ -248,8 +248,10 @@ def test_seed_reference_history_and_weights_all_show_in_the_picture(world: World
     ragar = stirred(world)
     mine = ragar.generate([ASKED])
     for other in (
-        replace(ASKED, seed=99), replace(ASKED, reference="red-bar"), replace(ASKED, history=("pink-bar", "hole")),
-    ):  # fmt: skip
+        replace(ASKED, seed=99),
+        replace(ASKED, reference="red-bar"),
+        replace(ASKED, history=("pink-bar", "hole")),
+    ):
         assert difference(ragar.generate([other]), mine) > 1e-3
     assert difference(world.ragar().generate([ASKED]), mine) > 1e-3
 
@@ -332,9 +334,13 @@ def test_other_shapes_and_names_are_refused_and_nothing_is_loaded(world: World) 
 
 def test_a_prompt_with_the_keywords_shares_of_the_weight(world: World) -> None:
     mine = Ragar(
-        world.backbone, world.language(), world.gallery, replace(SMALL, n_keywords=2),
-        text_projection=world.encoder.text_projection, prompt="{caption}: {weighted_keywords} / {keywords}",
-    )  # fmt: skip
+        world.backbone,
+        world.language(),
+        world.gallery,
+        replace(SMALL, n_keywords=2),
+        text_projection=world.encoder.text_projection,
+        prompt="{caption}: {weighted_keywords} / {keywords}",
+    )
     # 1.5 in all
     assert (
         mine.prompt(("red", "bar", "teal"), "x", (0.75, 0.5, 0.25))

@@ -32,9 +32,19 @@ from generation_world import COLOURS, SHAPES, SMALL, World, request
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
 REQUESTS = [request(IDS[i], *(IDS[(5 * i + j * j + 1) % 24] for j in range(4)), seed=i) for i in range(12)]
 FAST = ReflectionConfig(
-    warm_start_steps=3, reward_steps=2, batch_size=4, samples=2, steps=2, rank=4, margin=100.0, alpha=1.0, beta=0.0,
-    gamma=0.0, learning_rate=1e-2, antithetic=False,
-)  # fmt: skip
+    warm_start_steps=3,
+    reward_steps=2,
+    batch_size=4,
+    samples=2,
+    steps=2,
+    rank=4,
+    margin=100.0,
+    alpha=1.0,
+    beta=0.0,
+    gamma=0.0,
+    learning_rate=1e-2,
+    antithetic=False,
+)
 """The margin is never reached, so that the reward is linear in the score."""
 
 
@@ -290,9 +300,13 @@ def advantages(
     monkeypatch.setattr("generation.reflection.rank_loss", listens)
     config = replace(FAST, reward_steps=len(scores) // 2, batch_size=1, margin=0.5, noise="full", objective=objective)
     reflect(
-        world.ragar(), REQUESTS[:3], lambda requests, images: torch.full((len(requests),), next(answers)), config,
-        ReflectionLog(), progress=False,
-    )  # fmt: skip
+        world.ragar(),
+        REQUESTS[:3],
+        lambda requests, images: torch.full((len(requests),), next(answers)),
+        config,
+        ReflectionLog(),
+        progress=False,
+    )
     return given
 
 

@@ -140,11 +140,7 @@ def test_rewards_that_cannot_be_made_are_named_when_the_config_is_read(tmp_path:
         ({}, None, "rewards {} must name at least one, such as {ranker: 1.0}"),
         ({"relevence": 1.0}, None, "there is no reward 'relevence': do you mean relevance?"),
         ({"beauty": 1.0}, None, "there are ranker, relevance, aesthetic and package.module:name of your own"),
-        (
-            {"shopp:Brightness": 1.0},
-            None,
-            "cannot be imported (No module named 'shopp'): install it",
-        ),
+        ({"shopp:Brightness": 1.0}, None, "cannot be imported (No module named 'shopp'): install it"),
         ({"shop_rewards:Bright": 1.0}, None, "module 'shop_rewards' has no attribute 'Bright'"),
         (
             {"shop_broken:Brightness": 1.0},

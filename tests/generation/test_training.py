@@ -63,9 +63,18 @@ def test_the_average_begins_near_the_weights_and_never_exceeds_its_decay() -> No
 
 def line(model: nn.Linear, *, average: float = 0.0, steps: int = 20, progress: bool = False) -> Training[nn.Linear]:
     return Training(
-        "line: loss", model, examples=6, batch_size=2, steps=steps, learning_rate=0.1, weight_decay=0.0,
-        generator=torch.Generator().manual_seed(0), curves=Curves(), average=average, progress=progress,
-    )  # fmt: skip
+        "line: loss",
+        model,
+        examples=6,
+        batch_size=2,
+        steps=steps,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        generator=torch.Generator().manual_seed(0),
+        curves=Curves(),
+        average=average,
+        progress=progress,
+    )
 
 
 def test_after_the_first_steps_it_says_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:

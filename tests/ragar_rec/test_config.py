@@ -46,8 +46,11 @@ def test_the_command_line_wins_and_reaches_nested_keys_of_both(tmp_path):
     config = read(
         tmp_path,
         "epochs: 3\neval_args: {order: TO, mode: full}\ngenerator: {k: 3}\n",
-        "--epochs=50", "--reflection.reward_steps=7", "--eval_args.order=RO", "--backbone.unet_widths=[16, 32, 48]",
-    )  # fmt: skip
+        "--epochs=50",
+        "--reflection.reward_steps=7",
+        "--eval_args.order=RO",
+        "--backbone.unet_widths=[16, 32, 48]",
+    )
     assert config.recbole["epochs"] == 50
     assert config.recbole["eval_args"] == {"order": "RO", "mode": "full"}
     assert (config.generator.k, config.reflection.reward_steps) == (3, 7)

@@ -11,10 +11,17 @@ from huggingface_hub.utils import filter_repo_objects
 
 DOCS = Path(__file__).parents[2] / "docs"
 SD = [
-    "model_index.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt",
-    "unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder/model.safetensors",
-    "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
-]  # fmt: skip
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+]
 """What the table of docs/full-size.md wants of SD-1.5."""
 OTHERS = ["README.md", "v1-5-pruned.safetensors", "unet/diffusion_pytorch_model.bin", "vae/model.fp16.safetensors"]
 """What else the hub has there."""

@@ -14,10 +14,7 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     """Scores of items 1-24 are 24, 23, ... for user 1, twice that for user 2, whose target 24 becomes the best."""
     numbers = [25.0 - n for n in range(25)]
     view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
-    tasks = [
-        toy_task(numbers, targets=[3], user=1),
-        toy_task([2 * number for number in numbers], targets=[24], user=2),
-    ]
+    tasks = [toy_task(numbers, targets=[3], user=1), toy_task([2 * number for number in numbers], targets=[24], user=2)]
     sources = {OWN: Personal({(2, 24): torch.tensor([30.0])}, 1), "original": None}
     frame = protocol_frame(
         tasks, [Reference(), Candidates(3)], sources, view, dataset, k=10, judge="toy", seed=4, progress=False

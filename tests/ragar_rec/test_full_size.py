@@ -63,9 +63,12 @@ def measured(what: str) -> Iterator[None]:
 def sizes(run: Run, ragar: Ragar) -> dict[str, int]:
     theirs = run.backbone.pipeline
     parts: dict[str, Any] = {
-        "unet": theirs.unet, "vae": theirs.vae, "text_encoder": theirs.text_encoder,
-        "language": ragar.language.model, "encoder": run.encoder.model,
-    }  # fmt: skip
+        "unet": theirs.unet,
+        "vae": theirs.vae,
+        "text_encoder": theirs.text_encoder,
+        "language": ragar.language.model,
+        "encoder": run.encoder.model,
+    }
     return {name: sum(value.numel() for value in part.parameters()) for name, part in parts.items()}
 
 
@@ -78,9 +81,15 @@ def goes_through(run: Run) -> None:
         assert ragar.text_projection.shape == (768, 768)
     before = {name: value.detach().clone() for name, value in ragar.trained_parts().items()}
     settings = replace(
-        run.config.reflection, warm_start_steps=1, reward_steps=1, batch_size=1, samples=2, steps=1, rank=1,
+        run.config.reflection,
+        warm_start_steps=1,
+        reward_steps=1,
+        batch_size=1,
+        samples=2,
+        steps=1,
+        rank=1,
         warm_start_learning_rate=2e-4,
-    )  # fmt: skip
+    )
     log = ReflectionLog()
     with measured("one warm-start step"):
         warm_start(ragar, settings, log, progress=False)
@@ -99,9 +108,8 @@ def goes_through(run: Run) -> None:
     assert norms["gradient norm: sem"] > 0
     with measured("one sampling of two steps, 512 x 512"):
         out = RagarPipeline(ragar)(
-            requests[0].history, requests[0].reference, seeds=[0], num_inference_steps=4, strength=0.5,
-            output_type="pt",
-        )  # fmt: skip
+            requests[0].history, requests[0].reference, seeds=[0], num_inference_steps=4, strength=0.5, output_type="pt"
+        )
     assert out.images.shape == (1, 3, 512, 512)
     assert out.images.isfinite().all()
     assert out.images.std() > 0

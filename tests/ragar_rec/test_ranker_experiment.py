@@ -78,9 +78,14 @@ def test_the_table_of_known_ranks(experiment: Any, dataset: Dataset, tmp_path: P
         table.add(name)
     both = ["image", "text"]
     assert trained == [
-        ("MICRO", 0.03, 2020, both), ("MICRO", 0.3, 2020, both), ("Pop", None, 2020, both), ("Pop", None, 2021, both),
-        ("MICRO", 0.3, 2021, both), ("MICRO", 0.3, 2020, ["image"]), ("MICRO", 0.3, 2021, ["image"]),
-    ]  # fmt: skip
+        ("MICRO", 0.03, 2020, both),
+        ("MICRO", 0.3, 2020, both),
+        ("Pop", None, 2020, both),
+        ("Pop", None, 2021, both),
+        ("MICRO", 0.3, 2021, both),
+        ("MICRO", 0.3, 2020, ["image"]),
+        ("MICRO", 0.3, 2021, ["image"]),
+    ]
 
     d, root = 1 / math.log2(14), math.sqrt(2)
     assert sorted(table.people["MICRO"]["recall@10"]) == [0.5] * 15 + [1.0] * 15
@@ -101,8 +106,10 @@ def test_the_table_of_known_ranks(experiment: Any, dataset: Dataset, tmp_path: P
 
     lines = table.markdown().splitlines()
     assert [row.split(" | ")[-3:] for row in lines[2:5]] == [
-        ["2.50", "–", "2.00 |"], ["2.50", "5.0", "2.00 |"], ["2.50", "5.0", "2.00 |"],
-    ]  # fmt: skip
+        ["2.50", "–", "2.00 |"],
+        ["2.50", "5.0", "2.00 |"],
+        ["2.50", "5.0", "2.00 |"],
+    ]
     assert [row.split(" | ")[0] for row in lines[2:5]] == ["| Pop", r"| MICRO \*", r"| MICRO without text \*"]
     assert lines[6] == (
         r"\* MICRO: cl_weight 0.3 is an end of the grid; best epoch 56 of 60. "
@@ -115,8 +122,9 @@ def test_nothing_lies_below_zero_and_a_middle_value_is_no_end(experiment: Any):
     tried = [{"settings": {"k": k, "weight_decay": w}} for k in (20, 50, 100) for w in (0.0, 1e-5)]
     assert experiment.at_the_ends({"k": 50, "weight_decay": 0.0}, tried) == []
     assert experiment.at_the_ends({"k": 20, "weight_decay": 1e-5}, tried) == [
-        "k 20 is an end of the grid", "weight_decay 1e-05 is an end of the grid",
-    ]  # fmt: skip
+        "k 20 is an end of the grid",
+        "weight_decay 1e-05 is an end of the grid",
+    ]
 
 
 @pytest.mark.parametrize(("last", "best", "said"), [(60, 55, []), (60, 56, ["best epoch 56 of 60"]), (58, 56, [])])
@@ -136,8 +144,16 @@ def test_a_launcher_of_several_processes_is_refused(experiment: Any, monkeypatch
 def test_the_table_is_what_the_written_ranks_say(films: Path, tmp_path: Path):
     """Twelve films a person, one of them held out: Recall@10 of a person is whether its rank is at most 10."""
     config = config_file(tmp_path, features__image_encoder="hog")
-    command = [sys.executable, "experiments/ranker.py", f"--config={config}", f"--data={films}", "--quick", "--jobs=2",
-               f"--output={tmp_path / 'out'}", "--models=Pop,MICRO,MICRO without images"]  # fmt: skip
+    command = [
+        sys.executable,
+        "experiments/ranker.py",
+        f"--config={config}",
+        f"--data={films}",
+        "--quick",
+        "--jobs=2",
+        f"--output={tmp_path / 'out'}",
+        "--models=Pop,MICRO,MICRO without images",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     printed = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
     folder = tmp_path / "out" / "quick"

@@ -26,11 +26,15 @@ def report() -> Report:
     rows = [
         Row("toy", "ragar", "reference", control, "MICRO", "recall@10", value, value - 0.1, value + 0.1, other, 40, 1)
         for control, value, other in (
-            ("original", 0.2, None), ("shuffled_user", 0.3, None), (OWN, 0.5, None),
-            (OWN, 0.3, "original"), (OWN, 0.05, "shuffled_user"),
-            ("shuffled_user", 0.1, "original"), ("original", -0.1, "shuffled_user"),
+            ("original", 0.2, None),
+            ("shuffled_user", 0.3, None),
+            (OWN, 0.5, None),
+            (OWN, 0.3, "original"),
+            (OWN, 0.05, "shuffled_user"),
+            ("shuffled_user", 0.1, "original"),
+            ("original", -0.1, "shuffled_user"),
         )
-    ]  # fmt: skip
+    ]
     return Report(
         title="Tom & <Jerry>",
         subtitle="toy, rendered covers",
@@ -91,8 +95,17 @@ def test_the_page_is_whole_needs_nothing_and_shows_what_it_was_given():
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     assert sum(address.startswith("data:image/") for address in page.addresses) == 3 + 1 + 2
     text = re.sub(r"\s+", " ", " ".join(page.words))
-    for words in ("Tom & <Jerry>", "Privileged: the target is known", "rank 9 → 4", "ΔR +0.500", "0.75", "no picture",
-                  "slow", "<b>so</b>", "1 min 05 s"):  # fmt: skip
+    for words in (
+        "Tom & <Jerry>",
+        "Privileged: the target is known",
+        "rank 9 → 4",
+        "ΔR +0.500",
+        "0.75",
+        "no picture",
+        "slow",
+        "<b>so</b>",
+        "1 min 05 s",
+    ):
         assert words in text, words
     assert "<b>so</b>" not in report().html()
 

@@ -79,9 +79,19 @@ def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
     assert set(tree) >= {"rows", "verdicts"}
     assert tree["verdicts"] == []
     assert list(tree["rows"][0]) == [
-        "dataset", "system", "protocol", "control", "judge", "metric", "value", "low", "high", "compared_with", "users",
+        "dataset",
+        "system",
+        "protocol",
+        "control",
+        "judge",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "compared_with",
+        "users",
         "seeds",
-    ]  # fmt: skip
+    ]
     assert tree["run"]["nothing"] is None
     assert Results.read(path).rows == (one,)
 

@@ -52,9 +52,19 @@ from recsys.recbole import full_scores, with_ranker
 from recsys.training import led
 
 STAGES = [
-    "data", "pictures", "encoder", "features", "ranker", "backbone", "language", "warm-start", "generator", "images",
-    "results", "report",
-]  # fmt: skip
+    "data",
+    "pictures",
+    "encoder",
+    "features",
+    "ranker",
+    "backbone",
+    "language",
+    "warm-start",
+    "generator",
+    "images",
+    "results",
+    "report",
+]
 
 
 class World(NamedTuple):
@@ -334,17 +344,17 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
     (raw / "baby.inter").write_text("userID\titemID\tx_label\n" + "".join(f"{u}\t{i}\t{x}\n" for u, i, x in rows))
     np.save(raw / "image_feat.npy", rng.normal(size=(15, 6)))
     np.save(raw / "text_feat.npy", rng.normal(size=(15, 4)))
-    config = config_file(
-        tmp_path, dataset="baby", catalog__preparer="mmrec", eval_args={"split": {"LABEL": "x_label"}}
-    )  # fmt: skip
+    config = config_file(tmp_path, dataset="baby", catalog__preparer="mmrec", eval_args={"split": {"LABEL": "x_label"}})
     for step in ("prepare", "train-ranker"):
         assert cli.main([step, f"--config={config}", f"--data={raw}", f"--output={tmp_path / 'out'}"]) == 0
     out = capsys.readouterr().out
     assert "12 users, 15 items, 60 interactions" in out
     assert "MICRO on validation: recall@10" in out
     run = open_run(config, raw, tmp_path / "out")
-    test = {(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
-            for u, i in zip(*run.dataset.interactions.test, strict=True)}  # fmt: skip
+    test = {
+        (str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
+        for u, i in zip(*run.dataset.interactions.test, strict=True)
+    }
     assert test == {(str(u), str(i)) for u, i, x in rows if x == 2}
     assert run.store.ran == []
 
@@ -515,8 +525,9 @@ def test_the_manifest_names_every_pair_once(world: World):
     with (pipeline.augment(world.run) / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
     run = world.run
-    pairs = [(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
-             for u, i in pipeline.Setting(run, 0).pairs]  # fmt: skip
+    pairs = [
+        (str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i])) for u, i in pipeline.Setting(run, 0).pairs
+    ]
     assert sorted((row["user"], row["item"]) for row in rows) == sorted(pairs)
     assert len(set(pairs)) == len(pairs) == 39
     assert [row["item"] for row in rows] == sorted(row["item"] for row in rows)
@@ -559,7 +570,7 @@ def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: Wo
     assert (copy.output / "pictures" / "00000.safetensors").read_bytes() == first
     shards = ImageShards(
         copy.output / "pictures", json.loads((copy.output / "pictures" / "provenance.json").read_text())
-    )  # fmt: skip
+    )
     requests = [pipeline.Setting(run, 0).requests(pair) for pair in pairs[:3]]
     ours = pipeline.opened(pipeline.augment(world.run), world.run)
     assert torch.equal(shards.read(requests), ours.read(requests))
@@ -654,7 +665,7 @@ def test_accelerate_launch_draws_what_one_process_does(unpictured: World, world:
     store, found = unpictured.output / "store", []
     first = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )  # fmt: skip
+    )
     while first.poll() is None and not (found := list(store.glob("images-*.partial/*.safetensors"))):
         time.sleep(0.002)
     os.killpg(first.pid, signal.SIGKILL)
@@ -926,7 +937,7 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     shutil.copy(head, tmp_path / "moved.safetensors")
     config = config_file(
         tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(tmp_path / "moved.safetensors")
-    )  # fmt: skip
+    )
     assert opened().generator_folder == first
     code.write_text(code.read_text() + "# another text\n")
     second = opened().generator_folder

@@ -101,8 +101,10 @@ def test_a_plan_is_the_same_before_and_after_a_stop(tmp_path):
     wanted = [str(number) for number in range(7)]
     plan = ImageShards(tmp_path, {}).plan([*wanted, "3", "0"], 3)
     assert [(shard.name[:5], batch) for shard, batch in plan] == [
-        ("00000", ["0", "1", "2"]), ("00001", ["3", "4", "5"]), ("00002", ["6"]),
-    ]  # fmt: skip
+        ("00000", ["0", "1", "2"]),
+        ("00001", ["3", "4", "5"]),
+        ("00002", ["6"]),
+    ]
     other = ImageShards(tmp_path, {})
     for shard, batch in (plan[2], plan[0]):
         other.write(batch, pictures(*map(int, batch)), shard)
@@ -128,8 +130,9 @@ def test_the_manifest_says_where_each_picture_stands(tmp_path):
     with shards.write_manifest([mine, hers]).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["shard"], row["row"], row["user"]) for row in rows] == [
-        ("00001.safetensors", "0", "ü"), ("00001.safetensors", "1", "u"),
-    ]  # fmt: skip
+        ("00001.safetensors", "0", "ü"),
+        ("00001.safetensors", "1", "u"),
+    ]
     assert {(row["item"], row["seed"]) for row in rows} == {("i,1", str(2**62))}
     with pytest.raises(KeyError, match="no picture of request"):
         shards.write_manifest([mine, Request("x", "i", (), 0)])

@@ -119,7 +119,10 @@ def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(ho
         )
     found = "\n".join(caught.value.problems)
     for part in (
-        "p.txt lacks {keywords}", "no prompt file at", "is read by keywords llm alone, not by tfidf",
-        "per_item must be at least 1, got 0", "batch_size must be at least 1, got 0",
-    ):  # fmt: skip
+        "p.txt lacks {keywords}",
+        "no prompt file at",
+        "is read by keywords llm alone, not by tfidf",
+        "per_item must be at least 1, got 0",
+        "batch_size must be at least 1, got 0",
+    ):
         assert part in found

@@ -50,11 +50,13 @@ def test_ids_are_there_and_unique(ids, words):
 def test_what_was_written_reads_back_equal(tmp_path):
     """Commas, quotes, line breaks and pictures inside and outside of the folder survive."""
     home = tmp_path / "home"
-    catalog = Catalog([
-        Item("1", 'He said "no", (1999)', ("Film-Noir", "Drama"), "two\nlines", picture(home / "images" / "1.png")),
-        Item("2", "Pokémon", image=picture(tmp_path / "elsewhere" / "2.png")),
-        Item("77777", "", (), ""),
-    ])  # fmt: skip
+    catalog = Catalog(
+        [
+            Item("1", 'He said "no", (1999)', ("Film-Noir", "Drama"), "two\nlines", picture(home / "images" / "1.png")),
+            Item("2", "Pokémon", image=picture(tmp_path / "elsewhere" / "2.png")),
+            Item("77777", "", (), ""),
+        ]
+    )
     catalog.write(home / "catalog.csv")
     assert list(Catalog.read(home / "catalog.csv")) == list(catalog)
     assert "images/1.png" in (home / "catalog.csv").read_text(encoding="utf-8")

@@ -76,9 +76,13 @@ def test_two_processes_end_where_one_does(micro_config: dict, world: Checkerboar
     (tmp_path / "program.py").write_text(PROGRAM)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     done = subprocess.run(
-        [*launch, "-m", "program", str(tmp_path)], capture_output=True, text=True, check=False, cwd=tmp_path,
+        [*launch, "-m", "program", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["trained by 2"]
     for name, config in configs.items():

@@ -8,15 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys.evaluation import (
-    delta_r,
-    held_out_ranks,
-    ndcg_at,
-    per_user,
-    recall_at,
-    top_lists,
-    write_parquet,
-)
+from recsys.evaluation import delta_r, held_out_ranks, ndcg_at, per_user, recall_at, top_lists, write_parquet
 from recsys.recbole import Dataset, full_scores, with_ranker
 from recsys.trainer import Trainer
 from recsys.training import train_ranker

@@ -131,20 +131,25 @@ def test_rows_of_items_that_there_are_not_are_counted_and_named(tmp_path, caplog
     assert values.tolist() == [[0, 0], [0, 0], [1, 1]]
     assert there.tolist() == [False, False, True]
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", f"7 of the 8 rows of image features in {tmp_path / 't.safetensors'} belong to no item of the "
-         "catalogue and are left out: 'A', 'B', 'C', 'D', 'E', ..."),
-    ]  # fmt: skip
+        (
+            "WARNING",
+            f"7 of the 8 rows of image features in {tmp_path / 't.safetensors'} belong to no item of the "
+            "catalogue and are left out: 'A', 'B', 'C', 'D', 'E', ...",
+        )
+    ]
     caplog.clear()
     item_features("image", tmp_path / "t.safetensors", ["[PAD]", "c", *others])
     assert not caplog.records
 
 
-ITEMS = Catalog([
-    *(Item(f"w{n}", "Western", ("horse", "desert")) for n in range(3)),
-    *(Item(f"s{n}", "Space", ("rocket", "star")) for n in range(3)),
-    Item("mute"),
-    Item("only stop words", "The Of And"),
-])  # fmt: skip
+ITEMS = Catalog(
+    [
+        *(Item(f"w{n}", "Western", ("horse", "desert")) for n in range(3)),
+        *(Item(f"s{n}", "Space", ("rocket", "star")) for n in range(3)),
+        Item("mute"),
+        Item("only stop words", "The Of And"),
+    ]
+)
 
 
 def test_text_features_have_norm_1_and_items_without_words_have_no_row():

@@ -105,9 +105,12 @@ def test_a_gpus_memory_is_taken_once_for_all_cells(monkeypatch: pytest.MonkeyPat
         return faiss.Kmeans(*given, **named)
 
     gpu = SimpleNamespace(
-        get_num_gpus=lambda: 1, StandardGpuResources=resources, knn_gpu=searched, Kmeans=means,
+        get_num_gpus=lambda: 1,
+        StandardGpuResources=resources,
+        knn_gpu=searched,
+        Kmeans=means,
         METRIC_INNER_PRODUCT=faiss.METRIC_INNER_PRODUCT,
-    )  # fmt: skip
+    )
     monkeypatch.setattr(knn, "faiss", gpu)
     knn._gpu_memory.cache_clear()
     try:

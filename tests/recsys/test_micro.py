@@ -122,10 +122,17 @@ def tables(world: Checkerboard, tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.mark.parametrize("case", CASES[::7], ids=str)  # 7 shares no factor with any choice: every pair occurs
 def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, tables: dict, case: Case) -> None:
     settings = {
-        "model": "MICRO", "features": dict(list(tables.items())[: case.modalities]), "knn_k": 4, "anchors": "all",
-        "cf_model": case.cf_model, "adjacency": case.adjacency, "lambda_coeff": case.share,
-        "n_layers": case.item_layers, "train_features": case.train_features, "message_dropout": 0.0,
-    }  # fmt: skip
+        "model": "MICRO",
+        "features": dict(list(tables.items())[: case.modalities]),
+        "knn_k": 4,
+        "anchors": "all",
+        "cf_model": case.cf_model,
+        "adjacency": case.adjacency,
+        "lambda_coeff": case.share,
+        "n_layers": case.item_layers,
+        "train_features": case.train_features,
+        "message_dropout": 0.0,
+    }
     dataset = Dataset.load({**world.config, **settings})
     ranker = dataset.new_ranker()
     scores, wanted, weights = _oracle(ranker, dataset, settings["features"], case)

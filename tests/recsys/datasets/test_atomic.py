@@ -23,34 +23,59 @@ def written(folder) -> pd.DataFrame:
 def test_duplicates_keep_the_latest_and_people_below_three_are_left_out(tmp_path):
     """a rates 7 twice: 300, 12, 7 remain. b has two, and three only with a duplicate: b is left out."""
     frame = interactions(
-        ("a", "7", 1), ("a", "300", 2), ("a", "12", 3), ("a", "7", 9),
-        ("b", "7", 1), ("b", "300", 2), ("b", "7", 3),
-        ("55", "x", 3), ("55", "7", 2), ("55", "12", 1),
-    )  # fmt: skip
+        ("a", "7", 1),
+        ("a", "300", 2),
+        ("a", "12", 3),
+        ("a", "7", 9),
+        ("b", "7", 1),
+        ("b", "300", 2),
+        ("b", "7", 3),
+        ("55", "x", 3),
+        ("55", "7", 2),
+        ("55", "12", 1),
+    )
     summary = write_dataset(frame, ITEMS, tmp_path, "toy")
     assert summary == Summary(
-        users=2, items=5, interactions=6, duplicates_dropped=2, users_dropped=1, items_without_image=5,
+        users=2,
+        items=5,
+        interactions=6,
+        duplicates_dropped=2,
+        users_dropped=1,
+        items_without_image=5,
         items_without_text=0,
-    )  # fmt: skip
+    )
     assert json.loads((tmp_path / "toy" / "summary.json").read_text()) == vars(summary)
     table = written(tmp_path)
     assert list(table.columns) == [
-        "user_id:token", "item_id:token", "rating:float", "timestamp:float", "position:float",
-    ]  # fmt: skip
+        "user_id:token",
+        "item_id:token",
+        "rating:float",
+        "timestamp:float",
+        "position:float",
+    ]
     assert table.iloc[:, [0, 1, 3, 4]].to_numpy().tolist() == [
-        ["55", "12", 1, 0], ["55", "7", 2, 1], ["55", "x", 3, 2],
-        ["a", "300", 2, 0], ["a", "12", 3, 1], ["a", "7", 9, 2],
-    ]  # fmt: skip
+        ["55", "12", 1, 0],
+        ["55", "7", 2, 1],
+        ["55", "x", 3, 2],
+        ["a", "300", 2, 0],
+        ["a", "12", 3, 1],
+        ["a", "7", 9, 2],
+    ]
     assert Catalog.read(tmp_path / "toy" / "catalog.csv").ids == ITEMS.ids
 
 
 def test_ids_need_not_be_contiguous_and_recbole_reads_what_was_written(tmp_path):
     frame = interactions(("a", "300", 1), ("a", "7", 2), ("a", "x", 3))
     write_dataset(frame, ITEMS, tmp_path, "toy")
-    dataset = Dataset.load({
-        "data_path": str(tmp_path), "dataset": "toy", "use_gpu": False, "TIME_FIELD": "position",
-        "load_col": {"inter": ["user_id", "item_id", "position"], "item": ["item_id"]},
-    })  # fmt: skip
+    dataset = Dataset.load(
+        {
+            "data_path": str(tmp_path),
+            "dataset": "toy",
+            "use_gpu": False,
+            "TIME_FIELD": "position",
+            "load_col": {"inter": ["user_id", "item_id", "position"], "item": ["item_id"]},
+        }
+    )
     assert sorted(dataset.item_tokens) == sorted(["[PAD]", *ITEMS.ids])
     parts = dataset.interactions
     found = [str(dataset.item_tokens[items[0]]) for _, items in (parts.train, parts.valid, parts.test)]

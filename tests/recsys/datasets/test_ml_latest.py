@@ -28,9 +28,14 @@ def test_films_ratings_plots_and_posters_come_together(tmp_path):
     source = raw(tmp_path / "raw")
     summary = ml_latest.prepare(source, tmp_path)
     assert summary == Summary(
-        users=1, items=3, interactions=3, duplicates_dropped=0, users_dropped=1, items_without_image=2,
+        users=1,
+        items=3,
+        interactions=3,
+        duplicates_dropped=0,
+        users_dropped=1,
+        items_without_image=2,
         items_without_text=0,
-    )  # fmt: skip
+    )
     catalog = Catalog.read(tmp_path / "ml-latest" / "catalog.csv")
     assert catalog["5"].text == "American President, The (1995). Comedy, Drama. He governs."
     assert catalog["5"].image == source / "posters" / "5.jpg"

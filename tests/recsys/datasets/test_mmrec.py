@@ -13,11 +13,16 @@ from recsys.training import train_ranker
 
 # User 0's validation item is later than the test item, 2 has one interaction, 3 none in training; item 4 is nobody's.
 ROWS = [
-    (0, 2, 0, 10), (0, 0, 0, 20), (0, 1, 2, 30), (0, 3, 1, 40),
-    (1, 3, 0, 5), (1, 1, 0, 4), (1, 2, 1, 6),
+    (0, 2, 0, 10),
+    (0, 0, 0, 20),
+    (0, 1, 2, 30),
+    (0, 3, 1, 40),
+    (1, 3, 0, 5),
+    (1, 1, 0, 4),
+    (1, 2, 1, 6),
     (2, 0, 0, 1),
     (3, 1, 2, 9),
-]  # fmt: skip
+]
 IMAGE = np.arange(15, dtype=np.float64).reshape(5, 3) + 1
 TEXT = np.eye(5, 2, dtype=np.float32)
 
