@@ -28,13 +28,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from generation.diffusion import Backbone
-from generation.encoders import train_clip_tokenizer
+from generation.backbone.backbone import Backbone
+from generation.encoders.dual import train_clip_tokenizer
 from generation.pictures import to_float
-from generation.ragar import Ragar
-from generation.reflection import ReflectionLog, reflect
+from generation.ragar.ragar import Ragar
+from generation.ragar.reflection import ReflectionLog, reflect
 from generation.request import Request
-from ragar_rec.people import training_requests
+from ragar_rec.evaluation.people import training_requests
 from ragar_rec.pipeline import Run
 
 UNTRAINED = ["--backbone.encoder_steps=1", "--backbone.unet_steps=1", "--language.steps=1", "--epochs=1"]

@@ -28,17 +28,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from ragar_rec.pipeline import Run
-from recsys.counterfactual import Counterfactual
-from recsys.evaluation import held_out_ranks, per_user, top_lists
 from recsys.features import FeatureTable
-from recsys.graph import ItemGraph
-from recsys.isolation import one_thread
-from recsys.knn import recall
-from recsys.micro import MICRO
-from recsys.recbole import Dataset, full_scores, with_ranker
-from recsys.statistics import paired_difference
-from recsys.trainer import Trainer
-from recsys.training import peak_memory, train_ranker
+from recsys.graphs.adjacency import ItemGraph
+from recsys.graphs.neighbours import recall
+from recsys.rankers.micro import MICRO
+from recsys.recbole.dataset import Dataset, full_scores, with_ranker
+from recsys.recbole.isolation import one_thread
+from recsys.recbole.trainer import Trainer
+from recsys.recbole.training import peak_memory, train_ranker
+from recsys.scoring.counterfactual import Counterfactual
+from recsys.scoring.ranks import held_out_ranks, per_user, top_lists
+from recsys.scoring.statistics import paired_difference
 
 CONFIGS = Path(__file__).parent / "configs"
 LARGE = {"train_batch_size": 4096, "anchors": 256, "negatives": 4096, "fanout": 10, "learning_rate": 0.005}

@@ -27,18 +27,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from generation.fixed_shape import FixedShape
+from generation.ragar.fixed_shape import FixedShape
 from ragar_rec.augment import augment, encode_stored
-from ragar_rec.controls import Personal, Strangers
-from ragar_rec.evaluation import generator_frame, protocol_frame, stranger_requests
-from ragar_rec.people import training_requests
+from ragar_rec.evaluation.controls import Personal, Strangers
+from ragar_rec.evaluation.frames import generator_frame, protocol_frame, stranger_requests
+from ragar_rec.evaluation.people import training_requests
+from ragar_rec.evaluation.protocols import Reference
+from ragar_rec.evaluation.results import OWN
 from ragar_rec.pipeline import Run, Setting, provenance
-from ragar_rec.protocols import Reference
-from ragar_rec.results import OWN
-from ragar_rec.shards import ImageShards
-from ragar_rec.store import KEY_LENGTH, content, digest
-from recsys import checkpoint
-from recsys.statistics import Interval, interval, paired_difference
+from ragar_rec.store.shards import ImageShards
+from ragar_rec.store.store import KEY_LENGTH, content, digest
+from recsys.recbole.dataset import checkpoint
+from recsys.scoring.statistics import Interval, interval, paired_difference
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "reinforce, low_rank": {"objective": "reinforce", "noise": "low_rank", "antithetic": False},

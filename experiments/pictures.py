@@ -26,16 +26,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from generation.encoders import encode_in_blocks
+from generation.encoders.dual import encode_in_blocks
 from generation.pictures import to_bytes, to_float, to_pil
-from generation.ragar import Ragar
+from generation.ragar.ragar import Ragar
 from generation.request import Request
 from ragar_rec.cli import sentence
-from ragar_rec.evaluation import BATCH, Global, generate_in_batches
-from ragar_rec.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
-from ragar_rec.people import request_seed, training_requests
+from ragar_rec.evaluation.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
+from ragar_rec.evaluation.frames import BATCH, Global, generate_in_batches
+from ragar_rec.evaluation.people import request_seed, training_requests
+from ragar_rec.experiment import Run
 from ragar_rec.pipeline import provenance
-from ragar_rec.run import Run
 from recsys.features import FeatureTable
 
 SCALE = 2

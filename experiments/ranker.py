@@ -44,11 +44,10 @@ import numpy as np
 import pandas as pd
 from torch import distributed
 
-from recsys import checkpoint
-from recsys.evaluation import held_out_ranks, per_user, top_lists, write_parquet
-from recsys.recbole import full_scores, with_ranker
-from recsys.statistics import interval, paired_difference, per_person
-from recsys.training import load_ranker, peak_memory, train_ranker
+from recsys.recbole.dataset import checkpoint, full_scores, with_ranker
+from recsys.recbole.training import load_ranker, peak_memory, train_ranker
+from recsys.scoring.ranks import held_out_ranks, per_user, top_lists, write_parquet
+from recsys.scoring.statistics import interval, paired_difference, per_person
 
 RATES = [0.005, 0.015]
 GRID: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -75,7 +74,7 @@ REDUCED: Mapping[str, Mapping[str, Any]] = {
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 TUNED_FOR_WHOLE = f"keeps the point that was tuned for whole {WHOLE}, which favours whole {WHOLE}"
 PEAK = "peak.json"
-PRELOADED = ["recsys.training", "recsys.statistics", "recsys.micro", "torch._dynamo"]
+PRELOADED = ["recsys.recbole.training", "recsys.scoring.statistics", "recsys.rankers.micro", "torch._dynamo"]
 """What trainings import, some of it when they first need it; one process pays for all."""
 
 Point = dict[str, Any]

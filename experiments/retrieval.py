@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generation.ragar import Ragar
+from generation.ragar.ragar import Ragar
+from generation.ragar.retrieval import aggregate
 from generation.request import Request
-from generation.retrieval import aggregate
-from ragar_rec.controls import Strangers
-from ragar_rec.evaluation import stranger_requests
-from ragar_rec.people import training_requests
+from ragar_rec.evaluation.controls import Strangers
+from ragar_rec.evaluation.frames import stranger_requests
+from ragar_rec.evaluation.people import training_requests
 from ragar_rec.pipeline import Run, provenance
-from recsys import checkpoint
 from recsys.features import FeatureTable
-from recsys.statistics import interval
+from recsys.recbole.dataset import checkpoint
+from recsys.scoring.statistics import interval
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "none": {"normalization": "none"},

@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
-from generation.captions import Captioner, describe
 from generation.checkpoint import read_json, read_tensors
-from generation.encoders import ImageEncoder, OpenClipEncoder, encode_in_blocks
-from generation.keywords import KeywordExtractor
+from generation.encoders.dual import ImageEncoder, OpenClipEncoder, encode_in_blocks
 from generation.pictures import load_images
 from generation.request import Item
+from generation.words.captions import Captioner, describe
+from generation.words.keywords import KeywordExtractor
 
 TABLES = ("images", "pictured", "semantic", "visual")
 """A gallery's tensors."""
@@ -25,7 +25,7 @@ TABLES = ("images", "pictured", "semantic", "visual")
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Texts to unit vectors: the dual encoder, or :class:`generation.sentences.SentenceEncoder`."""
+    """Texts to unit vectors: the dual encoder, or :class:`generation.encoders.sentences.SentenceEncoder`."""
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
         """One row a text."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from generation.encoders import TimmEncoder, timm_names
+from generation.encoders.dual import TimmEncoder, timm_names
 
 TIMM = "timm:"
 """What stands before the name of one of timm's models."""
@@ -68,7 +68,7 @@ class ModelsConfig:
 
     @property
     def place(self) -> dict[str, Any]:
-        """How :meth:`generation.ragar.Ragar.place` is called."""
+        """How :meth:`generation.ragar.ragar.Ragar.place` is called."""
         dtype = getattr(torch, self.precision)
         settings = {"channels_last": self.channels_last, "compiled": self.compile}
         return {"device": self.device, "dtype": dtype, **settings}

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.checkpoint import read_tensors
-from generation.encoders import ImageEncoder
+from generation.encoders.dual import ImageEncoder
 from generation.gallery import Gallery
 from generation.request import Request
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ragar_rec.errors import ConfigError, ShadowedPackageError
 
 if TYPE_CHECKING:
-    from ragar_rec.config import Config
-    from ragar_rec.report import Report
-    from ragar_rec.results import Row
-    from ragar_rec.shards import ImageShards
-    from ragar_rec.store import Store
+    from ragar_rec.config.config import Config
+    from ragar_rec.evaluation.results import Row
+    from ragar_rec.report.report import Report
+    from ragar_rec.store.shards import ImageShards
+    from ragar_rec.store.store import Store
 
 __version__ = "0.1.0"
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from generation.request import Generator, Request
-from ragar_rec.controls import Strangers
-from ragar_rec.people import known_history, known_people, request_seed
-from ragar_rec.protocols import Reranking, Task
-from ragar_rec.reward import RankerReward
-from ragar_rec.shards import ImageShards
+from ragar_rec.evaluation.controls import Strangers
+from ragar_rec.evaluation.people import known_history, known_people, request_seed
+from ragar_rec.evaluation.protocols import Reranking, Task
+from ragar_rec.evaluation.reward import RankerReward
+from ragar_rec.store.shards import ImageShards
 from recsys import distributed
-from recsys.recbole import Dataset
+from recsys.recbole.dataset import Dataset
 
 BATCH = 64
 Pair = tuple[int, int]

@@ -104,9 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from generation.diffusion import without_bars  # torch and the rest: seconds, for a command that works
+    from generation.backbone.backbone import without_bars  # torch and the rest: seconds, for a command that works
     from ragar_rec import pipeline
-    from recsys.training import led
+    from recsys.recbole.training import led
 
     def program() -> None:
         with notes():

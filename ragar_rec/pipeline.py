@@ -19,9 +19,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from generation.fixed_shape import FixedShape
 from generation.pictures import to_float
-from ragar_rec import page
+from generation.ragar.fixed_shape import FixedShape
 from ragar_rec.augment import (
     Plan,
     Requests,
@@ -34,19 +33,20 @@ from ragar_rec.augment import (
     share,
     wanted_pairs,
 )
-from ragar_rec.controls import Personal, RandomItem, Strangers, Table
-from ragar_rec.curves import read_curves
-from ragar_rec.evaluation import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
-from ragar_rec.fidelity import psnr
-from ragar_rec.people import sample, training_requests
-from ragar_rec.protocols import Candidates, Reference, Reranking, Source, Task, tasks
-from ragar_rec.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
-from ragar_rec.run import Run
-from ragar_rec.shards import ImageShards
-from ragar_rec.store import content, digest, hash_file, hash_files
-from ragar_rec.tables import format_table, tables
+from ragar_rec.evaluation.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.evaluation.fidelity import psnr
+from ragar_rec.evaluation.frames import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
+from ragar_rec.evaluation.people import sample, training_requests
+from ragar_rec.evaluation.protocols import Candidates, Reference, Reranking, Source, Task, tasks
+from ragar_rec.evaluation.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
+from ragar_rec.experiment import Run
+from ragar_rec.report.tables import format_table, tables
+from ragar_rec.stages import page
+from ragar_rec.store.curves import read_curves
+from ragar_rec.store.shards import ImageShards
+from ragar_rec.store.store import content, digest, hash_file, hash_files
 from recsys import distributed
-from recsys.recbole import Dataset
+from recsys.recbole.dataset import Dataset
 
 __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
 

@@ -74,7 +74,7 @@ def meet() -> None:
 def together(function: Callable[..., Value], *arguments: Any) -> Value:
     """Call a function of a module on every process, with the first one's arguments; what each returns is its own.
 
-    The others come here by the same call, or wait for it in `recsys.training.led`.
+    The others come here by the same call, or wait for it in `recsys.recbole.training.led`.
     """
     function, arguments = from_first((function, arguments))
     return function(*arguments)

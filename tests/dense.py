@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.counterfactual import Counterfactual
 from recsys.features import FeatureTable
-from recsys.recbole import Dataset, full_scores
+from recsys.recbole.dataset import Dataset, full_scores
+from recsys.scoring.counterfactual import Counterfactual
 from worlds import Checkerboard
 
 BATCH = {

@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
-from ragar_rec.config import Config
-from ragar_rec.run import Run
+from ragar_rec.config.config import Config
+from ragar_rec.experiment import Run
 
 FILMS = 24
 PEOPLE = 30

@@ -16,8 +16,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
-from generation.encoders import OpenClipEncoder
-from generation.language import PROMPT
+from generation.encoders.dual import OpenClipEncoder
+from generation.ragar.language import PROMPT
 from generation.tokens import train_bpe
 
 PARAMETERS = {

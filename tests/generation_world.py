@@ -10,16 +10,16 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Generator
 
-from generation.captions import PaletteCaptioner
-from generation.diffusion import Backbone, UNet2DConditionModel
-from generation.encoders import OpenClipEncoder
+from generation.backbone.backbone import Backbone, UNet2DConditionModel
+from generation.backbone.pretrain import PretrainConfig, train_dual_encoder, train_unet
+from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery, build_gallery, caption, read_pictures
-from generation.keywords import TfidfKeywords
-from generation.language import LanguageConfig, LanguageModel, train_language_model
-from generation.pretrain import PretrainConfig, train_dual_encoder, train_unet
-from generation.ragar import Ragar, RagarConfig
+from generation.ragar.language import LanguageConfig, LanguageModel, train_language_model
+from generation.ragar.ragar import Ragar, RagarConfig
 from generation.request import Request
 from generation.training import Curves
+from generation.words.captions import PaletteCaptioner
+from generation.words.keywords import TfidfKeywords
 
 COLOURS = {
     "red": (206, 34, 38),

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ragar_rec.protocols import Task
-from recsys.counterfactual import Counterfactual
+from ragar_rec.evaluation.protocols import Task
+from recsys.scoring.counterfactual import Counterfactual
 
 
 class Product:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from recsys.features import FeatureTable
-from recsys.recbole import full_scores
-from recsys.training import TrainedRanker
+from recsys.recbole.dataset import full_scores
+from recsys.recbole.training import TrainedRanker
 
 
 @dataclass(frozen=True)

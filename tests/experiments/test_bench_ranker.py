@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from experiments.bench_ranker import Args, Benchmark, Sizes, exponent, graph_recall, synthetic
-from recsys.graph import ItemGraph
-from recsys.recbole import Dataset, with_ranker
-from recsys.training import peak_memory
+from recsys.graphs.adjacency import ItemGraph
+from recsys.recbole.dataset import Dataset, with_ranker
+from recsys.recbole.training import peak_memory
 from worlds import Checkerboard, checkerboard
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from experiments import pictures
 from film_world import HOLE, config_file, film_folder, open_run
-from ragar_rec.fidelity import frechet_distance
-from ragar_rec.run import Run
+from ragar_rec.evaluation.fidelity import frechet_distance
+from ragar_rec.experiment import Run
 
 
 def rows(learned: list[int], held_out: list[int]) -> Any:

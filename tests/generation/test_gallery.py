@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from generation.captions import PaletteCaptioner
 from generation.gallery import build_gallery, caption, read_pictures
-from generation.keywords import TfidfKeywords
 from generation.pictures import to_float
+from generation.words.captions import PaletteCaptioner
+from generation.words.keywords import TfidfKeywords
 from generation_world import COLOURS, Shape, World
 
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from generation.pictures import to_float
+from generation.ragar.scoring import check_gradient
 from generation.reward import Aesthetic, Mixture, Relevance, Reward, code_of, own_reward, reward_conflicts
-from generation.scoring import check_gradient
 from generation_world import World, request
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from generation.pretrain import train_dual_encoder, train_unet
+from generation.backbone.pretrain import train_dual_encoder, train_unet
 from generation.training import Curves, Resume, Training, batches, one_cycle, time_left
 from generation_world import TINY, World
 

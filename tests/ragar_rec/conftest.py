@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from film_world import TINY, film_folder
-from recsys.datasets import ml_latest
-from recsys.recbole import Dataset
+from recsys.data import ml_latest
+from recsys.recbole.dataset import Dataset
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,13 @@ from ragar_rec.augment import (
     share,
     wanted_pairs,
 )
-from ragar_rec.controls import Strangers
-from ragar_rec.people import known_history
-from ragar_rec.protocols import Candidates, Reference
-from ragar_rec.reward import RankerReward
-from ragar_rec.shards import ImageShards
+from ragar_rec.evaluation.controls import Strangers
+from ragar_rec.evaluation.people import known_history
+from ragar_rec.evaluation.protocols import Candidates, Reference
+from ragar_rec.evaluation.reward import RankerReward
+from ragar_rec.store.shards import ImageShards
 from recsys import distributed
-from recsys.recbole import Dataset
+from recsys.recbole.dataset import Dataset
 from toy_scores import toy_task
 
 

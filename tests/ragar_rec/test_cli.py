@@ -80,10 +80,10 @@ def test_an_exception_becomes_its_sentence_on_stderr(pipeline, capsys, error, wo
 
 def test_what_our_packages_note_is_shown_once_and_nobody_elses(pipeline, capsys, monkeypatch):
     def evaluate(run: object) -> None:
-        logging.getLogger("recsys.knn").info("%d of 100 found", 95)
-        logging.getLogger("recsys.knn").info("95 of 100 found")
-        logging.getLogger("recsys.knn").debug("a detail")
-        logging.getLogger("generation.blip").warning("a hole")
+        logging.getLogger("recsys.graphs.neighbours").info("%d of 100 found", 95)
+        logging.getLogger("recsys.graphs.neighbours").info("95 of 100 found")
+        logging.getLogger("recsys.graphs.neighbours").debug("a detail")
+        logging.getLogger("generation.words.blip").warning("a hole")
         logging.getLogger("theirs").info("chatter")
 
     monkeypatch.setattr(ragar_rec.pipeline, "evaluate", evaluate)
@@ -137,8 +137,8 @@ def test_help_names_every_step_in_order_and_does_not_load_torch():
 
 
 def test_the_sections_and_the_example_in_the_help_are_those_of_the_config():
-    from ragar_rec.config import sections
-    from ragar_rec.schema import kinds
+    from ragar_rec.config.config import sections
+    from ragar_rec.config.schema import kinds
 
     assert all(re.search(rf"\b{name}\b", cli._KEYS) for name in sections())
     for section, key in re.findall(r"--(\w+)\.(\w+)=", cli._KEYS):

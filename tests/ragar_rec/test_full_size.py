@@ -16,12 +16,12 @@ import yaml
 
 from film_world import film_folder
 from full_size import PARAMETERS, save_full_size
-from generation.pipeline import RagarPipeline
-from generation.ragar import Ragar
-from generation.reflection import ReflectionLog, reflect, warm_start
-from ragar_rec.config import Config, sections
-from ragar_rec.people import training_requests
-from ragar_rec.run import Run
+from generation.ragar.pipeline import RagarPipeline
+from generation.ragar.ragar import Ragar
+from generation.ragar.reflection import ReflectionLog, reflect, warm_start
+from ragar_rec.config.config import Config, sections
+from ragar_rec.evaluation.people import training_requests
+from ragar_rec.experiment import Run
 
 PRESET = Path(__file__).parents[2] / "experiments" / "configs" / "sd15.yaml"
 

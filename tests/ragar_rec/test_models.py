@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from film_world import config_file, film_folder, open_run
-from generation.encoders import TimmEncoder
+from generation.encoders.dual import TimmEncoder
 from generation.pictures import to_float
 from generation.request import Request
-from ragar_rec.run import Run
+from ragar_rec.experiment import Run
 
 ASKED = [Request("1", "3", ("1", "2", "7"), seed=4), Request("2", "5", ("24", "6"), seed=5)]
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from film_world import FILMS, PEOPLE, config_file
-from recsys.recbole import Dataset
+from recsys.recbole.dataset import Dataset
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,12 +8,12 @@ import pytest
 from blip_world import save_captioner
 from chat_world import save_chat_model
 from film_world import config_file, film_folder, open_run
-from generation.blip import PIXELS
 from generation.gallery import read_pictures
-from generation.prompts import preference_prompt
+from generation.words.blip import PIXELS
+from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
-from ragar_rec.run import Run
-from ragar_rec.store import content, digest
+from ragar_rec.experiment import Run
+from ragar_rec.store.store import content, digest
 
 FIRST = "Comedy, Adventure, 1950s in yellow, magenta"
 """What the palette says of film 1: ground (230, 190, 40), ellipse (255, 0, 128)."""
@@ -41,7 +41,7 @@ def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
     assert run.new_generator().template == preference_prompt()
     assert run.captions[0] == FIRST
     (tmp_path / "preference.txt").write_text("{keywords} as in {caption}")
-    monkeypatch.setattr("generation.words.PREFERENCE", tmp_path / "preference.txt")
+    monkeypatch.setattr("generation.words.config.PREFERENCE", tmp_path / "preference.txt")
     assert {name for name, value in opened(home).frozen.items() if before[name] != value} == {"prompt"}
 
 

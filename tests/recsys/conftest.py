@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recsys.training import TrainedRanker, train_ranker
+from recsys.recbole.training import TrainedRanker, train_ranker
 from worlds import Checkerboard, checkerboard
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from recsys import distributed
-from recsys.training import led, train_ranker
+from recsys.recbole.training import led, train_ranker
 from worlds import Checkerboard
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from recsys import distributed
-from recsys.training import led, train_ranker
+from recsys.recbole.training import led, train_ranker
 
 def main():
     home = Path(sys.argv[1])

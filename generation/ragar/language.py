@@ -1,0 +1,192 @@
+"""The language side: a causal LM reads the preference prompt and L [IMG] tokens (eq. 7)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
+
+from generation.checkpoint import weights_of
+from generation.precision import single
+from generation.tokens import train_bpe
+from generation.training import Curves, batches, one_cycle
+from generation.words.prompts import preference_prompt
+
+PROMPT = preference_prompt()
+"""p_g as the package brings it (``templates/preference.txt``)."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """The small causal LM's shape and budget."""
+
+    hidden_size: int = 128
+    """Width."""
+    layers: int = 2
+    """Transformer layers."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is learned from the catalogue."""
+    steps: int = 100
+    """Training steps on the catalogue's text, 32 texts each."""
+    seed: int = 0
+    """Of weights and batches."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that cannot be built, each as a sentence."""
+        if self.hidden_size < 8 or self.hidden_size % 8:
+            yield f"hidden_size {self.hidden_size} is no multiple of 8: four heads of even width"
+        if self.vocab_size < 257:
+            yield f"vocab_size {self.vocab_size}: one special token and the 256 bytes are taken before the first merge"
+        for name in ("layers", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+
+class LanguageModel(nn.Module):
+    """A frozen causal LM whose vocabulary is extended by ``image_tokens`` trainable [IMG] tokens.
+
+    The extension is a table of its own, appended to the prompt as input embeddings: the frozen model stays
+    bit-identical, and only these rows are saved with the generator.
+
+    Args:
+        model: any ``transformers`` causal LM.
+        text_rows: how many of the prompt's last states make ``E_txt``. Every state has read all that stands before it,
+            so the last ones know the whole prompt; one length for all requests keeps batches free of padding.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        image_tokens: int,
+        text_rows: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer, self.text_rows = tokenizer, text_rows
+        self.width = int(model.config.hidden_size)
+        words = model.get_input_embeddings().get_parameter("weight")
+        self.norm = float(words.norm(dim=1).mean())
+        self.image_rows = nn.Parameter(torch.randn(image_tokens, self.width, generator=generator))
+        self.renormalise()
+
+    def renormalise(self) -> None:
+        """GILL's rule after each optimiser step: the new rows get the mean norm of the frozen ones."""
+        with torch.no_grad():
+            self.image_rows.mul_(self.norm / self.image_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+    def tokens(self, prompts: Sequence[str]) -> list[int]:
+        """How many tokens each prompt has."""
+        return [len(ids) for ids in self.tokenizer(list(prompts), truncation=False).input_ids]
+
+    def forward(
+        self, prompts: Sequence[str], length: int | None = None
+    ) -> tuple[Float[Tensor, "batch text width"], Float[Tensor, "batch images width"]]:
+        """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
+
+        Args:
+            prompts: texts without the [IMG] tokens.
+            length: tokens to which they are padded in front; by default those of the longest.
+
+        Raises:
+            ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
+        """
+        encoded = self.tokenizer(
+            list(prompts),
+            return_tensors="pt",
+            padding="longest" if length is None else "max_length",
+            max_length=length,
+            truncation=False,
+            padding_side="left",
+        )
+        lengths = encoded.attention_mask.sum(1)
+        if int(lengths.min()) < self.text_rows:
+            shortest = int(lengths.argmin())
+            raise ValueError(
+                f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the "
+                f"{self.text_rows} text rows that are read: lengthen the prompt's template or lower text_rows"
+            )
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        if most is not None and int(lengths.max()) + len(self.image_rows) > most:
+            longest = int(lengths.argmax())
+            raise ValueError(
+                f"the prompt {prompts[longest][:60]!r}… has {int(lengths[longest])} tokens and {len(self.image_rows)} "
+                f"image tokens behind it, more than the {most} that the language model takes: shorten the captions or "
+                "the prompt's template, or lower n_keywords"
+            )
+        encoded = encoded.to(self.image_rows.device)
+        words = self.model.get_input_embeddings()(encoded.input_ids)
+        images = self.image_rows.expand(len(prompts), -1, -1)
+        inputs = torch.cat([words, images.to(words.dtype)], dim=1)
+        mask = torch.cat([encoded.attention_mask, encoded.attention_mask.new_ones(images.shape[:2])], dim=1)
+        # Without the head: over a vocabulary of 150,000 its logits would outweigh everything else.
+        states = self.model.base_model(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0), use_cache=False
+        ).last_hidden_state
+        hidden = single(states)
+        split = words.shape[1]
+        return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
+
+
+def train_language_model(
+    texts: Sequence[str], config: LanguageConfig, *, curves: Curves, progress: bool = True
+) -> tuple[Qwen2ForCausalLM, Tokenizer]:
+    """Qwen2's classes at a small size, tokenizer and next-token model learned from ``texts``."""
+    vocab, merges = train_bpe(texts, vocab_size=config.vocab_size, special=["<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden_size,
+                intermediate_size=2 * config.hidden_size,
+                num_hidden_layers=config.layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=512,
+                eos_token_id=0,
+                pad_token_id=0,
+                bos_token_id=0,
+            )
+        )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    schedule = one_cycle(optimizer, config.steps)
+    steps = batches(len(texts), 32, config.steps, generator)
+    shown = tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)
+    for step, rows in enumerate(shown):
+        picked: list[int] = rows.tolist()
+        encoded = tokenizer(
+            [texts[i] for i in picked], return_tensors="pt", padding=True, truncation=True, max_length=96
+        )
+        labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
+        loss = model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            curves.add("language model: next-token loss", step, loss.item())
+    return model.eval(), tokenizer
+
+
+def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
+    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+
+    Raises:
+        FileNotFoundError: there is none, or only a part of one; the sentence says how to get one.
+        ValueError: its weights are pickled or do not read.
+    """
+    with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
+        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
+        return model, AutoTokenizer.from_pretrained(source)

@@ -1,0 +1,207 @@
+"""The config of a run: one frozen, strict tree, read from a RecBole YAML file and ``--key=value`` on the command line.
+
+The file is RecBole's: its keys (``model``, ``dataset``, ``learning_rate`` …) pass through untouched as
+``Config.recbole``. Beside them stand our sections, one mapping each; those of the
+generator are defined beside the classes that they configure. A key that neither RecBole nor a section knows is
+an error.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+
+from generation.backbone.pretrain import PretrainConfig
+from generation.models import ModelsConfig
+from generation.ragar.language import LanguageConfig
+from generation.ragar.ragar import RagarConfig
+from generation.ragar.reflection import ReflectionConfig
+from generation.words.config import WordsConfig
+from ragar_rec.config.file import typed
+from ragar_rec.config.schema import Count, Natural, Range, fill, kinds, nearest
+from ragar_rec.errors import ConfigError
+from ragar_rec.store.store import digest
+
+Protocol = Literal["reference", "candidates"]
+Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
+KnownKeys = Callable[[str], "set[str]"]
+
+
+@dataclass(frozen=True)
+class CatalogConfig:
+    """Where interactions, texts and pictures come from."""
+
+    preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
+    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """What the ranker knows of an item."""
+
+    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
+    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
+    colour histograms, which have learned nothing."""
+    image: str | None = None
+    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
+    relative path is looked for in the data folder (``--data``) first, then in the working directory."""
+    text: str | None = None
+    """A feature table made elsewhere instead of TF-IDF, found in the same way."""
+    text_dim: Count = 64
+    """Dimensions of the TF-IDF/SVD text features."""
+    image_height: Count = 192
+    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
+    image_width: Count = 128
+    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
+
+    def conflicts(self) -> Iterator[str]:
+        """A size that does not divide into HOG's cells."""
+        if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
+            yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured, on whom, and with how much certainty."""
+
+    users: Natural = 150
+    """People in the sample; 0 takes all."""
+    candidates: Count = 10
+    """C, items regenerated per user under ``candidates``."""
+    targets: Natural = 5
+    """Held-out items a person, the earliest, that ``reference`` judges; 0 takes all."""
+    protocols: tuple[Protocol, ...] = ("reference", "candidates")
+    """Which items are regenerated."""
+    controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
+    """What the generated pictures are compared with."""
+    k: Count = 10
+    """Length of the list for Recall@k and NDCG@k."""
+    seeds: tuple[Natural, ...] = (0,)
+    """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
+    batch_size: Count = 64
+    """Pictures that are drawn at a time and kept as one shard; a process makes whole batches."""
+    resamples: Count = 2000
+    """Bootstrap resamples of people."""
+    confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
+    """Coverage of the intervals."""
+    report_users: Natural = 6
+    """People shown in the report."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Lists that would measure nothing or the same twice."""
+        lists: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("protocols", self.protocols),
+            ("controls", self.controls),
+            ("seeds", self.seeds),
+        )
+        for name, values in lists:
+            if not values or len(set(values)) < len(values):
+                yield f"{name} {list(values)} must hold at least one and none twice"
+        if "original" not in self.controls:
+            yield "controls must include original: every difference is a difference to it"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole tree. Read one with :meth:`read`; it never changes afterwards."""
+
+    catalog: CatalogConfig = field(default_factory=CatalogConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    words: WordsConfig = field(default_factory=WordsConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    generator: RagarConfig = field(default_factory=RagarConfig)
+    reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """RecBole's own keys as they were typed."""
+
+    @classmethod
+    def read(cls, path: Path, overrides: Sequence[str] = (), *, known_keys: KnownKeys | None = None) -> Config:
+        """Read a RecBole YAML file, then ``--key=value`` arguments, which win.
+
+        Args:
+            path: the YAML file.
+            overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
+            known_keys: model name -> RecBole's keys for it; asks ``recsys.recbole.dataset`` when not given.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ConfigError: everything that is wrong, at once.
+        """
+        problems: list[str] = []
+        tree, source = typed(path, overrides, problems, sections=tuple(sections()))
+        model = str(tree.get("model", "MICRO"))
+        ours = sections()
+        try:
+            recbole_keys = (known_keys or _recbole_keys)(model) - set(ours)
+        except ValueError as error:  # no such ranker: whether the other keys are its own cannot be known
+            raise ConfigError([*problems, f"`model` {source.get('model', 'by default')}: {error}"]) from error
+        valid = {*recbole_keys, *(f"{section}.{name}" for section, kind in ours.items() for name in kinds(kind))}
+        for key in source:
+            if key not in valid and key.partition(".")[0] not in recbole_keys:
+                problems.append(f"unknown key `{key}` {source[key]}: the nearest valid key is `{nearest(key, valid)}`")
+        built: dict[str, Any] = {}
+        for section, kind in ours.items():
+            values = {name: value for name, value in tree.get(section, {}).items() if f"{section}.{name}" in valid}
+            places = {name: source.get(f"{section}.{name}", "on the command line") for name in values}
+            built[section] = fill(kind, values, problems, path=section, source=places)
+        if problems:
+            raise ConfigError(problems)
+        recbole = {"model": model} | {key: value for key, value in tree.items() if key not in ours}
+        return cls(**built, recbole=MappingProxyType(recbole))
+
+    def part(self, *names: str) -> dict[str, Any]:
+        """Some of the tree as plain data, e.g. ``part("backbone", "generator.k", "recbole")``; without names, all.
+
+        What a stage's key in the store is made of, so that an unrelated key does not run it again.
+
+        Raises:
+            KeyError: there is no such section or key.
+        """
+        whole: dict[str, Any] = {section: asdict(getattr(self, section)) for section in sections()}
+        whole["recbole"] = copy.deepcopy(dict(self.recbole))
+        chosen: dict[str, Any] = {}
+        for name in names or tuple(whole):
+            section, _, key = name.partition(".")
+            if section not in whole or (key and key not in whole[section]):
+                raise KeyError(f"the config has no `{name}`")
+            chosen[name] = whole[section][key] if key else whole[section]
+        return chosen
+
+    def hash(self, *names: str) -> str:
+        """SHA-256 of :meth:`part`, in hexadecimal."""
+        return digest(self.part(*names))
+
+    def write(self, path: Path) -> None:
+        """Write the whole tree, defaults included, as YAML that :meth:`read` takes."""
+        tree = self.part()
+        recbole = tree.pop("recbole")
+        path.write_text(yaml.safe_dump(_plain({**recbole, **tree}), sort_keys=False), encoding="utf-8")
+
+
+def sections() -> dict[str, type]:
+    """Our sections by name: the fields of :class:`Config` that have fields of their own."""
+    return {entry.name: kinds(Config)[entry.name] for entry in fields(Config) if entry.name != "recbole"}
+
+
+def _recbole_keys(model: str) -> set[str]:
+    from recsys.recbole.dataset import known_keys  # slow to import: only when a config is read
+
+    return known_keys(model)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: YAML has no tuples."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in cast("Iterable[Any]", value)]
+    return value

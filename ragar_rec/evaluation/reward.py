@@ -1,0 +1,44 @@
+"""The ranker as reward: pictures -> features -> counterfactual scores, in units of the user's own spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from generation.encoders.dual import ImageEncoder
+from generation.request import Request
+from recsys.recbole.dataset import Dataset
+from recsys.scoring.counterfactual import Counterfactual
+
+
+class RankerReward:
+    """``generation.reward.Reward`` by a frozen ranker (eq. 10); the ranker stays bit-identical.
+
+    Args:
+        view: the ranker's counterfactual score.
+        dataset: for the numbering of users and items.
+        encoder: the encoder whose features the ranker was trained on.
+        mean: the catalogue's mean feature, which was removed from them.
+    """
+
+    def __init__(
+        self, view: Counterfactual, dataset: Dataset, encoder: ImageEncoder, mean: Float[Tensor, " dim"]
+    ) -> None:
+        if view.feature_dim != encoder.dim:
+            raise ValueError(
+                f"the ranker reads {view.feature_dim} features a picture, {encoder.name} gives {encoder.dim}"
+            )
+        self.view, self.dataset, self.encoder, self.mean = view, dataset, encoder, mean
+
+    def features(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
+        """Pictures as the ranker sees them; differentiable."""
+        return self.encoder.encode_images(images).to(self.mean) - self.mean
+
+    def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
+        """Score of each request's item under its picture, in standard deviations of the user's original scores."""
+        users = torch.tensor([self.dataset.user_id(request.user) for request in requests])
+        items = torch.tensor([self.dataset.item_id(request.reference) for request in requests])
+        return self.view.substitute(users, items, self.features(images)) / self.view.spread(users)

@@ -1,0 +1,163 @@
+"""The table a reader sees: one per protocol and judge, a line per control, an interval beside every number.
+
+A :class:`Table` is made from the rows of results.json and from nothing else, so what is printed can be recomputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ragar_rec.evaluation.results import OWN, Row
+
+PROTOCOLS: Mapping[str, str] = {
+    "reference": (
+        "Privileged: the target is known. Only the held-out item gets a new picture, as in the paper, so that any new "
+        "picture, even a random one, may lift it. For comparison with the paper; no evidence of a gain. Judged on each "
+        "person's earliest held-out items only, so its base differs from that of `candidates`."
+    ),
+    "candidates": (
+        "Every item of a person's original top C gets a new picture and those C are ranked again; nobody knows the "
+        "target. Recall@C cannot change."
+    ),
+    "generator": (
+        "Did the generator learn? People kept from its training; the last training item of each is rendered again, and "
+        "the ranker that gave the reward scores it, in standard deviations of the person's scores. `untrained` is the "
+        "generator after its warm start, before any reward."
+    ),
+    "diversity": (
+        "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside "
+        "that between eight seeds for one person. A line counts items, not people."
+    ),
+    "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
+}
+PRIVILEGED = ("reference",)
+
+METRICS: Mapping[str, str] = {
+    "delta_r": "ΔR, mean",
+    "delta_r_median": "ΔR, median",
+    "rank": "mean rank",
+    "score": "score in σ",
+    "feature_distance": "features",
+    "thumbnail_distance": "thumbnails",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as a heading: ``recall@10`` is Recall@10, ``ndcg@10`` NDCG@10."""
+    return METRICS.get(metric, metric.replace("recall@", "Recall@").replace("ndcg@", "NDCG@"))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, which may be unknown."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval lies above or below 0, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+    def text(self, *, signed: bool = False) -> str:
+        """``0.1234 [0.1001, 0.1400]``."""
+        form = "+.4f" if signed else ".4f"
+        interval = "" if self.low is None or self.high is None else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.value:{form}}{interval}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What happened under one control: a value per metric, and its differences to other lines."""
+
+    label: str
+    own: bool
+    values: Mapping[str, Estimate]
+    differences: Mapping[tuple[str, str], Estimate]
+    """(metric, compared with) -> paired difference."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All lines of one protocol and one judge."""
+
+    title: str
+    protocol: str
+    explanation: str
+    metrics: tuple[str, ...]
+    compared_with: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def privileged(self) -> bool:
+        """Whether the protocol knows the target."""
+        return self.protocol in PRIVILEGED
+
+
+def tables(rows: Iterable[Row]) -> list[Table]:
+    """The rows as tables, in the order in which protocols, judges, controls and metrics first appear."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.protocol, row.judge), []).append(row)
+    return [_table(*key, group) for key, group in groups.items()]
+
+
+def _table(dataset: str, protocol: str, judge: str, rows: Sequence[Row]) -> Table:
+    systems = list(dict.fromkeys(row.system for row in rows))
+    lines: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        lines.setdefault((row.system, row.control), []).append(row)
+    people = sorted({row.users for row in rows})
+    people_text = f"{people[0]}" if len(people) == 1 else f"{people[0]}–{people[-1]}"
+    unit = "items" if protocol == "diversity" else "people"
+    return Table(
+        title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {people_text} {unit}",
+        protocol=protocol,
+        explanation=PROTOCOLS.get(protocol, ""),
+        metrics=tuple(dict.fromkeys(row.metric for row in rows)),
+        compared_with=tuple(dict.fromkeys(row.compared_with for row in rows if row.compared_with)),
+        lines=tuple(_line(system, control, group, len(systems) > 1) for (system, control), group in lines.items()),
+    )
+
+
+def _line(system: str, control: str, rows: Sequence[Row], several: bool) -> Line:
+    label = system if control == OWN else f"{system}: {control}" if several else control
+    return Line(
+        label=label,
+        own=control == OWN,
+        values={row.metric: Estimate(row.value, row.low, row.high) for row in rows if not row.compared_with},
+        differences={
+            (row.metric, row.compared_with): Estimate(row.value, row.low, row.high) for row in rows if row.compared_with
+        },
+    )
+
+
+def format_table(table: Table) -> str:
+    """The table for a terminal: a block per metric; ``*`` marks a difference whose interval excludes 0."""
+    out = [table.title.replace("`", "")]
+    if table.privileged:
+        out.append(f"! {table.explanation}")
+    for metric in table.metrics:
+        body = [[metric_name(metric), "value", *(f"vs {other}" for other in table.compared_with)]]
+        for line in table.lines:
+            value = line.values.get(metric)
+            differences = [line.differences.get((metric, other)) for other in table.compared_with]
+            body.append(
+                [
+                    line.label,
+                    value.text() if value else "",
+                    *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
+                ]
+            )
+        used = [column for column in range(len(body[0])) if column < 2 or any(row[column] for row in body[1:])]
+        widths = [max(len(row[column]) for row in body) for column in used]
+        lines = [
+            "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True)).rstrip()
+            for row in body
+        ]
+        out += ["", lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    return "\n".join(out)

@@ -1,0 +1,69 @@
+"""MovieLens-100k as RecBole's own wheel carries it, with covers that we render: the embedded default."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from recsys.catalog import Catalog, Item
+from recsys.data.atomic import Summary, write_dataset
+from recsys.data.covers import cover as covers
+from recsys.data.covers import motifs, palettes, pen
+
+NAME = "ml-100k"
+
+
+def source(data: Path | None = None) -> Path:
+    """The folder of the raw files: ``data``, or the one inside RecBole's wheel.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    if data is None:
+        spec = find_spec("recbole")
+        found = list(spec.submodule_search_locations or ()) if spec else []
+        if not found:
+            raise FileNotFoundError("recbole is not installed; MovieLens-100k is inside its wheel")
+        data = Path(found[0]) / "dataset_example" / NAME
+    for suffix in ("inter", "item"):
+        if not (data / f"{NAME}.{suffix}").is_file():
+            raise FileNotFoundError(
+                f"no {NAME}.{suffix} in {data}; the folder must hold RecBole's {NAME} files (other data: "
+                "set catalog.preparer to ml-latest or own)"
+            )
+    return data
+
+
+def fingerprint(data: Path | None = None) -> str:
+    """Hash of everything that :func:`prepare` reads: the raw files and the code that renders covers."""
+    digest = sha256()
+    folder = source(data)
+    code = [Path(str(module.__file__)) for module in (covers, motifs, palettes, pen)]
+    for file in (folder / f"{NAME}.inter", folder / f"{NAME}.item", *code):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+    """Write atomic files, catalogue and 1,682 covers to ``<folder>/<name>``. Every rating is an interaction."""
+    raw = source(data)
+    pictures = folder / name / "images"
+    pictures.mkdir(parents=True, exist_ok=True)
+    items = []
+    for row in _table(raw / f"{NAME}.item").itertuples(index=False):
+        item_id, title, year, genres = (str(value) for value in row[:4])
+        tags = tuple("Children" if tag == "Children's" else tag for tag in genres.split() if tag != "unknown")
+        released = int(year) if year.isdigit() else None
+        picture = pictures / f"{item_id}.png"
+        covers.cover(item_id, title, tags, released).save(picture)
+        items.append(Item(item_id, f"{title} ({released})" if released else title, tags, "", picture))
+    return write_dataset(_table(raw / f"{NAME}.inter"), Catalog(items), folder, name)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8")
+    frame.columns = [column.partition(":")[0] for column in frame.columns]
+    return frame

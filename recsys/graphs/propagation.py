@@ -1,0 +1,100 @@
+"""One step of message passing over a fixed graph, forwards and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recsys.graphs.adjacency import Edges, csr
+from recsys.recbole.isolation import quiet
+
+with quiet():
+    from torch_geometric.nn import LGConv
+
+_CONVOLUTION = LGConv(normalize=False)  # Without parameters: the graph is normalised beforehand.
+_BLOCK = 2**18  # Edges whose ends are gathered at a time: 64 MB at 64 dimensions.
+
+
+class Propagation:
+    """x -> A x by torch-geometric's LGConv over a torch CSR matrix.
+
+    The transpose is kept beside the matrix: torch's own gradient of a CSR product transposes it at every step, which
+    costs 15 times the product itself.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        with quiet():
+            self.matrix = matrix
+            self.transposed = matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
+
+    @classmethod
+    def of(cls, edges: Edges, size: int) -> Propagation:
+        """Over A[row, column] = value, repeated positions added up; without the values' gradient."""
+        row, column, value = edges
+        return cls(csr(row, column, value.detach(), size))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Propagation:
+        return self  # It never changes, and torch has no copy of a CSR matrix.
+
+    def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
+        """One step; differentiable in x, not in A. Inside autocast too in A's type: torch has no half CSR product."""
+        with torch.autocast(x.device.type, enabled=False):
+            return _Step.apply(x.to(self.matrix.dtype), self)
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Propagation) -> Tensor:
+        ctx.graph = graph
+        return _CONVOLUTION(x, graph.matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _CONVOLUTION(gradients[0].contiguous(), ctx.graph.transposed), None
+
+
+def propagate_edges(x: Float[Tensor, "nodes dim"], edges: Edges, graph: Propagation) -> Float[Tensor, "nodes dim"]:
+    """A x, differentiable in x and in the values of the edges, of which `graph` is `Propagation.of`.
+
+    The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that no tensor of edges
+    times dim is held.
+    """
+    row, column, value = edges
+    with torch.autocast(x.device.type, enabled=False):
+        return _Edges.apply(x.to(graph.matrix.dtype), value, row, column, graph)
+
+
+class _Edges(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, row: Tensor, column: Tensor, graph: Propagation) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(x, row, column)
+        return _CONVOLUTION(x, graph.matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        x, row, column = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        blocks = zip(row.split(_BLOCK), column.split(_BLOCK), strict=True)
+        of_value = torch.cat([(gradient[i] * x[j]).sum(-1) for i, j in blocks])
+        return _CONVOLUTION(gradient, ctx.graph.transposed), of_value, None, None, None
+
+
+def power(step: Callable[[Tensor], Tensor], x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
+    """A^n x; x itself for 0 layers."""
+    for _ in range(n_layers):
+        x = step(x)
+    return x
+
+
+def layer_mean(graph: Propagation, x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
+    """Mean of x and of its 1 to `n_layers` propagations (He et al. 2020, LightGCN, eq. 3-4 with equal weights)."""
+    total = layer = x
+    for _ in range(n_layers):
+        layer = graph(layer)
+        total = total + layer
+    return total / (n_layers + 1)

@@ -1,0 +1,111 @@
+"""Rankers whose score is the inner product of a user's and an item's final embedding."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from recsys.rankers.modalities import Modalities
+from recsys.recbole.dataset import GeneralRecommender, InputType
+
+# Users, items that they clicked, and items drawn for comparison.
+Triple = tuple[Int[Tensor, " batch"], Int[Tensor, " batch"], Int[Tensor, " batch"]]
+
+
+def bpr_loss(positive: Float[Tensor, " batch"], negative: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Bayesian personalised ranking: mean -log sigmoid(positive - negative) (Rendle et al. 2009)."""
+    return functional.softplus(negative - positive).mean()
+
+
+def half_squared_norm(*embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
+    """Half the squared norm of the batch's embeddings, over the size of the batch."""
+    return torch.stack([e.square().sum() for e in embeddings]).sum() / (2 * len(embeddings[0]))
+
+
+def batch_rows(
+    users: Float[Tensor, "users dim"], items: Float[Tensor, "items dim"], triple: Triple
+) -> list[Float[Tensor, "batch dim"]]:
+    """Embeddings of a batch's users, items and other items; embedding() has a faster gradient than indexing."""
+    return [functional.embedding(rows, table) for rows, table in zip(triple, (users, items, items), strict=True)]
+
+
+class DotProductRanker(GeneralRecommender):
+    """What RecBole asks of such a ranker; a subclass gives `forward() -> (users, items)` and `calculate_loss`.
+
+    In evaluation mode the embeddings are computed once and kept until `train()`, `eval()` or new weights.
+
+    Attributes:
+        content: raw features, of a ranker that reads any.
+    """
+
+    content: Modalities
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.n_users: int
+        self.n_items: int
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self._in_epoch = False
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+
+    def check_open(self, modality: str) -> None:
+        """ValueError unless the features of this modality can be substituted."""
+        self.content.position(modality)
+
+    def build_graphs(self, modalities: Sequence[str]) -> None:
+        """Build what is made of these modalities' raw features, where a ranker has such a thing."""
+
+    def forget(self) -> None:
+        """Drop what was computed from the weights."""
+        self._kept = None
+
+    @contextlib.contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Train an epoch inside, after `forget`: what is built once an epoch outlasts a change of mode there.
+
+        RecBole's sampler of dynamic negatives changes to evaluation and back for every batch.
+        """
+        self.forget()
+        self._in_epoch = True
+        try:
+            yield
+        finally:
+            self._in_epoch = False
+
+    def train(self, mode: bool = True) -> DotProductRanker:
+        """As torch's, after `forget`; inside `epoch` only the embeddings kept for evaluation are dropped."""
+        self._kept = None
+        if not self._in_epoch:
+            self.forget()
+        return super().train(mode)
+
+    def triple(self, interaction: Any) -> Triple:
+        """A batch with one negative per row."""
+        return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Final embeddings of all users and items, padding rows included."""
+        if self.training:
+            return self.forward()
+        kept = self._kept or self.forward()
+        self._kept = kept
+        return kept
+
+    def predict(self, interaction: Any) -> Float[Tensor, " batch"]:
+        """Scores of user-item pairs."""
+        users, items = self.embeddings()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction: Any) -> Float[Tensor, " flat"]:
+        """Scores of all items for each user, one row after the other."""
+        users, items = self.embeddings()
+        return (users[interaction[self.USER_ID]] @ items.T).flatten()

@@ -1,0 +1,130 @@
+"""LATTICE: item graphs of every modality, raw and learned, fused into one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys.graphs.adjacency import ItemGraph, Normalisation, mixed_edges
+from recsys.graphs.propagation import Propagation, power, propagate_edges
+from recsys.rankers.dot_product import batch_rows, bpr_loss, half_squared_norm
+from recsys.rankers.frozen import FrozenGraphRanker, open_graphs
+from recsys.rankers.graph_ranker import ItemGraphRanker, check_sizes
+from recsys.settings import check_between, check_choice
+
+
+class LATTICE(ItemGraphRanker):
+    """LATTICE (Zhang et al., MM 2021) for any number of modalities, over LightGCN (`n_ui_layers: 0`: plain factors).
+
+    Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
+    learned features T_m X_m and in the raw X_m (eq. 1-6); A = sum_m alpha_m A_m, alpha = softmax of one learned
+    number per modality (eq. 7); h = A^L E_item (eq. 8). With LightGCN's u, i of the user-item graph, score =
+    u . (i + h / |h|). Each A_learned is normalised by its own degrees, as in the paper and in MICRO; the reference
+    code normalises the sum over modalities instead.
+
+    A is rebuilt on the first batch of each epoch, there with gradient in alpha and T_m, and at every evaluation. The
+    loss is BPR plus `reg_weight` times half the squared norm of the *propagated* batch embeddings; `adjacency` is
+    the user-item graph's normalisation, by default the reference code's.
+
+    An item without a modality has no edges in its graphs, and h / |h| comes from the others; without any, it scores
+    u . i.
+    """
+
+    LOSSES = ("bpr", "reg")
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "lambda_coeff": 0.9,
+        "reg_weight": 1e-5,
+        "adjacency": "reference",
+        "learning_rate": 5e-4,
+        "lr_decay": 0.96,
+        "lr_decay_epochs": 50,
+        "train_batch_size": 1024,
+        "epochs": 200,
+        "eval_step": 5,
+        "stopping_step": 10,
+    }
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        _check(config)
+        self.settings = {key: config[key] for key in self.DEFAULTS}
+        self.embed(config["embedding_size"])
+        self.read(config, dataset)
+        self.modality_logits = nn.Parameter(torch.zeros(len(self.content.names)))
+        users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
+        self.interactions = self.propagation(users, items, config["adjacency"])
+        self._graph: Propagation | None = None
+
+    def forget(self) -> None:
+        """Also drop the fused graph: the next forward pass builds it anew."""
+        super().forget()
+        self._graph = None
+
+    def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
+        """The raw and the learned graph of a modality under the present weights, with their shares of A."""
+        alpha = self.modality_logits.softmax(dim=0)[self.content.position(modality)]
+        share = self.settings["lambda_coeff"]
+        learned = self.content.learned_graph(modality, self.knn_k, self.projections.of(modality))
+        return (alpha * share, self.raw_graphs[modality]), (alpha * (1 - share), learned)
+
+    def hidden(self) -> Float[Tensor, "items dim"]:
+        """The content part A^L E_item. On the first batch of an epoch A carries gradient."""
+        step = self._graph
+        if step is None:
+            edges = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
+            step = Propagation.of(edges, self.n_items)
+            if torch.is_grad_enabled():  # Evaluation keeps the embeddings instead; the first batch needs the gradient.
+                self._graph = step
+                step = functools.partial(propagate_edges, edges=edges, graph=step)
+        return power(step, self.item_embedding.weight, self.settings["n_layers"])
+
+    def forward(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
+        """Final embeddings of all users and items."""
+        users, items = self.lightgcn(self.interactions, self.settings["n_ui_layers"])
+        return users, items + functional.normalize(self.hidden(), dim=-1)
+
+    def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
+        """BPR, and `reg_weight` times the norm of the propagated batch."""
+        batch = batch_rows(*self.forward(), self.triple(interaction))
+        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
+        return loss, self.settings["reg_weight"] * half_squared_norm(*batch)
+
+    @torch.no_grad()
+    def frozen(self, modality: str) -> FrozenGraphRanker:
+        """Everything that a substituted item needs, copied; the ranker stays as it is, in its mode.
+
+        Raises:
+            ValueError: the ranker has no such modality.
+        """
+        self.check_open(modality)
+        parts = {m: self.graphs(m) for m in self.content.names}
+        graph = Propagation.of(mixed_edges([part for m in parts for part in parts[m]]), self.n_items)
+        before = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)
+        rest = [part for m in parts if m != modality for part in parts[m]]
+        users, items = self.lightgcn(self.interactions, self.settings["n_ui_layers"])
+        return FrozenGraphRanker(
+            users=users,
+            items=items + functional.normalize(graph(before), dim=-1),
+            collaborative=items,
+            before=before,
+            rest=Propagation.of(mixed_edges(rest), self.n_items)(before) if rest else torch.zeros_like(before),
+            graphs=open_graphs(*parts[modality], self.projections.of(modality)),
+            normalised=True,
+        )
+
+
+def _check(config: Any) -> None:
+    check_sizes(config)
+    check_choice(config, "adjacency", get_args(Normalisation))
+    check_between(config, "lambda_coeff", 0, 1)
+    check_between(config, "reg_weight", 0)

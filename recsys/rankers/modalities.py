@@ -1,0 +1,127 @@
+"""What is known of items beside their clicks: one feature table per modality, frozen, with holes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from recsys.features import Missing, item_features
+from recsys.graphs.adjacency import ItemGraph, item_graph
+from recsys.graphs.neighbours import Search
+
+
+class Modalities(nn.Module):
+    """Raw features of all items in the order of RecBole's item ids, padding included, for any number of modalities.
+
+    An item without a row in a table, or with a row of zeros, is a hole there: its features are zeros, `present` is
+    false, and it has no edges in that modality's graph. Padding is a hole everywhere.
+
+    Args:
+        paths: the `FeatureTable` of each modality.
+        tokens: item tokens by internal id, the padding token first.
+        device: where the features lie.
+        missing: whether an item without features is a hole or an error.
+        search: how neighbours are searched.
+
+    Attributes:
+        names: the modalities, in the order of `paths`.
+        present: which modality has which item, shape (modalities, items).
+
+    Raises:
+        FileNotFoundError: a table is missing.
+        ValueError: there are no modalities, or one in which no item has features.
+    """
+
+    present: Tensor
+
+    def __init__(
+        self,
+        paths: Mapping[str, Any],
+        tokens: Iterable[Any],
+        device: torch.device,
+        *,
+        missing: Missing = "hole",
+        search: Search | None = None,
+    ) -> None:
+        super().__init__()
+        if not paths:
+            raise ValueError("this ranker needs at least one modality: features: {image: <path of a feature table>}")
+        self.names, present, names = tuple(paths), [], [str(token) for token in tokens]
+        for modality, path in paths.items():
+            values, has = item_features(modality, path, names, missing)
+            self.register_buffer(f"features_{modality}", torch.from_numpy(values).to(device), persistent=False)
+            present.append(torch.from_numpy(has).to(device))
+        self.register_buffer("present", torch.stack(present), persistent=False)
+        self.search = search or Search()
+
+    @classmethod
+    def configured(cls, config: Any, tokens: Iterable[Any], device: torch.device) -> Modalities:
+        """By the keys `features`, `missing_features`, `knn_exact_items`, `knn_n_probe` and `knn_n_cells`."""
+        search = Search(*(config[f"knn_{field.name}"] for field in fields(Search)))
+        return cls(config["features"], tokens, device, missing=config["missing_features"], search=search)
+
+    def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> Modalities:
+        """The same, in tensors of its own, with other features of one item in one modality."""
+        twin = copy.copy(self)
+        features, present = self.features(modality).clone(), self.present.clone()
+        features[item], present[self.position(modality), item] = vector, True
+        twin._buffers = {**self._buffers, f"features_{modality}": features, "present": present}
+        return twin
+
+    def features(self, modality: str) -> Float[Tensor, "items width"]:
+        """Raw features, zeros where absent."""
+        return self.get_buffer(f"features_{modality}")
+
+    def has(self, modality: str) -> Bool[Tensor, " items"]:
+        """Which items have this modality."""
+        return self.present[self.position(modality)]
+
+    def position(self, modality: str) -> int:
+        """The modality's place in `names`.
+
+        Raises:
+            ValueError: the ranker has no such modality.
+        """
+        if modality not in self.names:
+            raise ValueError(f"the ranker has no modality {modality!r}, only {', '.join(self.names)}")
+        return self.names.index(modality)
+
+    def learned_graph(
+        self, modality: str, k: int, projection: nn.Linear, features: Float[Tensor, "items width"] | None = None
+    ) -> ItemGraph:
+        """As `graph`, by the projected features (or by others, projected), and carrying gradient.
+
+        Inside autocast too without it: the graph of training is that of evaluation.
+        """
+        with torch.autocast(self.present.device.type, enabled=False):
+            return self.graph(modality, k, projection(self.features(modality) if features is None else features))
+
+    def graph(self, modality: str, k: int, vectors: Float[Tensor, "items dim"] | None = None) -> ItemGraph:
+        """The `k` nearest neighbours of each item that has the modality, by its raw features or by `vectors`."""
+        return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k, self.search)
+
+
+class Projections(nn.ModuleDict):
+    """A linear layer T_m from the features of each modality to `dim`.
+
+    Args:
+        content: the features.
+        dim: width of the result.
+        bias: whether T_m adds one; without, a hole projects to zeros.
+    """
+
+    def __init__(self, content: Modalities, dim: int, *, bias: bool = True) -> None:
+        widths = {modality: content.features(modality).shape[1] for modality in content.names}
+        super().__init__({modality: nn.Linear(width, dim, bias=bias) for modality, width in widths.items()})
+
+    def of(self, modality: str) -> nn.Linear:
+        """T_m of one modality."""
+        projection = self[modality]
+        assert isinstance(projection, nn.Linear)
+        return projection

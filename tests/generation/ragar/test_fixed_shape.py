@@ -1,0 +1,169 @@
+"""Pictures that depend on their request alone: the same bits in every batch, and nothing encoded twice."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from generation.ragar.fixed_shape import FixedShape, filled
+from generation.ragar.language import LanguageModel
+from generation.ragar.ragar import Ragar, RagarConfig, fixed_shape
+from generation.request import Generator, Request
+from generation_world import SMALL, World, request
+
+
+def stirred(world: World, config: RagarConfig = SMALL, *, lora: bool = False) -> Ragar:
+    """Trained parts that are nobody's start."""
+    made, generator = world.ragar(config), torch.Generator().manual_seed(9)
+    if lora:
+        made.add_lora(2, torch.Generator())
+    with torch.no_grad():
+        for value in made.trained_parts().values():
+            value.add_(0.2 * torch.randn(value.shape, generator=generator))
+    return made
+
+
+@pytest.fixture(scope="module")
+def ragar(world: World) -> Ragar:
+    return stirred(world)
+
+
+@pytest.fixture(scope="module")
+def asked(world: World) -> list[Request]:
+    """Twenty requests with histories of one to six items."""
+    draw = random.Random(0)
+    pictured = world.gallery.ids[:24]
+    return [
+        request(draw.choice(pictured), *draw.choices(world.gallery.ids, k=draw.randint(1, 6)), seed=n, user=f"u{n}")
+        for n in range(20)
+    ]
+
+
+def test_a_picture_is_the_same_to_the_last_bit_in_every_batch(ragar: Ragar, asked: list[Request], monkeypatch) -> None:
+    """All in order, shuffled and in two parts, and each alone; prompts of several padded lengths."""
+    monkeypatch.setattr(fixed_shape, "TOKENS", 2)
+    monkeypatch.setattr(fixed_shape, "ROWS", 4)
+    maker = FixedShape(ragar, batch_size=8)
+    described = {one: ragar.describe([one]) for one in asked}
+    assert len(maker._by_length(described)) > 2
+    pictures = maker.generate(asked)
+    assert pictures.shape == (20, 3, 48, 32)
+    order = random.Random(1).sample(range(20), 20)
+    for part in (order[:5], order[5:], order[:1], order[1:2]):
+        assert torch.equal(FixedShape(ragar, batch_size=8).generate([asked[i] for i in part]), pictures[part])
+    assert torch.equal(maker.generate([asked[i] for i in order]), pictures[order])  # with what it has kept
+    assert isinstance(maker, Generator)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_pictures_are_those_of_the_generator_up_to_rounding(world: World, asked: list[Request], lora: bool) -> None:
+    ragar = stirred(world, lora=lora)
+    maker = FixedShape(ragar, batch_size=16)
+    torch.testing.assert_close(maker.encode(asked), ragar.encode_preference(asked).embeds(), atol=1e-4, rtol=0)
+    pictures = maker.generate(asked)
+    torch.testing.assert_close(pictures, ragar.generate(asked), atol=1e-4, rtol=0)
+    assert torch.equal(FixedShape(ragar, batch_size=16).generate(asked[5:7]), pictures[5:7])
+
+
+class Watched:
+    """How often each prompt and each text was encoded for somebody, fillers of a batch not counted."""
+
+    def __init__(self, ragar: Ragar, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.prompts: Counter[str] = Counter()
+        self.texts: Counter[str] = Counter()
+        encode, states = ragar.encode, ragar.backbone.states
+
+        def watched_encode(described: Any, **named: Any) -> Any:
+            self.prompts.update(dict.fromkeys(described.prompts, 1))
+            return encode(described, **named)
+
+        def watched_states(texts: Sequence[str]) -> Tensor:
+            self.texts.update(dict.fromkeys((text for text in texts if text), 1))
+            return states(texts)
+
+        monkeypatch.setattr(ragar, "encode", watched_encode)
+        monkeypatch.setattr(ragar.backbone, "states", watched_states)
+
+
+def test_a_preference_that_comes_twice_is_encoded_once(ragar: Ragar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seeds of one person, and somebody else with the same history, in two calls: one prompt, one text, once."""
+    first = request("red-circle", "orange-circle", "blue-bar", seed=0)
+    same = [replace(first, seed=1), replace(first, seed=2), replace(first, user="v", seed=3)]
+    # history_length is 4: what lies further back is not looked at
+    longer = [replace(first, history=(item, *["red-bar"] * 2, *first.history)) for item in ("teal-bar", "pink-bar")]
+    watched, maker = Watched(ragar, monkeypatch), FixedShape(ragar, batch_size=4)
+    pictures = torch.cat([maker.generate([first, same[0]]), maker.generate(same[1:])])
+    assert list(watched.prompts.values()) == [1]
+    assert list(watched.texts.values()) == [1]
+    assert len({tuple(picture.flatten().tolist()) for picture in pictures}) == 4
+    maker.generate(longer)
+    assert sum(watched.prompts.values()) == 2
+    assert torch.equal(maker.encode(longer[:1]), maker.encode(longer[1:]))
+
+
+def test_a_text_of_a_reference_is_encoded_once_for_all_people(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two histories with the same keywords in the same order, and other pictures: two preferences, one E_g."""
+    ragar = world.ragar(replace(SMALL, n_keywords=1, keywords_from="history"))
+    one, other = (request("red-circle", f"{a}-bar", f"{b}-bar") for a, b in (("blue", "teal"), ("pink", "green")))
+    explained = ragar.encode_preference([one, other]).explanations
+    assert explained[0].keywords == explained[1].keywords == ("bar",)
+    watched, maker = Watched(ragar, monkeypatch), FixedShape(ragar, batch_size=2)
+    embeds = maker.encode([one, other])
+    assert list(watched.texts.values()) == [1]
+    assert len(maker.preferences) == 2
+    assert torch.equal(embeds[0, 20:], embeds[1, 20:])  # E_g
+    assert not torch.equal(embeds[0, :20], embeds[1, :20])
+
+
+def test_a_random_history_is_another_preference_for_each_seed(world: World) -> None:
+    ragar = world.ragar(replace(SMALL, history="random", k=1))
+    asked = [request("red-circle", "blue-bar", "teal-square", "pink-circle", seed=seed) for seed in range(8)]
+    maker = FixedShape(ragar, batch_size=8)
+    rows = maker.encode(asked)
+    assert len(maker.preferences) == 8
+    torch.testing.assert_close(rows, ragar.encode_preference(asked).embeds(), atol=1e-4, rtol=0)
+
+
+def test_no_more_is_kept_than_said_and_nothing_else_is_made(
+    ragar: Ragar, asked: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FixedShape(ragar, batch_size=8).encode(asked)
+    monkeypatch.setattr(fixed_shape, "KEPT", 3)
+    maker = FixedShape(ragar, batch_size=8)
+    assert torch.equal(maker.encode(asked), whole)
+    assert len(maker.preferences) == 3
+    assert len(maker.texts) <= 3
+    assert list(maker.preferences) == [maker._key(one) for one in asked[-3:]]
+    assert torch.equal(maker.encode(asked), whole)
+
+
+def test_a_model_with_few_positions_reads_prompts_that_are_padded_beyond_them(world: World) -> None:
+    """GPT-2 with 60 positions: padding to 64 takes none of them."""
+    tokenizer = world.language().tokenizer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=60, n_embd=32, n_layer=1, n_head=4))
+    language = LanguageModel(model, tokenizer, image_tokens=2, text_rows=4, generator=torch.Generator().manual_seed(0))
+    prompt = "a picture of something red"
+    assert language.tokens([prompt]) == [len(tokenizer(prompt).input_ids)]
+    for own, padded in zip(language([prompt]), language([prompt], 64), strict=True):
+        torch.testing.assert_close(own, padded, atol=1e-5, rtol=0)
+
+
+def test_nothing_asked_is_no_picture_and_no_batch_is_an_error(ragar: Ragar) -> None:
+    assert FixedShape(ragar).generate([]).shape == (0, 3, 48, 32)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        FixedShape(ragar, batch_size=0)
+    with pytest.raises(ValueError, match="user w has an empty history"):
+        FixedShape(ragar).generate([request("red-circle", "blue-bar"), request("red-circle", user="w")])
+
+
+def test_the_last_row_fills_a_chunk() -> None:
+    assert list(filled([1, 2, 3, 4, 5], 3)) == [([1, 2, 3], [1, 2, 3]), ([4, 5], [4, 5, 5])]
+    assert list(filled([], 3)) == []

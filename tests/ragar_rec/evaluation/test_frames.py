@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from generation.request import Request
+from ragar_rec.evaluation.controls import Personal, Strangers
+from ragar_rec.evaluation.frames import generate_in_batches, protocol_frame, stranger_requests
+from ragar_rec.evaluation.protocols import Candidates, Reference
+from ragar_rec.evaluation.results import COLUMNS, OWN
+from recsys.recbole.dataset import Dataset
+from toy_scores import product_view, toy_task
+
+
+def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
+    """Scores of items 1-24 are 24, 23, ... for user 1, twice that for user 2, whose target 24 becomes the best."""
+    numbers = [25.0 - n for n in range(25)]
+    view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
+    tasks = [toy_task(numbers, targets=[3], user=1), toy_task([2 * number for number in numbers], targets=[24], user=2)]
+    sources = {OWN: Personal({(2, 24): torch.tensor([30.0])}, 1), "original": None}
+    frame = protocol_frame(
+        tasks, [Reference(), Candidates(3)], sources, view, dataset, k=10, judge="toy", seed=4, progress=False
+    )
+    assert tuple(frame.columns) == COLUMNS
+    assert len(frame) == 2 * 2 * 2 * 3
+    assert set(frame["metric"]) == {"recall@10", "ndcg@10", "delta_r"}
+    assert set(frame["user"]) == {str(dataset.user_tokens[1]), str(dataset.user_tokens[2])}
+    assert set(frame["seed"]) == {4}
+    cells = frame.set_index(["user", "protocol", "control", "metric"])["value"].to_dict()
+    one, two = str(dataset.user_tokens[1]), str(dataset.user_tokens[2])
+    assert cells[two, "reference", OWN, "delta_r"] == 23 / 25  # from 24th to first
+    assert cells[two, "reference", OWN, "recall@10"] == 1
+    assert cells[two, "reference", "original", "recall@10"] == 0
+    assert cells[two, "candidates", OWN, "recall@10"] == 0  # 24 is no candidate
+    # third: 1 / log2(4)
+    assert {cells[one, p, c, "ndcg@10"] for p in ("reference", "candidates") for c in sources} == {0.5}
+
+
+def test_strangers_get_the_same_reference_with_their_own_history(dataset: Dataset):
+    named = [(str(dataset.user_tokens[n]), str(dataset.item_tokens[n])) for n in (1, 2, 3)]
+    requests = [Request(user, item, (), seed=1) for user, item in named]
+    changed = stranger_requests(requests, dataset, Strangers(dataset, 0, range(1, 31)), seed=0)
+    for mine, other in zip(requests, changed, strict=True):
+        assert other.reference == mine.reference
+        assert other.user != mine.user
+        history = dataset.item_tokens[dataset.history(dataset.user_id(other.user))]
+        assert other.history == tuple(map(str, history))
+        assert other.reference not in other.history
+    assert len({request.seed for request in changed}) == 3
+
+
+def test_pictures_for_nobody_are_refused():
+    class Never:
+        def generate(self, requests: object) -> torch.Tensor:
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="v_gen: nobody asks for a picture"):
+        generate_in_batches(Never(), [], progress=False, description="v_gen")

@@ -1,0 +1,163 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ragar_rec.evaluation.results import OWN, Row
+from ragar_rec.report.plots import Curve, curves_svg
+from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, data_uri, duration
+from ragar_rec.report.tables import tables
+
+
+def colour(red: float, green: float, blue: float) -> torch.Tensor:
+    return torch.tensor([red, green, blue]).view(3, 1, 1).expand(3, 12, 8).clone()
+
+
+def decode(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def report() -> Report:
+    rows = [
+        Row("toy", "ragar", "reference", control, "MICRO", "recall@10", value, value - 0.1, value + 0.1, other, 40, 1)
+        for control, value, other in (
+            ("original", 0.2, None),
+            ("shuffled_user", 0.3, None),
+            (OWN, 0.5, None),
+            (OWN, 0.3, "original"),
+            (OWN, 0.05, "shuffled_user"),
+            ("shuffled_user", 0.1, "original"),
+            ("original", -0.1, "shuffled_user"),
+        )
+    ]
+    return Report(
+        title="Tom & <Jerry>",
+        subtitle="toy, rendered covers",
+        summary=["Under `reference` it is <b>so</b>."],
+        tables=tables(rows),
+        curves=[CurveGroup("Loss", [Curve("train", range(60), np.linspace(1, 0, 60).tolist())], label="loss")],
+        showcases=[
+            Showcase(
+                user="7",
+                history=[HistoryItem(colour(1, 0, 0), "red one", 0.75), HistoryItem(None, "no picture")],
+                reference_title="Blue one",
+                reference=colour(0, 0, 1),
+                v_glob=colour(0, 1, 1),
+                v_gen=colour(1, 1, 0),
+                rank_original=9,
+                rank_generated=4,
+                keywords=["slow", "warm"],
+            )
+        ],
+        pairs=[Pair(colour(0, 0, 1), colour(1, 1, 0), "Blue one for 7")],
+        provenance={"command": "`ragar-rec demo`", "seed": "3"},
+        seconds={"ranker": 61.0, "backbone": 4.0},
+    )
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and collects addresses and text."""
+
+    VOID = ("meta", "img", "br", "link", "line", "circle", "path", "use")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_is_whole_needs_nothing_and_shows_what_it_was_given():
+    page = Page(report().html())
+    assert not page.open
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert sum(address.startswith("data:image/") for address in page.addresses) == 3 + 1 + 2
+    text = re.sub(r"\s+", " ", " ".join(page.words))
+    for words in (
+        "Tom & <Jerry>",
+        "Privileged: the target is known",
+        "rank 9 → 4",
+        "ΔR +0.500",
+        "0.75",
+        "no picture",
+        "slow",
+        "<b>so</b>",
+        "1 min 05 s",
+    ):
+        assert words in text, words
+    assert "<b>so</b>" not in report().html()
+
+
+def test_differences_begin_with_the_systems_own_and_say_each_thing_once():
+    rows = re.findall(r'<tr class="(.*?)"><th scope="row">(\S+ − \S+)</th>', report().html())
+    assert [name for _, name in rows] == ["ragar − original", "ragar − shuffled_user", "shuffled_user − original"]
+    assert [kind.split() for kind, _ in rows] == [["own", "up"], ["own"], []]
+
+
+def test_the_same_data_give_the_same_page(tmp_path):
+    report().write(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == report().html()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_an_empty_report_has_no_empty_sections():
+    html = Report(title="Nothing yet", subtitle="").html()
+    assert not Page(html).open
+    assert "<section" not in html
+
+
+def test_small_pictures_travel_without_loss_and_large_ones_shrink(tmp_path):
+    picture = torch.rand(3, 96, 64, generator=torch.Generator().manual_seed(0))
+    expected = (picture * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+    assert (decode(data_uri(picture)) == expected).all()
+    Image.new("RGB", (600, 900), "red").save(tmp_path / "large.png")
+    uri = data_uri(tmp_path / "large.png")
+    assert uri.startswith("data:image/jpeg")
+    assert decode(uri).shape == (320, 213, 3)
+
+
+def test_transparency_is_seen_on_white():
+    assert (decode(data_uri(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))) == 255).all()
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(ValueError, match=r"\(3, height, width\), got \(4, 5\)"):
+        data_uri(np.zeros((4, 5)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (41.4, "41 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (3725, "1 h 02 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_curves_take_the_pages_ink_and_refuse_unequal_lengths():
+    svg = curves_svg([Curve("a", [0, 1], [0.0, 1.0]), Curve("b", [0], [0.5])], label="loss")
+    assert svg.startswith("<svg") and "currentColor" in svg and "#0d1117" not in svg
+    assert svg == curves_svg([Curve("a", [0, 1], [0.0, 1.0]), Curve("b", [0], [0.5])], label="loss")
+    with pytest.raises(ValueError, match="curve 'a' has 2 steps and 1 values"):
+        curves_svg([Curve("a", [0, 1], [0.0])])

@@ -1,0 +1,77 @@
+import logging
+import os
+import random
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.recbole.isolation import isolated, one_thread, seed_everything
+
+
+def _numpy_state() -> str:
+    return str(np.random.get_state(legacy=False))  # noqa: NPY002
+
+
+def test_everything_global_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["prog", "--seed=1"])
+    before = (_numpy_state(), torch.get_rng_state(), random.getstate())
+    with isolated(seed=3):
+        assert sys.argv == ["prog"]
+        sys.argv.append("left over")
+        os.environ["CUDA_VISIBLE_DEVICES"] = "7"
+        assert vars(np)["float"] is np.float64
+        np.random.rand()  # noqa: NPY002
+        torch.rand(1)
+        random.random()
+        logging.getLogger().setLevel(logging.DEBUG)
+        logging.getLogger().addHandler(logging.NullHandler())
+        level_inside = logging.getLogger().level
+    assert level_inside == logging.DEBUG != logging.getLogger().level
+    assert sys.argv == ["prog", "--seed=1"]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "7"
+    assert "float" not in vars(np)
+    assert _numpy_state() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert random.getstate() == before[2]
+
+
+def test_it_returns_after_an_error_too() -> None:
+    with pytest.raises(RuntimeError), isolated():
+        raise RuntimeError
+    assert "float" not in vars(np)
+
+
+def test_the_seed_decides_what_is_drawn_inside() -> None:
+    def draw() -> tuple[float, float]:
+        with isolated(seed=5):
+            return float(np.random.rand()), float(torch.rand(1))  # noqa: NPY002
+
+    first = draw()
+    np.random.rand()  # noqa: NPY002
+    assert draw() == first
+    with isolated():
+        seed_everything(5)
+        assert float(np.random.rand()) == first[0]  # noqa: NPY002
+
+
+def test_root_logging_becomes_ours(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), isolated():
+        logging.getLogger().warning("careful")
+        logging.getLogger().info("chatter")
+    assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole.dataset", "careful")]
+
+
+def test_one_thread_inside_and_as_many_as_before_outside() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), one_thread():
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.scoring.statistics import Interval, interval, paired_difference, per_person
+
+COINS = [0.0, 1.0] * 50
+
+
+def test_the_interval_of_a_hundred_coins():
+    """The bootstrap mean is Binomial(100, 1/2) / 100, whose 2.5 % and 97.5 % quantiles are 0.40 and 0.60."""
+    found = interval(COINS)
+    assert (found.value, found.n) == (0.5, 100)
+    assert found.low == pytest.approx(0.40, abs=0.01)
+    assert found.high == pytest.approx(0.60, abs=0.01)
+    assert found == interval(COINS)
+    fine = [value + 0.001 * n for n, value in enumerate(COINS)]
+    assert interval(fine) != interval(fine, seed=1)
+
+
+def test_less_confidence_is_narrower():
+    """Of the same binomial, the 25 % and 75 % quantiles are 0.47 and 0.53."""
+    found = interval(COINS, confidence=0.5)
+    assert (found.low, found.high) == pytest.approx((0.47, 0.53), abs=0.01)
+
+
+def test_two_people_are_drawn_as_00_01_10_11():
+    """Means 0, 1/2, 1 with weights 1/4, 1/2, 1/4: the interval is all of it."""
+    assert interval([0.0, 1.0]) == Interval(0.5, 0.0, 1.0, 2)
+
+
+def test_one_person_or_equal_values_have_no_width():
+    assert interval([3.0]) == Interval(3.0, 3.0, 3.0, 1)
+    assert interval([-2.0] * 7) == Interval(-2.0, -2.0, -2.0, 7)
+
+
+def test_the_median_is_not_moved_by_one_giant():
+    found = interval([1.0, 2.0, 3.0, 4.0, 1000.0], statistic=np.median)
+    assert (found.value, found.n) == (3.0, 5)
+
+
+def test_several_values_of_a_person_are_averaged_first():
+    """a has 0 and 2, b has 5."""
+    assert per_person([0, 2, 5], ["a", "a", "b"]).to_dict() == {"a": 1.0, "b": 5.0}
+
+
+def test_a_value_that_is_no_number_names_its_person():
+    with pytest.raises(ValueError, match=r"user 'b' is nan"):
+        per_person([1.0, float("nan")], ["a", "b"])
+    with pytest.raises(ValueError, match="2 values for 1 users"):
+        per_person([1.0, 2.0], ["a"])
+    with pytest.raises(ValueError, match="needs finite numbers, got 0"):
+        interval([])
+    with pytest.raises(ValueError, match="got 2 of which 1 are"):
+        interval([1.0, float("inf")])
+
+
+def test_a_paired_difference_is_by_person_whatever_the_order():
+    a = pd.Series({"x": 1.5, "y": 10.5, "z": 100.5})
+    b = pd.Series({"z": 100.0, "x": 1.0, "y": 10.0})
+    assert paired_difference(a, b) == Interval(0.5, 0.5, 0.5, 3)
+    assert paired_difference(a, b, statistic=np.median).value == 0.5
+
+
+@pytest.mark.parametrize("index", [["x", "y"], ["x", "y", "w"], ["x", "y", "y"]])
+def test_a_paired_difference_needs_the_same_people(index):
+    a = pd.Series([1.0, 2.0, 3.0], index=pd.Index(["x", "y", "z"]))
+    with pytest.raises(ValueError, match="the same people once on both sides, got 3 and"):
+        paired_difference(a, pd.Series([0.0] * len(index), index=pd.Index(index)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=12))
+def test_an_interval_of_means_holds_between_the_extremes(values):
+    found = interval(values, resamples=100)
+    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
