@@ -29,10 +29,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from generation.backbone.backbone import Backbone
-from generation.encoders.dual import train_clip_tokenizer
+from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import ReflectionLog, reflect
+from generation.ragar.reflection import reflect
+from generation.ragar.warm_start import ReflectionLog
 from generation.request import Request
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.pipeline import Run

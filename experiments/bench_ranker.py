@@ -29,15 +29,19 @@ from torch.nn import functional
 
 from ragar_rec.pipeline import Run
 from recsys.features import FeatureTable
-from recsys.graphs.adjacency import ItemGraph
+from recsys.graphs.item_graph import ItemGraph
 from recsys.graphs.neighbours import recall
+from recsys.memory import peak_memory
 from recsys.rankers.micro import MICRO
-from recsys.recbole.dataset import Dataset, full_scores, with_ranker
+from recsys.recbole.config import with_ranker
+from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import one_thread
+from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
-from recsys.recbole.training import peak_memory, train_ranker
+from recsys.recbole.training import train_ranker
 from recsys.scoring.counterfactual import Counterfactual
-from recsys.scoring.ranks import held_out_ranks, per_user, top_lists
+from recsys.scoring.metrics import per_user
+from recsys.scoring.ranks import held_out_ranks, top_lists
 from recsys.scoring.statistics import paired_difference
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -32,12 +32,13 @@ from ragar_rec.augment import augment, encode_stored
 from ragar_rec.evaluation.controls import Personal, Strangers
 from ragar_rec.evaluation.frames import generator_frame, protocol_frame, stranger_requests
 from ragar_rec.evaluation.people import training_requests
+from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.protocols import Reference
-from ragar_rec.evaluation.results import OWN
 from ragar_rec.pipeline import Run, Setting, provenance
+from ragar_rec.store.hashing import digest
 from ragar_rec.store.shards import ImageShards
-from ragar_rec.store.store import KEY_LENGTH, content, digest
-from recsys.recbole.dataset import checkpoint
+from ragar_rec.store.store import KEY_LENGTH, content
+from recsys.recbole import checkpoint
 from recsys.scoring.statistics import Interval, interval, paired_difference
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

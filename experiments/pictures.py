@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from generation.encoders.dual import encode_in_blocks
+from generation.encoders.encoder import encode_in_blocks
 from generation.pictures import to_bytes, to_float, to_pil
 from generation.ragar.ragar import Ragar
 from generation.request import Request

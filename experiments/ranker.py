@@ -44,9 +44,13 @@ import numpy as np
 import pandas as pd
 from torch import distributed
 
-from recsys.recbole.dataset import checkpoint, full_scores, with_ranker
-from recsys.recbole.training import load_ranker, peak_memory, train_ranker
-from recsys.scoring.ranks import held_out_ranks, per_user, top_lists, write_parquet
+from recsys.memory import peak_memory
+from recsys.recbole import checkpoint
+from recsys.recbole.config import with_ranker
+from recsys.recbole.models import full_scores
+from recsys.recbole.training import load_ranker, train_ranker
+from recsys.scoring.metrics import per_user
+from recsys.scoring.ranks import held_out_ranks, top_lists, write_parquet
 from recsys.scoring.statistics import interval, paired_difference, per_person
 
 RATES = [0.005, 0.015]

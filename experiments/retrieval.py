@@ -33,7 +33,7 @@ from ragar_rec.evaluation.frames import stranger_requests
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.pipeline import Run, provenance
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import checkpoint
+from recsys.recbole import checkpoint
 from recsys.scoring.statistics import interval
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

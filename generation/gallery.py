@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from generation.checkpoint import read_json, read_tensors
-from generation.encoders.dual import ImageEncoder, OpenClipEncoder, encode_in_blocks
+from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.encoder import ImageEncoder, TextEncoder, encode_in_blocks
 from generation.pictures import load_images
 from generation.request import Item
 from generation.words.captions import Captioner, describe
@@ -21,15 +21,6 @@ from generation.words.keywords import KeywordExtractor
 
 TABLES = ("images", "pictured", "semantic", "visual")
 """A gallery's tensors."""
-
-
-@runtime_checkable
-class TextEncoder(Protocol):
-    """Texts to unit vectors: the dual encoder, or :class:`generation.encoders.sentences.SentenceEncoder`."""
-
-    def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
-        """One row a text."""
-        ...
 
 
 @dataclass(frozen=True)

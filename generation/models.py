@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from generation.encoders.dual import TimmEncoder, timm_names
+from generation.encoders.timm import TimmEncoder, timm_names
 
 TIMM = "timm:"
 """What stands before the name of one of timm's models."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragar_rec.errors import ConfigError, ShadowedPackageError
+from ragar_rec.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ragar_rec.config.config import Config
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from ragar_rec.store.shards import ImageShards
     from ragar_rec.store.store import Store
 
-__version__ = "0.1.0"
-
-_HOMES = {"Config": "config", "Report": "report", "Row": "results", "Store": "store", "ImageShards": "shards"}
+_HOMES = {"Config": "config", "Report": "report", "Row": "evaluation", "Store": "store", "ImageShards": "shards"}
 
 __all__ = ["Config", "ConfigError", "ImageShards", "Report", "Row", "ShadowedPackageError", "Store"]
 

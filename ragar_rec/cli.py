@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from generation.backbone.backbone import without_bars  # torch and the rest: seconds, for a command that works
+    from generation.backbone.loading import without_bars
     from ragar_rec import pipeline
     from recsys.recbole.training import led
 

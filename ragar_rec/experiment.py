@@ -19,13 +19,19 @@ from generation.gallery import Gallery, build_gallery
 from generation.ragar.language import LanguageModel, load_language_model
 from generation.ragar.projection import fit_projection
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import ReflectionConfig, ReflectionLog, reflect, warm_start
+from generation.ragar.reflection import reflect
+from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
-from generation.reward import OURS, Aesthetic, Mixture, Relevance, Reward, code_of, own_reward
+from generation.reward import Mixture, Reward
+from generation.rewards.aesthetic import Aesthetic
+from generation.rewards.own import OURS, code_of, own_reward
+from generation.rewards.relevance import Relevance
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.ranked import Ranked
 from ragar_rec.store.curves import watched
-from ragar_rec.store.store import content, digest, hash_file
+from ragar_rec.store.hashing import digest, hash_file
+from ragar_rec.store.store import content
 
 REFLECTION_KEYS = tuple(entry.name for entry in fields(ReflectionConfig) if entry.name != "aesthetic_head")
 """What a generator depends on of the section ``reflection``; the head counts by its content, wherever it lies."""

@@ -21,30 +21,23 @@ import torch
 
 from generation.pictures import to_float
 from generation.ragar.fixed_shape import FixedShape
-from ragar_rec.augment import (
-    Plan,
-    Requests,
-    begin,
-    draw,
-    encode,
-    encode_stored,
-    named_pairs,
-    read_requests,
-    share,
-    wanted_pairs,
-)
+from ragar_rec.augment import Plan, begin, draw, encode, encode_stored, share
 from ragar_rec.evaluation.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.fidelity import psnr
-from ragar_rec.evaluation.frames import SYSTEM, diversity_frame, generator_frame, protocol_frame, stranger_requests
+from ragar_rec.evaluation.frames import SYSTEM, generator_frame, protocol_frame, stranger_requests
 from ragar_rec.evaluation.people import sample, training_requests
+from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
 from ragar_rec.evaluation.protocols import Candidates, Reference, Reranking, Source, Task, tasks
-from ragar_rec.evaluation.results import OWN, Results, read_per_user, rows_from_per_user, write_per_user
+from ragar_rec.evaluation.requests import Requests, named_pairs, read_requests, wanted_pairs
+from ragar_rec.evaluation.results import Results, rows_from_per_user
 from ragar_rec.experiment import Run
 from ragar_rec.report.tables import format_table, tables
 from ragar_rec.stages import page
 from ragar_rec.store.curves import read_curves
+from ragar_rec.store.hashing import digest, hash_file, hash_files
 from ragar_rec.store.shards import ImageShards
-from ragar_rec.store.store import content, digest, hash_file, hash_files
+from ragar_rec.store.store import content
 from recsys import distributed
 from recsys.recbole.dataset import Dataset
 

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.catalog import Catalog
+from recsys.feature_files import _READERS, _read_safetensors, feature_files
 
 logger = logging.getLogger(__name__)
+
 
 Missing = Literal["hole", "error"]
 """What an item without features is."""
@@ -142,72 +142,6 @@ def item_features(
 def _some(items: Sequence[str]) -> str:
     """The first five, in quotes."""
     return ", ".join(map(repr, items[:5])) + (", ..." if len(items) > 5 else "")
-
-
-def feature_files(path: Path | str) -> list[Path]:
-    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it.
-
-    Raises:
-        FileNotFoundError: there is no such file, or no file of tokens beside it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no feature table at {path}")
-    return [path, _tokens_file(path)] if path.suffix == ".npy" else [path]
-
-
-_Raw = tuple[tuple[str, ...], np.ndarray]
-
-
-def _read_safetensors(path: Path) -> _Raw:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return tuple(json.loads(file.metadata()["ids"])), file.get_tensor("values")
-    except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
-
-
-def _read_npy(path: Path) -> _Raw:
-    tokens, values = _tokens_file(path), read_array(path)
-    lines = tokens.read_text(encoding="utf-8-sig").splitlines()
-    heading = tokens.suffix == ".csv" and lines[:1] == ["item_id"]
-    ids = tuple(line.strip() for line in lines[heading:])
-    if values.ndim and len(ids) != len(values):
-        raise ValueError(f"{tokens} names {len(ids)} items, but {path} has {len(values)} feature rows")
-    return ids, values
-
-
-def read_array(path: Path) -> np.ndarray:
-    """The array of a ``.npy`` file.
-
-    Raises:
-        ValueError: the file is none, is cut short, or holds Python objects.
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no array that numpy.save wrote, or a damaged one: {error}") from error
-
-
-def _read_npz(path: Path) -> _Raw:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return tuple(arrays["ids"].astype(str).tolist()), arrays["values"]
-    except (ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise ValueError(f"{path} is no feature table (.npz with the arrays ids and values): {error}") from error
-
-
-_READERS = {".npy": _read_npy, ".npz": _read_npz}
-
-
-def _tokens_file(path: Path) -> Path:
-    beside = [path.with_suffix(f".ids.{suffix}") for suffix in ("txt", "csv")]
-    for file in beside:
-        if file.is_file():
-            return file
-    raise FileNotFoundError(
-        f"{path} says nothing of whose rows these are: put the items' tokens, one a line, into {beside[0]}"
-    )
 
 
 def text_features(catalog: Catalog, dim: int, *, seed: int) -> FeatureTable:

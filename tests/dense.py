@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.scoring.counterfactual import Counterfactual
 from worlds import Checkerboard
 

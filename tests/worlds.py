@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import full_scores
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import TrainedRanker
 
 

@@ -1,20 +1,15 @@
-"""The door to diffusers: the linear codec, the backbone's parts, and sampling. Small and SD-1.5: the same classes."""
+"""The backbone: a Stable Diffusion 1.x pipeline, small or full size, and sampling from it."""
 
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from diffusers.models.autoencoders.vae import DecoderOutput
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
@@ -26,156 +21,19 @@ from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
+from generation.backbone.codec import LinearCodec
+from generation.backbone.condition_cache import remembering
+from generation.backbone.loading import EXAMPLE, _require_pipeline
 from generation.backbone.lora import add_lora, keeping_lora, lora_of
-from generation.checkpoint import require, require_tokenizer, weights_of
+from generation.checkpoint import weights_of
 from generation.precision import single
 
 diffusers_logging.set_verbosity_error()
 
-Prediction = Literal["v", "epsilon"]
-"""What a UNet says of a noisy latent."""
 
-EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for LoRA in a folder."""
-BASE_GAIN = 3.0
-"""How much larger than other channels the base stands in the latent: noise moves the palette less than words do."""
-
-
-class LinearCodec(ModelMixin, ConfigMixin):
-    """A linear autoencoder behind diffusers' interface: an area-downsampled base plus principal components of the rest.
-
-    ``patch`` x ``patch`` pixels become 3 base channels (their mean colour) and ``latent_channels - 3`` coefficients of
-    the residual against the bicubically enlarged base. At small budgets it beats a learned codec by several dB.
-    Pictures here are in [-1, 1], as in every diffusers autoencoder.
-    """
-
-    basis: Tensor
-    shift: Tensor
-    spread: Tensor
-
-    @register_to_config
-    def __init__(
-        self,
-        patch: int = 8,
-        latent_channels: int = 32,
-        scaling_factor: float = 1.0,
-        block_out_channels: Sequence[int] = (1, 1, 1, 1),
-        force_upcast: bool = False,
-    ) -> None:
-        super().__init__()
-        self.patch = patch
-        self.register_buffer("basis", torch.zeros(latent_channels - 3, 3 * patch * patch))
-        self.register_buffer("shift", torch.zeros(latent_channels))
-        self.register_buffer("spread", torch.ones(latent_channels))
-
-    def fit(self, images: Float[Tensor, "n 3 height width"]) -> "LinearCodec":
-        """Learn the components and the channels' scales from pictures in [-1, 1]; tens are enough, more is better."""
-        base, residual = self._split(images)
-        rows = residual.movedim(1, -1).flatten(0, 2)  # (n h w, 3 p p)
-        _, vectors = torch.linalg.eigh(rows.T @ rows)
-        self.basis.copy_(vectors.flip(1)[:, : len(self.basis)].T)
-        raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
-        self.shift.copy_(raw.mean((0, 2, 3)))
-        # Unit variance: v = alpha e - sigma x and the noisy alpha x + sigma e are then uncorrelated, so a UNet that
-        # says nothing yet is the best linear denoiser already. On any other scale it must first learn to copy the noise
-        # of every channel, and what it fails to copy stays in the picture as grain.
-        self.spread.copy_(raw.std((0, 2, 3)).clamp_min(1e-4))
-        # The base stands out: image-to-image adds the same noise to every channel, and the palette must outlast it.
-        self.spread[:3] /= BASE_GAIN
-        return self
-
-    def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        base = F.avg_pool2d(images, self.patch)
-        # The constant patch of value b has the orthonormal coefficient patch * b: base and rest on one scale.
-        return base * self.patch, F.pixel_unshuffle(images - self._enlarge(base), self.patch)
-
-    def _enlarge(self, base: Tensor) -> Tensor:
-        """Bicubic, but every patch keeps its mean: the residual has none, so that coding twice changes nothing."""
-        large = F.interpolate(base, scale_factor=self.patch, mode="bicubic", align_corners=False)
-        missing = base - F.avg_pool2d(large, self.patch)
-        return large + F.interpolate(missing, scale_factor=self.patch, mode="nearest")
-
-    def encode(self, x: Float[Tensor, "n 3 height width"], return_dict: bool = True) -> Any:
-        """Latents of shape ``(n, latent_channels, height / patch, width / patch)``."""
-        base, residual = self._split(x)
-        raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
-        latents = (raw - self.shift[:, None, None]) / self.spread[:, None, None]
-        return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
-
-    def decode(self, z: Float[Tensor, "n channels h w"], generator: Any = None, return_dict: bool = True) -> Any:
-        """Pictures in [-1, 1] (values slightly outside are left to the caller's clamp)."""
-        raw = z * self.spread[:, None, None] + self.shift[:, None, None]
-        residual = torch.einsum("kc,nkhw->nchw", self.basis, raw[:, 3:])
-        sample = self._enlarge(raw[:, :3] / self.patch) + F.pixel_shuffle(residual, self.patch)
-        return DecoderOutput(sample=sample) if return_dict else (sample,)
-
-
-def small_unet(
-    *,
-    latent_channels: int,
-    latent_size: tuple[int, int],
-    cross_attention_dim: int,
-    widths: Sequence[int],
-    generator: torch.Generator,
-) -> UNet2DConditionModel:
-    """SD-1.5's UNet class at a small configuration, with fresh weights.
-
-    ``addition_embed_type="text"`` lets the pooled condition steer every residual block (palette, brightness), which
-    cross-attention alone learns slowly at this size.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        return UNet2DConditionModel(
-            sample_size=max(latent_size),
-            in_channels=latent_channels,
-            out_channels=latent_channels,
-            block_out_channels=tuple(widths),
-            layers_per_block=1,
-            norm_num_groups=16,
-            down_block_types=("DownBlock2D",) * (len(widths) - 1) + ("CrossAttnDownBlock2D",),
-            up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (len(widths) - 1),
-            cross_attention_dim=cross_attention_dim,
-            attention_head_dim=4,
-            resnet_time_scale_shift="scale_shift",
-            addition_embed_type="text",
-            addition_embed_type_num_heads=4,
-        )
-
-
-def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
-    """The schedule that a UNet of this prediction is trained and sampled with, in trailing steps.
-
-    ``v``: cosine betas and zero terminal SNR (Lin et al. 2024): few steps stay unsaturated. ``epsilon``: SD-1.5's
-    scaled-linear betas. There the last step still holds 7 % of the picture: the clean latent is read off as
-    (x - sigma epsilon) / alpha, which zero terminal SNR would divide by nothing.
-
-    Other schedulers match by ``DPMSolverMultistepScheduler.from_config(scheduler.config)``.
-    """
-    by_prediction: dict[Prediction, dict[str, Any]] = {
-        "v": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
-        "epsilon": {
-            "beta_schedule": "scaled_linear",
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "prediction_type": "epsilon",
-        },
-    }
-    return DDIMScheduler(
-        **by_prediction[prediction],
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
-
-
-def without_bars() -> None:
-    """Silence, process-wide, the bars that diffusers and transformers show while they read a file: for applications."""
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
 
 
 def scheduled(steps: int, strength: float) -> int:
@@ -184,49 +42,6 @@ def scheduled(steps: int, strength: float) -> int:
     while int(count * strength) < steps:
         count += 1
     return count
-
-
-@contextmanager
-def remembering(unet: UNet2DConditionModel) -> Iterator[None]:
-    """What the UNet makes of the condition alone (keys and values of cross-attention, the pooled words) is computed at
-    the first step and used in all that follow: the condition is one tensor for the whole call. Not a bit changes.
-    """
-    attentions = [block for name, block in unet.named_modules() if name.endswith("attn2")]
-    readers: list[Any] = [reader for block in attentions for reader in (block.to_k, block.to_v)]
-    if unet.config["addition_embed_type"] == "text":
-        readers.append(unet.add_embedding)
-    hooked = {reader: vars(reader).get("forward") for reader in readers}  # accelerate's hooks stand there
-    for reader in readers:
-        reader.forward = once(reader.forward)
-    try:
-        yield
-    finally:
-        for reader, own in hooked.items():
-            if own is None:
-                del reader.forward
-            else:
-                reader.forward = own
-
-
-def once(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The function, which gives its last result again as long as it is asked about the very same tensor."""
-    last: list[Any] = []
-
-    def remembered(x: Tensor) -> Tensor:
-        version = None if x.is_inference() else x._version  # a callback may write into the condition
-        if not (last and last[0] is x and last[1] == version):
-            last[:] = [x, version, forward(x)]
-        return last[2]
-
-    return remembered
-
-
-def _require_pipeline(folder: Path) -> None:
-    require(folder, "model_index.json")
-    require(folder / "scheduler", "scheduler_config.json")
-    require_tokenizer(folder / "tokenizer")
-    for part in ("vae", "text_encoder", "unet"):
-        require(folder / part, "config.json", "*.safetensors")
 
 
 class Backbone:

@@ -1,49 +1,23 @@
-"""The door to open_clip and timm: pictures and words to vectors, frozen, differentiable in the picture."""
+"""The door to open_clip: dual encoders of pictures and words."""
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import open_clip
-import timm
 import torch
 import torch.nn.functional as F
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors.torch import save_file
-from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from generation.tokens import train_bpe
-
-BLOCK = 256
-
-
-@runtime_checkable
-class ImageEncoder(Protocol):
-    """Pictures in [0, 1] to feature vectors; gradients flow from features to pictures."""
-
-    name: str
-    dim: int
-
-    def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """One row of features a picture."""
-        ...
-
-
-def encode_in_blocks(encoder: ImageEncoder, images: Tensor, block: int = BLOCK) -> Float[Tensor, "n dim"]:
-    """Features of a whole catalogue's pictures (bytes or floats) on the CPU, without gradient, a block at a time."""
-    with torch.no_grad():
-        parts = [
-            encoder.encode_images(part.float() / 255 if part.dtype == torch.uint8 else part)
-            for part in images.split(block)
-            if len(part)
-        ]
-    return torch.cat(parts).cpu() if parts else torch.empty(0, encoder.dim)
+from generation.encoders.encoder import BLOCK
+from generation.encoders.tokenizer import BatchTokenizer
 
 
 class OpenClipEncoder(nn.Module):
@@ -182,139 +156,6 @@ class OpenClipEncoder(nn.Module):
     def text_projection(self) -> Float[Tensor, "width dim"]:
         """From the text tower's hidden states to the joint space (used by eq. 13)."""
         return self.model.text_projection.detach()
-
-
-class TimmEncoder(nn.Module):
-    """A timm image model's pooled features, from a folder that holds ``model.safetensors``.
-
-    The catalogue's mean is *not* removed here: whoever compares features does that.
-
-    Args:
-        model: any timm model.
-        name: its name.
-        size: (height, width) in pixels at which it sees every picture.
-        mean, std: of the colours that it was trained on, one number or one a channel.
-    """
-
-    model: Any
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        name: str,
-        size: tuple[int, int],
-        mean: Sequence[float] = (0.5,),
-        std: Sequence[float] = (0.5,),
-    ) -> None:
-        super().__init__()
-        self.model, self.name, self.size = model, name, size
-        self.register_buffer("shift", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("scale", torch.tensor(std).view(-1, 1, 1))
-        self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
-        self.eval().requires_grad_(False)
-
-    @classmethod
-    def from_pretrained(cls, name: str, weights: Path, *, size: tuple[int, int] | None) -> "TimmEncoder":
-        """A model of timm with its weights.
-
-        Args:
-            name: timm's name of the model.
-            weights: the folder that holds ``<name>/model.safetensors``.
-            size: (height, width) in pixels at which it sees every picture, colours scaled to [-1, 1]; ``None`` takes
-                the size and the colours that timm knows it was trained on.
-
-        Raises:
-            FileNotFoundError: there is no such file; the sentence says where it was looked for.
-        """
-        file = weights / name / "model.safetensors"
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is a "
-                f"network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
-            )
-        extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
-        model = timm.create_model(name, checkpoint_path=str(file), **extra)
-        if size is not None:
-            return cls(model, name=name, size=size)
-        seen: dict[str, Any] = resolve_model_data_config(model)
-        return cls(model, name=name, size=seen["input_size"][1:], mean=seen["mean"], std=seen["std"])
-
-    def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """Pooled features before the classifier, not normalised, differentiable in ``images``."""
-        images = images.to(self.shift)
-        if images.shape[-2:] != self.size:
-            images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True, align_corners=False)
-        features = self.model.forward_features((images - self.shift) / self.scale)
-        return self.model.forward_head(features, pre_logits=True)
-
-
-def timm_names() -> list[str]:
-    """Every model that timm can build."""
-    return timm.list_models()
-
-
-class BatchTokenizer:
-    """A transformers tokenizer with open_clip's calling convention: texts in, padded ids out."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        self.tokenizer = tokenizer
-
-    def __call__(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
-        """Ids, cut off or padded to the context."""
-        return self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
-
-
-def train_clip_tokenizer(texts: Iterable[str], *, vocab_size: int, max_length: int) -> CLIPTokenizer:
-    """CLIP's own byte-level BPE, learned from ``texts``: id 0 begins a text, id 1 ends and pads it."""
-    vocab, merges = train_bpe(
-        texts, vocab_size=vocab_size, special=["<|startoftext|>", "<|endoftext|>"], word_end="</w>", lowercase=True
-    )
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)  # type: ignore[arg-type]
-
-
-def clip_text_model(encoder: OpenClipEncoder) -> CLIPTextModel:
-    """The dual encoder's text tower as the class that Stable Diffusion's pipelines take, weights carried over exactly.
-
-    So ``P_gen`` and the dual encoder's text projection share one space (eq. 13 needs that).
-    """
-    text = encoder.config["model_cfg"]["text_cfg"]
-    config = CLIPTextConfig(
-        vocab_size=text["vocab_size"],
-        hidden_size=text["width"],
-        intermediate_size=text["width"] * 4,
-        num_hidden_layers=text["layers"],
-        num_attention_heads=text["heads"],
-        hidden_act="gelu",
-        max_position_embeddings=text["context_length"],
-        projection_dim=encoder.dim,
-        bos_token_id=0,
-        eos_token_id=text["eos_id"],
-        pad_token_id=text["eos_id"],
-    )
-    model = CLIPTextModel(config)
-    tower = encoder.model.state_dict()
-    names = {
-        "embeddings.token_embedding.weight": tower["token_embedding.weight"],
-        "embeddings.position_embedding.weight": tower["positional_embedding"],
-        "final_layer_norm.weight": tower["ln_final.weight"],
-        "final_layer_norm.bias": tower["ln_final.bias"],
-    }
-    for layer in range(text["layers"]):
-        block, ours = f"transformer.resblocks.{layer}.", f"encoder.layers.{layer}."
-        for kind in ("weight", "bias"):
-            joint = tower[f"{block}attn.in_proj_{kind}"].chunk(3)
-            names |= {f"{ours}self_attn.{p}_proj.{kind}": part for p, part in zip("qkv", joint, strict=True)}
-            names[f"{ours}self_attn.out_proj.{kind}"] = tower[f"{block}attn.out_proj.{kind}"]
-            names[f"{ours}layer_norm1.{kind}"] = tower[f"{block}ln_1.{kind}"]
-            names[f"{ours}layer_norm2.{kind}"] = tower[f"{block}ln_2.{kind}"]
-            names[f"{ours}mlp.fc1.{kind}"] = tower[f"{block}mlp.c_fc.{kind}"]
-            names[f"{ours}mlp.fc2.{kind}"] = tower[f"{block}mlp.c_proj.{kind}"]
-    prefix = "text_model." if any(name.startswith("text_model.") for name in model.state_dict()) else ""
-    model.load_state_dict({prefix + name: value.clone() for name, value in names.items()})
-    return model.eval().requires_grad_(False)
 
 
 class quiet:

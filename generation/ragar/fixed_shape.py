@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generation.ragar.ragar import Description, Ragar
+from generation.ragar.preference import Description
+from generation.ragar.ragar import Ragar
 from generation.request import Request
 
 ROWS = 16

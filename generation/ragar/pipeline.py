@@ -17,8 +17,10 @@ from generation.backbone.backbone import Backbone, BaseOutput, scheduled
 from generation.checkpoint import read_tensors
 from generation.gallery import Gallery
 from generation.pictures import to_float, to_pil
+from generation.ragar.config import RagarConfig
 from generation.ragar.language import LanguageModel, load_language_model
-from generation.ragar.ragar import Preference, Ragar, RagarConfig
+from generation.ragar.preference import Preference
+from generation.ragar.ragar import Ragar
 from generation.request import Explanation, Request
 
 OUTPUT_TYPES = ("pil", "pt", "np")

@@ -1,10 +1,9 @@
 """RAGAR: retrieval, language side, mapper and calibrator joined into a preference, and the pictures made from it."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,139 +11,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.checkpoint import read_json, read_notes, read_tensors, require
+from generation.checkpoint import read_notes, read_tensors, require
 from generation.gallery import Gallery
 from generation.pictures import to_float
-from generation.ragar.calibrator import BalanceCalibrator, Mode
+from generation.ragar import retrieval
+from generation.ragar.calibrator import BalanceCalibrator
+from generation.ragar.config import RagarConfig
 from generation.ragar.language import PROMPT, LanguageModel
 from generation.ragar.mapper import ModalMapper
-from generation.ragar.ragar import retrieval
+from generation.ragar.preference import Description, Preference
 from generation.request import Explanation, Request
 from generation.words.keywords import frequent
 from generation.words.prompts import preference_prompt
-
-
-@dataclass(frozen=True)
-class RagarConfig:
-    """RAGAR's own settings; defaults are for the small backbone."""
-
-    k: int = 5
-    """Items that are retrieved from the history (eq. 3)."""
-    history_length: int = 20
-    """Most recent items of a history that retrieval looks at."""
-    history: retrieval.HistoryMode = "top_k"
-    """How the retrieved items are chosen (figure 2)."""
-    temperature: float = 1.0
-    """Of the softmax over normalised similarities (eq. 5)."""
-    normalization: retrieval.Normalization = "minmax"
-    """Of the similarities (s' in eq. 5)."""
-    n_keywords: int = 8
-    """Keywords that are kept over the retrieved items (eq. 6)."""
-    keywords_from: Literal["retrieved", "history"] = "retrieved"
-    """``retrieved`` items, weighted, or the whole ``history``, equally."""
-    image_tokens: int = 8
-    """L, the number of [IMG] tokens (eq. 7)."""
-    text_rows: int = 16
-    """Prompt states that enter the preference (E_txt in eq. 7)."""
-    mapper_width: int = 128
-    """Width of the mapper's transformer (GILL: 512)."""
-    mapper_layers: int = 2
-    """Layers of its encoder and of its decoder (GILL: 4)."""
-    calibrator: Mode = "residual_concat"
-    """Form of eq. 9."""
-    steps: int = 3
-    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
-    strength: float = 0.25
-    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
-    guidance_scale: float = 3.0
-    """Classifier-free guidance."""
-    text_to_image: bool = False
-    """Begin from noise instead of the reference's latent."""
-    seed: int = 0
-    """Of fresh weights."""
-
-    def conflicts(self) -> Iterator[str]:
-        """Settings that cannot be run, each as a sentence."""
-        needed = 2 * self.k if self.history == "next_k" else self.k
-        if needed > self.history_length:
-            asked = f"k {self.k} with history {self.history} needs {needed} items"
-            yield f"{asked}, but history_length is {self.history_length}"
-        if not 0 < self.strength <= 1:
-            yield f"strength {self.strength} must be above 0 and at most 1"
-        if self.guidance_scale < 1:
-            yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
-        if self.temperature <= 0:
-            yield f"temperature {self.temperature} must be positive"
-        if self.mapper_width < 4 or self.mapper_width % 4:
-            yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
-        for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
-            if getattr(self, name) < 1:
-                yield f"{name} must be at least 1, got {getattr(self, name)}"
-
-    @classmethod
-    def read(cls, folder: Path) -> "RagarConfig":
-        """The ``config.json`` of a saved generator.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: it holds settings that this version does not know.
-        """
-        settings = read_json(folder / "config.json")
-        if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
-            raise ValueError(
-                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
-            )
-        return cls(**settings)
-
-
-@dataclass(frozen=True)
-class Preference:
-    """What is known of a batch of requests before the picture: P_gen's parts, P_ret, and where they came from."""
-
-    detail: Float[Tensor, "batch m width"]
-    """The calibrated rows, which carry noise and gradient."""
-    mapped: Float[Tensor, "batch queries width"]
-    """The mapper's rows of E_d, for eq. 14."""
-    text: Float[Tensor, "batch text width"]
-    """The projected prompt rows of E_d, for eq. 14."""
-    overall: Float[Tensor, "batch n width"]
-    """E_g, frozen."""
-    retrieved: Float[Tensor, "batch visual"]
-    """P_ret."""
-    explanations: tuple[Explanation, ...]
-    concatenated: bool = True
-    """Whether E_g stands behind the detail rows (not in the calibrator's mode ``residual``)."""
-
-    def embeds(self, detail: Tensor | None = None) -> Float[Tensor, "batch rows width"]:
-        """P_gen = [calibrated rows; E_g] (eq. 9), optionally with other (noisy) rows in front."""
-        detail = self.detail if detail is None else detail
-        return torch.cat([detail, self.overall], dim=1) if self.concatenated else detail
-
-
-@dataclass(frozen=True)
-class Description:
-    """A batch of requests before any network: the words and numbers that a preference is encoded from."""
-
-    prompts: tuple[str, ...]
-    """p_g of eq. 7."""
-    texts: tuple[str, ...]
-    """What E_g is encoded from: the reference's caption and the keywords."""
-    row_weights: Float[Tensor, "batch n"]
-    """A weight for each row of E_g."""
-    retrieved: Float[Tensor, "batch visual"]
-    """P_ret."""
-    explanations: tuple[Explanation, ...]
-
-    @classmethod
-    def joined(cls, parts: Sequence["Description"]) -> "Description":
-        """One batch of several."""
-        return cls(
-            prompts=tuple(one for part in parts for one in part.prompts),
-            texts=tuple(one for part in parts for one in part.texts),
-            row_weights=torch.cat([part.row_weights for part in parts]),
-            retrieved=torch.cat([part.retrieved for part in parts]),
-            explanations=tuple(one for part in parts for one in part.explanations),
-        )
 
 
 class Ragar(nn.Module):

@@ -8,7 +8,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from generation.pictures import to_float
-from generation.ragar.ragar import Preference, Ragar
+from generation.ragar.preference import Preference
+from generation.ragar.ragar import Ragar
 from generation.request import Request
 from generation.reward import Mixture, Reward, scored
 

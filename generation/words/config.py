@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 
 from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.encoder import TextEncoder
 from generation.encoders.sentences import SentenceEncoder
-from generation.gallery import TextEncoder
 from generation.words.blip import Blip2Captioner
 from generation.words.captions import Captioner, PaletteCaptioner, TextCaptioner
 from generation.words.instruction import InstructionModel

@@ -9,102 +9,27 @@ an error.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
 import yaml
 
-from generation.backbone.pretrain import PretrainConfig
+from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
-from generation.ragar.language import LanguageConfig
-from generation.ragar.ragar import RagarConfig
-from generation.ragar.reflection import ReflectionConfig
+from generation.ragar.config import RagarConfig
+from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import typed
-from ragar_rec.config.schema import Count, Natural, Range, fill, kinds, nearest
+from ragar_rec.config.schema import fill, kinds, nearest
+from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
-from ragar_rec.store.store import digest
+from ragar_rec.store.hashing import digest
 
-Protocol = Literal["reference", "candidates"]
-Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
 KnownKeys = Callable[[str], "set[str]"]
-
-
-@dataclass(frozen=True)
-class CatalogConfig:
-    """Where interactions, texts and pictures come from."""
-
-    preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
-    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
-
-
-@dataclass(frozen=True)
-class FeaturesConfig:
-    """What the ranker knows of an item."""
-
-    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
-    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
-    colour histograms, which have learned nothing."""
-    image: str | None = None
-    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
-    relative path is looked for in the data folder (``--data``) first, then in the working directory."""
-    text: str | None = None
-    """A feature table made elsewhere instead of TF-IDF, found in the same way."""
-    text_dim: Count = 64
-    """Dimensions of the TF-IDF/SVD text features."""
-    image_height: Count = 192
-    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
-    image_width: Count = 128
-    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
-
-    def conflicts(self) -> Iterator[str]:
-        """A size that does not divide into HOG's cells."""
-        if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
-            yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured, on whom, and with how much certainty."""
-
-    users: Natural = 150
-    """People in the sample; 0 takes all."""
-    candidates: Count = 10
-    """C, items regenerated per user under ``candidates``."""
-    targets: Natural = 5
-    """Held-out items a person, the earliest, that ``reference`` judges; 0 takes all."""
-    protocols: tuple[Protocol, ...] = ("reference", "candidates")
-    """Which items are regenerated."""
-    controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
-    """What the generated pictures are compared with."""
-    k: Count = 10
-    """Length of the list for Recall@k and NDCG@k."""
-    seeds: tuple[Natural, ...] = (0,)
-    """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
-    batch_size: Count = 64
-    """Pictures that are drawn at a time and kept as one shard; a process makes whole batches."""
-    resamples: Count = 2000
-    """Bootstrap resamples of people."""
-    confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
-    """Coverage of the intervals."""
-    report_users: Natural = 6
-    """People shown in the report."""
-
-    def conflicts(self) -> Iterator[str]:
-        """Lists that would measure nothing or the same twice."""
-        lists: tuple[tuple[str, tuple[object, ...]], ...] = (
-            ("protocols", self.protocols),
-            ("controls", self.controls),
-            ("seeds", self.seeds),
-        )
-        for name, values in lists:
-            if not values or len(set(values)) < len(values):
-                yield f"{name} {list(values)} must hold at least one and none twice"
-        if "original" not in self.controls:
-            yield "controls must include original: every difference is a difference to it"
 
 
 @dataclass(frozen=True)
@@ -193,7 +118,7 @@ def sections() -> dict[str, type]:
 
 
 def _recbole_keys(model: str) -> set[str]:
-    from recsys.recbole.dataset import known_keys  # slow to import: only when a config is read
+    from recsys.recbole.config import known_keys
 
     return known_keys(model)
 

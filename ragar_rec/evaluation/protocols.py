@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
-from recsys.scoring.ranks import delta_r, ndcg_at, recall_at
+from recsys.scoring.metrics import delta_r, ndcg_at, recall_at
 
 
 @dataclass(frozen=True)

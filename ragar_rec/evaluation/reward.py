@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generation.encoders.dual import ImageEncoder
+from generation.encoders.encoder import ImageEncoder
 from generation.request import Request
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual

@@ -5,24 +5,17 @@ Pictures travel inside the page as base64, curves as SVG in the page's own ink. 
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image
 
+from ragar_rec.report.pictures import Picture, data_uri
 from ragar_rec.report.plots import Curve, curves_svg
 from ragar_rec.report.tables import Estimate, Line, Table, metric_name
-
-Picture = Any
-"""A path, a PIL picture, or an array or tensor of shape (3, height, width) with values in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -118,38 +111,6 @@ class Report:
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(self.html(), encoding="utf-8")
         temporary.replace(path)
-
-
-def data_uri(picture: Picture, longest: int = 320) -> str:
-    """A picture as a data URI: PNG up to 128 pixels, where every pixel counts, JPEG above; shrunk to ``longest``.
-
-    Raises:
-        ValueError: it is no picture.
-    """
-    image = _open(picture)
-    if max(image.size) > longest:
-        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    small = max(image.size) <= 128
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True) if small else image.save(file, "JPEG", quality=88)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _open(picture: Picture) -> Image.Image:
-    if isinstance(picture, (str, Path)):
-        with Image.open(picture) as image:
-            return _on_white(image)
-    if isinstance(picture, Image.Image):
-        return _on_white(picture)
-    values = np.asarray(picture, dtype=np.float32)
-    if values.ndim != 3 or values.shape[0] != 3:
-        raise ValueError(f"a picture in the report has shape (3, height, width), got {values.shape}")
-    return Image.fromarray((values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ragar_rec.evaluation.results import OWN, Row
+from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.evaluation.results import Row
 
 PROTOCOLS: Mapping[str, str] = {
     "reference": (

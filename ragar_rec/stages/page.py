@@ -9,11 +9,12 @@ import torch
 
 from generation.pictures import to_float
 from generation.request import Request
-from ragar_rec.augment import Requests
 from ragar_rec.evaluation.frames import BATCH, Global
 from ragar_rec.evaluation.people import sample
+from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.protocols import Candidates, Task, tasks
-from ragar_rec.evaluation.results import OWN, Results, Row
+from ragar_rec.evaluation.requests import Requests
+from ragar_rec.evaluation.results import Results, Row
 from ragar_rec.experiment import Run
 from ragar_rec.report.plots import Curve
 from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase

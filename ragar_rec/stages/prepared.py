@@ -20,12 +20,13 @@ from generation.gallery import caption, read_pictures
 from generation.words.blip import PIXELS
 from generation.words.keywords import KeywordExtractor
 from ragar_rec.config.config import Config
-from ragar_rec.store.store import Store, content, digest, hash_files
+from ragar_rec.store.hashing import digest, hash_files
+from ragar_rec.store.store import Store, content
 from recsys.catalog import Catalog, Item, undecodable
 from recsys.data import ml_100k, ml_latest, mmrec, own
-from recsys.recbole.dataset import DEFAULTS
+from recsys.recbole.config import DEFAULTS
 
-EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
+EMBEDDED = Path(__file__).parent.parent / "presets" / "ml-100k.yaml"
 Layer = TypeVar("Layer", bound="Prepared")
 PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
 

@@ -11,17 +11,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generation.encoders.dual import ImageEncoder, TimmEncoder, encode_in_blocks
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
+from generation.encoders.timm import TimmEncoder
 from generation.gallery import read_pictures
 from ragar_rec.evaluation.controls import Table
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.stages.small_models import SmallModels
-from ragar_rec.store.store import content, content_of, hash_file, hash_files
+from ragar_rec.store.hashing import hash_file, hash_files
+from ragar_rec.store.store import content, content_of
 from recsys.catalog import Catalog
-from recsys.features import FeatureTable, feature_files, text_features
+from recsys.feature_files import feature_files
+from recsys.features import FeatureTable, text_features
 from recsys.recbole.checkpoint import INCIDENTAL, WEIGHTS
-from recsys.recbole.dataset import Dataset, code_of
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.registry import code_of
 from recsys.recbole.training import TrainedRanker, load_ranker, train_ranker
 from recsys.scoring.counterfactual import Counterfactual
 

@@ -8,14 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from generation.backbone.backbone import Backbone
-from generation.backbone.pretrain import PretrainConfig, hold_out, train_dual_encoder, train_unet
+from generation.backbone.config import PretrainConfig
+from generation.backbone.dual_encoder import train_dual_encoder
+from generation.backbone.pretrain import hold_out, train_unet
 from generation.encoders.dual import OpenClipEncoder
 from generation.models import TIMM
-from generation.ragar.language import train_language_model
+from generation.ragar.small_language_model import train_language_model
 from generation.training import Resume
 from ragar_rec.stages.prepared import Prepared
 from ragar_rec.store.curves import watched
-from ragar_rec.store.store import content, hash_file
+from ragar_rec.store.hashing import hash_file
+from ragar_rec.store.store import content
 
 ENCODER_KEYS = (
     "image_height",

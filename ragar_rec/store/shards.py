@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from generation.request import Request
-from ragar_rec.store.store import digest
+from ragar_rec.store.hashing import digest
 
 PROVENANCE = "provenance.json"
 MANIFEST = "manifest.csv"

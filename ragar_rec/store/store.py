@@ -6,56 +6,32 @@ without that suffix is always complete, and Ctrl-C leaves finished stages and th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ragar_rec.store.hashing import digest, hash_file, hash_files
+from ragar_rec.version import __version__
+
 MANIFEST = "manifest.json"
+
+
 KEY_LENGTH = 16  # hexadecimal digits of a folder's name; the manifest has all 64
+
+
 HASHES = ".hashes"
+
+
 SETTLED = 2_000_000_000
 """Nanoseconds after which a file's times tell a later change from the one before it, on every file system."""
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of plain data as canonical JSON; the order of a mapping's keys does not matter, that of a list does.
-
-    Raises:
-        TypeError: the value holds something that JSON has no word for, or a number that is not finite.
-    """
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()
-
-
-def _canonical(value: Any) -> str:
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"a key is made of plain JSON data (a file goes in as hash_file(path)): {error}") from error
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes. Never of its size or date: a changed pixel changes neither."""
-    with path.open("rb") as file:
-        sha = hashlib.sha256()
-        while block := file.read(1 << 20):
-            sha.update(block)
-        return sha.hexdigest()
-
-
-def hash_files(paths: Iterable[Path], *, threads: int = 4) -> str:
-    """One hash for the contents of many files in the order given; their names do not matter."""
-    with ThreadPoolExecutor(threads) as pool:
-        return digest(list(pool.map(hash_file, paths)))
 
 
 @dataclass(frozen=True)
@@ -124,7 +100,7 @@ class Store:
             PermissionError: nothing can be written there.
         """
         if version is None:
-            from ragar_rec import __version__ as version
+            version = __version__
         self.root = root.absolute()
         self.version = version
         self.ran: list[str] = []

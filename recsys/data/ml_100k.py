@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from recsys.catalog import Catalog, Item
+from recsys.data import covers
 from recsys.data.atomic import Summary, write_dataset
-from recsys.data.covers import cover as covers
-from recsys.data.covers import motifs, palettes, pen
 
 NAME = "ml-100k"
 
@@ -41,7 +40,7 @@ def fingerprint(data: Path | None = None) -> str:
     """Hash of everything that :func:`prepare` reads: the raw files and the code that renders covers."""
     digest = sha256()
     folder = source(data)
-    code = [Path(str(module.__file__)) for module in (covers, motifs, palettes, pen)]
+    code = sorted(Path(str(covers.__file__)).parent.glob("*.py"))
     for file in (folder / f"{NAME}.inter", folder / f"{NAME}.item", *code):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -14,7 +14,8 @@ import pandas as pd
 
 from recsys.catalog import Catalog, Item
 from recsys.data.atomic import LABEL, Summary, data_folder, read_csv, write_dataset
-from recsys.features import FeatureTable, read_array
+from recsys.feature_files import read_array
+from recsys.features import FeatureTable
 from recsys.recbole.splits import by_label
 
 NAME = "mmrec"

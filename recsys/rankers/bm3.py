@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from recsys.rankers.graph_ranker import GraphRanker
 from recsys.rankers.modalities import Modalities, Projections
-from recsys.recbole.dataset import InputType
+from recsys.recbole.models import InputType
 from recsys.settings import check_between, check_whole
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recsys.rankers.modalities import Modalities
-from recsys.recbole.dataset import GeneralRecommender, InputType
+from recsys.recbole.models import GeneralRecommender, InputType
 
 # Users, items that they clicked, and items drawn for comparison.
 Triple = tuple[Int[Tensor, " batch"], Int[Tensor, " batch"], Int[Tensor, " batch"]]
@@ -68,7 +68,7 @@ class DotProductRanker(GeneralRecommender):
         self._kept = None
 
     @contextlib.contextmanager
-    def epoch(self) -> Iterator[None]:
+    def training_epoch(self) -> Iterator[None]:
         """Train an epoch inside, after `forget`: what is built once an epoch outlasts a change of mode there.
 
         RecBole's sampler of dynamic negatives changes to evaluation and back for every batch.
@@ -81,7 +81,7 @@ class DotProductRanker(GeneralRecommender):
             self._in_epoch = False
 
     def train(self, mode: bool = True) -> DotProductRanker:
-        """As torch's, after `forget`; inside `epoch` only the embeddings kept for evaluation are dropped."""
+        """As torch's, after `forget`; inside `training_epoch` only the embeddings kept for evaluation are dropped."""
         self._kept = None
         if not self._in_epoch:
             self.forget()

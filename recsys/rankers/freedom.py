@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from recsys.graphs.adjacency import ItemGraph, mixed_edges
+from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power
 from recsys.rankers.dot_product import batch_rows, bpr_loss
 from recsys.rankers.frozen import FrozenGraphRanker, OpenGraph

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.graphs.adjacency import ItemGraph
+from recsys.graphs.item_graph import ItemGraph
 
 
 @dataclass(frozen=True)

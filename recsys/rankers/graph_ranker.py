@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.graphs.adjacency import ItemGraph, Normalisation, interaction_adjacency
+from recsys.graphs.adjacency import Normalisation, interaction_adjacency
+from recsys.graphs.item_graph import ItemGraph
 from recsys.graphs.propagation import Propagation, layer_mean
 from recsys.rankers.dot_product import DotProductRanker
 from recsys.rankers.modalities import Modalities, Projections

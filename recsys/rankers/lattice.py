@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.graphs.adjacency import ItemGraph, Normalisation, mixed_edges
+from recsys.graphs.adjacency import Normalisation
+from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power, propagate_edges
 from recsys.rankers.dot_product import batch_rows, bpr_loss, half_squared_norm
 from recsys.rankers.frozen import FrozenGraphRanker, open_graphs

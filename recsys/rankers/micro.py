@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.graphs.adjacency import ItemGraph, Normalisation, mixed_edges
+from recsys.graphs.adjacency import Normalisation
+from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power, propagate_edges
 from recsys.graphs.subgraph import Neighbourhoods, layer_mean_at
 from recsys.rankers.contrastive import contrastive_loss, draw_items

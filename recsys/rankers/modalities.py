@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from recsys.features import Missing, item_features
-from recsys.graphs.adjacency import ItemGraph, item_graph
+from recsys.graphs.item_graph import ItemGraph, item_graph
 from recsys.graphs.neighbours import Search
 
 

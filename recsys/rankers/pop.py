@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from recsys.recbole.dataset import RecBolePop
+from recsys.recbole.models import RecBolePop
 
 
 class Pop(RecBolePop):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys.features import feature_files
+from recsys.feature_files import feature_files
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import torch
 from tqdm.auto import tqdm
 
 from recsys import distributed
-from recsys.rankers.dot_product import DotProductRanker
-from recsys.recbole.dataset import BaseTrainer, Dataset, Phase, is_counting, without_folders
+from recsys.recbole.dataset import Dataset, Phase
 from recsys.recbole.isolation import isolated, seed_everything
+from recsys.recbole.models import BaseTrainer, is_counting, without_folders
 from recsys.settings import check_positive
 
 
@@ -74,7 +74,8 @@ class Trainer(BaseTrainer):
                 self.model.generator.manual_seed(seed)
             self._set_rate(epoch)
             bar = tqdm(batches, desc=f"epoch {epoch + 1}", leave=False, disable=not progress)
-            with self.model.epoch() if isinstance(self.model, DotProductRanker) else contextlib.nullcontext():
+            # Our own rankers keep what they build once an epoch; RecBole's know no such thing.
+            with getattr(self.model, "training_epoch", contextlib.nullcontext)():
                 self.model.train()
                 parts = [self.step(batch) for batch in bar]
         means = np.mean(parts, axis=0)

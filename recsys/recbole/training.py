@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from recsys import distributed
-from recsys.recbole.dataset import Dataset, checkpoint
+from recsys.recbole import checkpoint
+from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import one_thread
 from recsys.recbole.trainer import Trainer
 
@@ -128,19 +128,6 @@ def _restored(dataset: Dataset, state: Mapping[str, Any], folder: Path) -> Train
     except RuntimeError as error:
         raise ValueError(f"{folder / checkpoint.WEIGHTS} does not fit the ranker: {error}") from error
     return TrainedRanker(ranker.eval(), dataset, state["history"], state["best_epoch"], state["best_valid"])
-
-
-def peak_memory() -> int:
-    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)
-
-    Raises:
-        OSError: not on Linux.
-    """
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
-    if found is None:
-        raise OSError("/proc/self/status names no VmHWM; memory is measured on Linux only")
-    return 1024 * int(found[1])
 
 
 class _Run:

@@ -22,27 +22,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     from recsys.recbole.dataset import Dataset
 
+
 # Scores of all items for a batch of users, (batch,) -> (batch, items).
 Scorer = Callable[[Tensor], Tensor]
+
+
 Phase = Literal["valid", "test"]
-Ranks = np.ndarray | int | float
-
-
-def delta_r(rank_original: Ranks, rank_generated: Ranks) -> np.ndarray | float:
-    """Eq. 16: (rk_ori - rk_gen) / (1 + rk_ori), ranks from 1. Positive where the generated image ranks higher; < 1."""
-    return (rank_original - rank_generated) / (1 + rank_original)
-
-
-def recall_at(ranks: Int[np.ndarray, " held_out"], k: int) -> float:
-    """Share of a user's held-out items with rank at most k."""
-    return float(np.mean(ranks <= k))
-
-
-def ndcg_at(ranks: Int[np.ndarray, " held_out"], k: int) -> float:
-    """The sum over hits of 1/log2(rank + 1), divided by that of the best possible ranking of as many items."""
-    hits = ranks[ranks <= k]
-    ideal = np.arange(1, min(len(ranks), k) + 1)
-    return float((1 / np.log2(hits + 1)).sum() / (1 / np.log2(ideal + 1)).sum())
 
 
 @torch.no_grad()
@@ -163,17 +148,3 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     frame.to_parquet(temporary, index=False)
     temporary.replace(path)
-
-
-def per_user(ranks: pd.DataFrame, k: int = 10) -> pd.DataFrame:
-    """Recall@k and NDCG@k of every user from `held_out_ranks`.
-
-    Returns:
-        Columns user, metric (`recall@10`, `ndcg@10`) and value, users in order of first appearance.
-    """
-    rows = []
-    for user, group in ranks.groupby("user", sort=False)["rank"]:
-        values = group.to_numpy()
-        rows.append((user, f"recall@{k}", recall_at(values, k)))
-        rows.append((user, f"ndcg@{k}", ndcg_at(values, k)))
-    return pd.DataFrame(rows, columns=pd.Index(["user", "metric", "value"]))

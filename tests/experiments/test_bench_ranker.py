@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from experiments.bench_ranker import Args, Benchmark, Sizes, exponent, graph_recall, synthetic
-from recsys.graphs.adjacency import ItemGraph
-from recsys.recbole.dataset import Dataset, with_ranker
-from recsys.recbole.training import peak_memory
+from recsys.graphs.item_graph import ItemGraph
+from recsys.memory import peak_memory
+from recsys.recbole.config import with_ranker
+from recsys.recbole.dataset import Dataset
 from worlds import Checkerboard, checkerboard
 
 

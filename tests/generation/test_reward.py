@@ -11,7 +11,11 @@ from torch import Tensor
 
 from generation.pictures import to_float
 from generation.ragar.scoring import check_gradient
-from generation.reward import Aesthetic, Mixture, Relevance, Reward, code_of, own_reward, reward_conflicts
+from generation.reward import Mixture, Reward
+from generation.rewards.aesthetic import Aesthetic
+from generation.rewards.choice import reward_conflicts
+from generation.rewards.own import code_of, own_reward
+from generation.rewards.relevance import Relevance
 from generation_world import World, request
 
 

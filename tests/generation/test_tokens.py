@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
-from generation.encoders.dual import train_clip_tokenizer
+from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.tokens import train_bpe
 
 TEXTS = ["red circle", "red square", "blue circle", "blue bar"] * 5

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from generation.backbone.pretrain import train_dual_encoder, train_unet
+from generation.backbone.dual_encoder import train_dual_encoder
+from generation.backbone.pretrain import train_unet
 from generation.training import Curves, Resume, Training, batches, one_cycle, time_left
 from generation_world import TINY, World
 

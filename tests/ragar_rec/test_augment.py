@@ -16,21 +16,11 @@ from torch import Tensor
 
 from generation.request import Request
 from ragar_rec import augment as augment_module
-from ragar_rec.augment import (
-    Requests,
-    augment,
-    begin,
-    draw,
-    encode,
-    encode_stored,
-    named_pairs,
-    read_requests,
-    share,
-    wanted_pairs,
-)
+from ragar_rec.augment import augment, begin, draw, encode, encode_stored, share
 from ragar_rec.evaluation.controls import Strangers
 from ragar_rec.evaluation.people import known_history
 from ragar_rec.evaluation.protocols import Candidates, Reference
+from ragar_rec.evaluation.requests import Requests, named_pairs, read_requests, wanted_pairs
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.store.shards import ImageShards
 from recsys import distributed

@@ -32,23 +32,26 @@ from generation.encoders.hog import HogEncoder
 from generation.gallery import read_pictures
 from generation.pictures import to_float
 from generation.ragar.fixed_shape import FixedShape
-from generation.ragar.ragar import Description
+from generation.ragar.preference import Description
 from generation.ragar.scoring import path_scores
 from generation.request import Request
 from generation_world import in_float64
 from ragar_rec import cli, pipeline
 from ragar_rec import experiment as run_module
 from ragar_rec.config.config import Config
-from ragar_rec.evaluation.frames import diversity_frame
-from ragar_rec.evaluation.results import COLUMNS, OWN, Results, read_per_user, rows_from_per_user
+from ragar_rec.evaluation.diversity import diversity_frame
+from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
+from ragar_rec.evaluation.results import Results, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Run
 from ragar_rec.stages import small_models
 from ragar_rec.store.curves import read_curves
+from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
-from ragar_rec.store.store import content, hash_file
+from ragar_rec.store.store import content
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import full_scores, with_ranker
+from recsys.recbole.config import with_ranker
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import led
 from recsys.scoring.counterfactual import Counterfactual
 

@@ -18,7 +18,8 @@ from film_world import film_folder
 from full_size import PARAMETERS, save_full_size
 from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import ReflectionLog, reflect, warm_start
+from generation.ragar.reflection import reflect
+from generation.ragar.warm_start import ReflectionLog, warm_start
 from ragar_rec.config.config import Config, sections
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Run

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from film_world import config_file, film_folder, open_run
-from generation.encoders.dual import TimmEncoder
+from generation.encoders.timm import TimmEncoder
 from generation.pictures import to_float
 from generation.request import Request
 from ragar_rec.experiment import Run

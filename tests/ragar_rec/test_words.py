@@ -13,7 +13,8 @@ from generation.words.blip import PIXELS
 from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
 from ragar_rec.experiment import Run
-from ragar_rec.store.store import content, digest
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.store import content
 
 FIRST = "Comedy, Adventure, 1950s in yellow, magenta"
 """What the palette says of film 1: ground (230, 190, 40), ellipse (255, 0, 128)."""

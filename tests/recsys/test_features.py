@@ -5,7 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from recsys.catalog import Catalog, Item
-from recsys.features import FeatureTable, feature_files, item_features, text_features
+from recsys.feature_files import feature_files
+from recsys.features import FeatureTable, item_features, text_features
 
 VALUES = np.array([[1, 2], [0, 0], [3, 4]], np.float32)
 

@@ -9,7 +9,10 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Tensor
 
-from generation.backbone.backbone import BASE_GAIN, Backbone, LinearCodec, Prediction, noise_scheduler, once, small_unet
+from generation.backbone.backbone import Backbone
+from generation.backbone.codec import BASE_GAIN, LinearCodec
+from generation.backbone.condition_cache import once
+from generation.backbone.unet import Prediction, noise_scheduler, small_unet
 from generation.pictures import to_float
 from generation_world import World
 

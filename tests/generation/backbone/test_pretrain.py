@@ -9,18 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from generation.backbone.backbone import Backbone, Prediction, UNet2DConditionModel, noise_scheduler, small_unet
-from generation.backbone.pretrain import (
-    PretrainConfig,
-    augment,
-    condition,
-    denoising_loss,
-    hold_out,
-    recolour,
-    shuffle_words,
-    train_dual_encoder,
-    train_unet,
-)
+from generation.backbone.backbone import Backbone, UNet2DConditionModel
+from generation.backbone.config import PretrainConfig
+from generation.backbone.corruption import augment, recolour
+from generation.backbone.dual_encoder import shuffle_words, train_dual_encoder
+from generation.backbone.pretrain import condition, denoising_loss, hold_out, train_unet
+from generation.backbone.unet import Prediction, noise_scheduler, small_unet
 from generation.gallery import caption, read_pictures
 from generation.training import Curves
 from generation.words.captions import PaletteCaptioner

@@ -10,8 +10,11 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
 
-from generation.encoders.dual import ImageEncoder, OpenClipEncoder, TimmEncoder, clip_text_model, encode_in_blocks
-from generation.encoders.dual import dual as encoders
+from generation.encoders import dual as encoders
+from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
+from generation.encoders.text_tower import clip_text_model
+from generation.encoders.timm import TimmEncoder
 from generation.pictures import to_float
 from generation_world import TINY, World
 

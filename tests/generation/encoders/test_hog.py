@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from generation.encoders.dual import ImageEncoder, encode_in_blocks
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import COLOURS, HogEncoder
 
 EDGES = 3 * 3 * 2 * 2 * 9

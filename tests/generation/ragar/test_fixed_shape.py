@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from generation.ragar import fixed_shape
+from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape, filled
 from generation.ragar.language import LanguageModel
-from generation.ragar.ragar import Ragar, RagarConfig, fixed_shape
+from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
 from generation_world import SMALL, World, request
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from generation.ragar.language import PROMPT, LanguageConfig, LanguageModel, load_language_model, train_language_model
+from generation.ragar.language import PROMPT, LanguageModel, load_language_model
+from generation.ragar.small_language_model import LanguageConfig, train_language_model
 from generation.training import Curves
 from generation_world import World
 

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.encoders.dual import train_clip_tokenizer
+from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
 from generation.ragar.pipeline import RagarPipeline, reference_weights
 from generation.ragar.ragar import Ragar

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.ragar.ragar import Ragar, RagarConfig
+from generation.ragar.config import RagarConfig
+from generation.ragar.ragar import Ragar
 from generation.request import Generator
 from generation_world import SMALL, World, request
 

@@ -10,21 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generation.ragar.exploration import build_policy, principal_directions
+from generation.ragar.losses import calibrator_loss, semantic_loss
 from generation.ragar.policy import GaussianPolicy, leave_one_out, rank_loss
-from generation.ragar.ragar import Preference, Ragar
-from generation.ragar.reflection import (
-    ReflectionConfig,
-    ReflectionLog,
-    build_policy,
-    calibrator_loss,
-    frozen_copy,
-    gradient_norms,
-    principal_directions,
-    reflect,
-    semantic_loss,
-    warm_start,
-)
+from generation.ragar.preference import Preference
+from generation.ragar.ragar import Ragar
+from generation.ragar.reflection import frozen_copy, gradient_norms, reflect
+from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.scoring import rival_scores, score_samples
+from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
 from generation.training import Curves
 from generation_world import COLOURS, SHAPES, SMALL, World, request
@@ -511,7 +505,7 @@ def test_path_measures_no_noise_but_for_the_divergence(
         made.append(build_policy(*arguments))
         return made[-1]
 
-    monkeypatch.setattr("generation.ragar.reflection.build_policy", watched)
+    monkeypatch.setattr("generation.ragar.exploration.build_policy", watched)
     config = replace(FAST, objective=objective, kl=kl, reward_steps=1)
     reflect(world.ragar(), REQUESTS, redness, config, ReflectionLog(), progress=False)
     assert len(made) == times

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from generation.encoders.hog import HogEncoder
 from generation.ragar.policy import GaussianPolicy, paired, rank_loss
-from generation.ragar.ragar import Preference, Ragar
+from generation.ragar.preference import Preference
+from generation.ragar.ragar import Ragar
 from generation.ragar.scoring import check_gradient, path_scores, rival_scores, score_samples
 from generation.request import Request
-from generation.reward import Mixture, Relevance
+from generation.reward import Mixture
+from generation.rewards.relevance import Relevance
 from generation_world import COLOURS, SHAPES, World, in_float64, request
 
 IDS = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from generation.backbone.pretrain import PretrainConfig
-from generation.ragar.ragar import RagarConfig
-from ragar_rec.config.config import Config, EvaluationConfig, sections
+from generation.backbone.config import PretrainConfig
+from generation.ragar.config import RagarConfig
+from ragar_rec.config.config import Config, sections
 from ragar_rec.config.schema import Range, conform, expectation, kinds, nearest
+from ragar_rec.config.sections import EvaluationConfig
 from ragar_rec.errors import ConfigError
 
 RECBOLE = {"model", "dataset", "epochs", "learning_rate", "eval_args", "topk", "features"}

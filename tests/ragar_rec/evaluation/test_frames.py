@@ -4,8 +4,8 @@ import torch
 from generation.request import Request
 from ragar_rec.evaluation.controls import Personal, Strangers
 from ragar_rec.evaluation.frames import generate_in_batches, protocol_frame, stranger_requests
+from ragar_rec.evaluation.per_user import COLUMNS, OWN
 from ragar_rec.evaluation.protocols import Candidates, Reference
-from ragar_rec.evaluation.results import COLUMNS, OWN
 from recsys.recbole.dataset import Dataset
 from toy_scores import product_view, toy_task
 

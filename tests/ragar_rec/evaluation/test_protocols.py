@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ragar_rec.evaluation.protocols import Candidates, Reference, Reranking, measure, tasks
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
-from recsys.scoring.ranks import recall_at
+from recsys.scoring.metrics import recall_at
 from toy_scores import product_view, toy_task
 
 # Item 5 was seen. Ranks: item 1 first, items 2 and 3 share place 2-3 and so both stand third, item 4 fourth.

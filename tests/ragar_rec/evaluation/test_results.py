@@ -4,7 +4,8 @@ import math
 import pandas as pd
 import pytest
 
-from ragar_rec.evaluation.results import COLUMNS, OWN, Results, Row, read_per_user, rows_from_per_user, write_per_user
+from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user, write_per_user
+from ragar_rec.evaluation.results import Results, Row, rows_from_per_user
 
 
 def frame(cells: dict[tuple[str, str], list[list[float]]]) -> pd.DataFrame:

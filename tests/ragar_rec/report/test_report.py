@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ragar_rec.evaluation.results import OWN, Row
+from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.evaluation.results import Row
+from ragar_rec.report.pictures import data_uri
 from ragar_rec.report.plots import Curve, curves_svg
-from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, data_uri, duration
+from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, duration
 from ragar_rec.report.tables import tables
 
 

@@ -1,4 +1,5 @@
-from ragar_rec.evaluation.results import OWN, Row
+from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.evaluation.results import Row
 from ragar_rec.report.tables import Estimate, format_table, tables
 
 

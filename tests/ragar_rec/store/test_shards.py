@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from generation.request import Request, Sink
+from ragar_rec.store import shards as module
 from ragar_rec.store.shards import ImageShards
-from ragar_rec.store.store import shards as module
 
 
 def pictures(*levels: int) -> torch.Tensor:

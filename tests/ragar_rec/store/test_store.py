@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ragar_rec.store.store import HASHES, Store, content, digest, hash_file, hash_files, read_manifest
+from ragar_rec.store.hashing import digest, hash_file, hash_files
+from ragar_rec.store.store import HASHES, Store, content, read_manifest
 
 
 def write(name: str, text: str):
@@ -191,7 +192,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return hash_file(path)
 
-    monkeypatch.setattr("ragar_rec.store.store.hash_file", watched)
+    monkeypatch.setattr("ragar_rec.store.hashing.hash_file", watched)
     now = time.time_ns
     monkeypatch.setattr("ragar_rec.store.store.time.time_ns", lambda: now() + 3_600 * 10**9)
     return names

@@ -8,7 +8,8 @@ import torch
 from recsys.catalog import Catalog
 from recsys.data import mmrec
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import train_ranker
 
 # User 0's validation item is later than the test item, 2 has one interaction, 3 none in training; item 4 is nobody's.

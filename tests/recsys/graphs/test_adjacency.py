@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.graphs.adjacency import interaction_adjacency, item_graph
+from recsys.graphs.adjacency import interaction_adjacency
+from recsys.graphs.item_graph import item_graph
 
 
 def _dense_neighbours(vectors: np.ndarray, k: int) -> np.ndarray:

@@ -9,7 +9,8 @@ import torch
 from dense import BATCH, BOTH, random_tables
 from recsys.features import FeatureTable
 from recsys.rankers.modalities import Modalities
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.scoring.counterfactual import Counterfactual, Method
 from worlds import Checkerboard
 

@@ -13,7 +13,8 @@ from dense import (
     training_clicks,
     weights_of,
 )
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import train_ranker
 from worlds import Checkerboard
 

@@ -24,7 +24,8 @@ from dense import (
 )
 from recsys.features import FeatureTable
 from recsys.rankers import micro
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import TrainedRanker, train_ranker
 from worlds import Checkerboard, right_parity_first, withheld_scores
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from recsys.features import FeatureTable
-from recsys.recbole.dataset import Config, Dataset, known_keys, ranker_class, with_ranker
+from recsys.recbole.config import Config, known_keys, with_ranker
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.registry import ranker_class
 from worlds import Checkerboard
 
 CLICKS = [

@@ -14,7 +14,10 @@ import torch
 from recsys.features import FeatureTable
 from recsys.rankers import freedom
 from recsys.rankers.modalities import Modalities
-from recsys.recbole.dataset import Dataset, checkpoint, full_scores, with_ranker
+from recsys.recbole import checkpoint
+from recsys.recbole.config import with_ranker
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import TrainedRanker, load_ranker, train_ranker
 from worlds import Checkerboard

@@ -5,8 +5,9 @@ import jaxtyping
 import pytest
 import torch
 
-from recsys.graphs.adjacency import item_graph
-from recsys.recbole.dataset import Dataset, full_scores
+from recsys.graphs.item_graph import item_graph
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.training import TrainedRanker
 from recsys.scoring.counterfactual import Counterfactual, Method
 from worlds import Checkerboard

@@ -8,10 +8,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys.recbole.dataset import Dataset, full_scores, with_ranker
+from recsys.recbole.config import with_ranker
+from recsys.recbole.dataset import Dataset
+from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import train_ranker
-from recsys.scoring.ranks import delta_r, held_out_ranks, ndcg_at, per_user, recall_at, top_lists, write_parquet
+from recsys.scoring.metrics import delta_r, ndcg_at, per_user, recall_at
+from recsys.scoring.ranks import held_out_ranks, top_lists, write_parquet
 from worlds import Checkerboard
 
 

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from recsys.data.covers.cover import RAREST_FIRST, SIZE, cover, known_genres
+from recsys.data.covers.film_cover import RAREST_FIRST, SIZE, cover, known_genres
 
 
 def pixels(item_id: str = "1", title: str = "Alien", genres: tuple[str, ...] = ("Horror",), year: int | None = 1979):

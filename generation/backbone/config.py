@@ -1,0 +1,78 @@
+"""The section `backbone` of the config: shape and training budget of the small backbone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from generation.backbone.unet import Prediction
+
+LEAST_VOCABULARY = 514
+"""Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """The small backbone's shape and budget."""
+
+    image_height: int = 96
+    """Pixels, a multiple of 8 and of the codec's patch."""
+    image_width: int = 64
+    """Pixels, a multiple of 8 and of the codec's patch."""
+    latent_channels: int = 32
+    """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
+    unet_widths: tuple[int, ...] = (64, 128)
+    """Channels of each UNet level."""
+    encoder_width: int = 128
+    """Width of both towers of the dual encoder, and of the cross-attention."""
+    encoder_layers: int = 3
+    """Transformer layers of each tower."""
+    embed_dim: int = 64
+    """Width of the joint space of pictures and words."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is learned from the catalogue."""
+    context: int = 32
+    """Tokens of a caption, padding included."""
+    encoder_steps: int = 200
+    """Training steps of the dual encoder."""
+    unet_steps: int = 600
+    """Training steps of the UNet."""
+    batch_size: int = 64
+    """Pictures a step."""
+    learning_rate: float = 1.5e-3
+    """Peak of the schedule, for both."""
+    prediction: Prediction = "v"
+    """What the UNet says of a noisy latent: the velocity ``v``, or the noise ``epsilon``, which needs more steps."""
+    min_snr: float = 5.0
+    """gamma of the min-SNR weights (Hang et al. 2023); 0 weighs every noise level alike."""
+    ema: float = 0.9985
+    """Highest decay of the moving average of the UNet's weights, which is what is kept; 0 keeps the last weights."""
+    held_out: float = 0.0
+    """Share of the pictures that neither dual encoder nor codec nor UNet sees, for judging them by."""
+    save_every: int = 100
+    """Steps after which a stopped training can go on; the result is the same."""
+    seed: int = 0
+    """Of weights, batches, noise and the pictures held out."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that do not fit together, each as a sentence."""
+        for name in ("image_height", "image_width"):
+            if getattr(self, name) < 16 or getattr(self, name) % 8:
+                yield f"{name} {getattr(self, name)} is no multiple of 8 from 16 on"
+        if not 3 < self.latent_channels <= 195:
+            yield f"latent_channels {self.latent_channels} must lie between 4 and 195: 3 are the base of each 8x8 patch"
+        if not self.unet_widths or any(width < 16 or width % 16 for width in self.unet_widths):
+            yield f"unet_widths {list(self.unet_widths)} must be one multiple of 16 or more: a width for each level"
+        if self.encoder_width < 32 or self.encoder_width % 32:
+            yield f"encoder_width {self.encoder_width} is no multiple of 32"
+        if self.vocab_size < LEAST_VOCABULARY:
+            yield f"vocab_size {self.vocab_size}: {LEAST_VOCABULARY} tokens are taken before the first merge"
+        if self.learning_rate <= 0:
+            yield f"learning_rate {self.learning_rate} must be positive"
+        if self.min_snr < 0:
+            yield f"min_snr {self.min_snr} must not be negative (0 is no weighting)"
+        for name in ("ema", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                yield f"{name} {getattr(self, name)} must lie between 0 and 1, below 1"
+        counts = ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size", "save_every")
+        for name in counts:
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"

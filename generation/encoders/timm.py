@@ -1,0 +1,84 @@
+"""The door to timm: pooled features of any of its image models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+
+class TimmEncoder(nn.Module):
+    """A timm image model's pooled features, from a folder that holds ``model.safetensors``.
+
+    The catalogue's mean is *not* removed here: whoever compares features does that.
+
+    Args:
+        model: any timm model.
+        name: its name.
+        size: (height, width) in pixels at which it sees every picture.
+        mean, std: of the colours that it was trained on, one number or one a channel.
+    """
+
+    model: Any
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        size: tuple[int, int],
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.5,),
+    ) -> None:
+        super().__init__()
+        self.model, self.name, self.size = model, name, size
+        self.register_buffer("shift", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("scale", torch.tensor(std).view(-1, 1, 1))
+        self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def from_pretrained(cls, name: str, weights: Path, *, size: tuple[int, int] | None) -> "TimmEncoder":
+        """A model of timm with its weights.
+
+        Args:
+            name: timm's name of the model.
+            weights: the folder that holds ``<name>/model.safetensors``.
+            size: (height, width) in pixels at which it sees every picture, colours scaled to [-1, 1]; ``None`` takes
+                the size and the colours that timm knows it was trained on.
+
+        Raises:
+            FileNotFoundError: there is no such file; the sentence says where it was looked for.
+        """
+        file = weights / name / "model.safetensors"
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is a "
+                f"network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
+            )
+        extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
+        model = timm.create_model(name, checkpoint_path=str(file), **extra)
+        if size is not None:
+            return cls(model, name=name, size=size)
+        seen: dict[str, Any] = resolve_model_data_config(model)
+        return cls(model, name=name, size=seen["input_size"][1:], mean=seen["mean"], std=seen["std"])
+
+    def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
+        """Pooled features before the classifier, not normalised, differentiable in ``images``."""
+        images = images.to(self.shift)
+        if images.shape[-2:] != self.size:
+            images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True, align_corners=False)
+        features = self.model.forward_features((images - self.shift) / self.scale)
+        return self.model.forward_head(features, pre_logits=True)
+
+
+def timm_names() -> list[str]:
+    """Every model that timm can build."""
+    return timm.list_models()

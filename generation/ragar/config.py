@@ -1,0 +1,83 @@
+"""The section `generator` of the config: RAGAR's own settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from generation.checkpoint import read_json
+from generation.ragar import retrieval
+from generation.ragar.calibrator import Mode
+
+
+@dataclass(frozen=True)
+class RagarConfig:
+    """RAGAR's own settings; defaults are for the small backbone."""
+
+    k: int = 5
+    """Items that are retrieved from the history (eq. 3)."""
+    history_length: int = 20
+    """Most recent items of a history that retrieval looks at."""
+    history: retrieval.HistoryMode = "top_k"
+    """How the retrieved items are chosen (figure 2)."""
+    temperature: float = 1.0
+    """Of the softmax over normalised similarities (eq. 5)."""
+    normalization: retrieval.Normalization = "minmax"
+    """Of the similarities (s' in eq. 5)."""
+    n_keywords: int = 8
+    """Keywords that are kept over the retrieved items (eq. 6)."""
+    keywords_from: Literal["retrieved", "history"] = "retrieved"
+    """``retrieved`` items, weighted, or the whole ``history``, equally."""
+    image_tokens: int = 8
+    """L, the number of [IMG] tokens (eq. 7)."""
+    text_rows: int = 16
+    """Prompt states that enter the preference (E_txt in eq. 7)."""
+    mapper_width: int = 128
+    """Width of the mapper's transformer (GILL: 512)."""
+    mapper_layers: int = 2
+    """Layers of its encoder and of its decoder (GILL: 4)."""
+    calibrator: Mode = "residual_concat"
+    """Form of eq. 9."""
+    steps: int = 3
+    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
+    strength: float = 0.25
+    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
+    guidance_scale: float = 3.0
+    """Classifier-free guidance."""
+    text_to_image: bool = False
+    """Begin from noise instead of the reference's latent."""
+    seed: int = 0
+    """Of fresh weights."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Settings that cannot be run, each as a sentence."""
+        needed = 2 * self.k if self.history == "next_k" else self.k
+        if needed > self.history_length:
+            asked = f"k {self.k} with history {self.history} needs {needed} items"
+            yield f"{asked}, but history_length is {self.history_length}"
+        if not 0 < self.strength <= 1:
+            yield f"strength {self.strength} must be above 0 and at most 1"
+        if self.guidance_scale < 1:
+            yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
+        if self.temperature <= 0:
+            yield f"temperature {self.temperature} must be positive"
+        if self.mapper_width < 4 or self.mapper_width % 4:
+            yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
+        for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+    @classmethod
+    def read(cls, folder: Path) -> "RagarConfig":
+        """The ``config.json`` of a saved generator.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it holds settings that this version does not know.
+        """
+        settings = read_json(folder / "config.json")
+        if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
+            raise ValueError(
+                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
+            )
+        return cls(**settings)

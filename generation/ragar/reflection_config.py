@@ -1,0 +1,100 @@
+"""The section `reflection` of the config: how the generator is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from generation.ragar.policy import NoiseMode, Objective
+from generation.rewards.choice import reward_conflicts
+
+
+@dataclass(frozen=True)
+class ReflectionConfig:
+    """How the generator is trained."""
+
+    warm_start_steps: int = 200
+    """Supervised steps before any reward."""
+    warm_start_learning_rate: float = 2e-3
+    """Of the warm start."""
+    reward_steps: int = 100
+    """Steps of the reward phase."""
+    batch_size: int = 16
+    """Requests a step."""
+    steps: int = 3
+    """Denoising steps of the pictures that are scored: fewer than at the end, so that the budget buys more of them."""
+    samples: int = 4
+    """r, the noisy preferences a request (the paper: 3, its ablation: 5)."""
+    noise: NoiseMode = "low_rank"
+    """Where the noise lives."""
+    rank: int = 8
+    """Directions of ``low_rank``: principal components of the warm-start preference over users."""
+    sigma: float = 1.0
+    """Standard deviation of the noise, in units of the warm-start preference's own deviation along the directions."""
+    margin: float = 0.5
+    """delta of eq. 11, in standard deviations of the user's scores."""
+    antithetic: bool = True
+    """``reinforce``: draw the samples in pairs of mirror images (eq. 12), an even number; if not, each is compared with
+    the mean of the others (leave-one-out)."""
+    objective: Objective = "reinforce"
+    """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
+    the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
+    ``steps`` are enough. ``paper_literal``: eq. 11-12 as printed, for the ablation."""
+    lora_rank: int = 0
+    """``path``: rank of LoRA on the UNet's attention, trained with the rest and used for v_gen alone; 0 is none. It
+    stands here, not in the section ``generator``: the warm start does without, and a saved generator knows its own."""
+    checkpointing: bool = False
+    """``path``: compute the UNet's blocks again in the backward pass instead of keeping what they hold."""
+    alpha: float = 0.2
+    """Weight of L_rank (eq. 15)."""
+    beta: float = 0.5
+    """Weight of L_cal (eq. 15)."""
+    gamma: float = 0.3
+    """Weight of L_sem (eq. 15)."""
+    kl: float = 0.0
+    """Weight of the divergence from the warm-start preference, ||mu - mu_0||^2 / (2 sigma^2) (beside eq. 15)."""
+    ema: float = 0.0
+    """Highest decay of a moving average of the trained parts over the reward phase, kept in place of the last ones; it
+    begins lower, at min(``ema``, (1 + step) / (15 + step)). 0 keeps none."""
+    rewards: dict[str, float] = field(default_factory=lambda: {"ranker": 1.0})
+    """What is rewarded (eq. 10), with weights; a negative one punishes. ``ranker``: in standard deviations of the
+    user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
+    ``aesthetic``: see ``aesthetic_head``. ``package.module:name`` of your own: called with (encoder, gallery), it gives
+    back a ``generation.reward.Reward``."""
+    aesthetic_head: str | None = None
+    """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
+    LAION's aesthetic predictor on those of CLIP ViT-L/14."""
+    learning_rate: float = 1e-3
+    """Of the reward phase (the paper's 1e-5 is for models a thousand times larger)."""
+    held_out: float = 0.2
+    """Share of people kept from generator training for judging it (and half as many for validation)."""
+    seed: int = 0
+    """Of batches, noise and the people held out."""
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether samples are drawn as mirror images: ``antithetic``, where the objective has a use for it."""
+        return self.antithetic and self.objective == "reinforce"
+
+    def conflicts(self) -> Iterator[str]:
+        """Settings that cannot be run, each as a sentence."""
+        if self.in_pairs and self.samples % 2:
+            yield f"samples {self.samples} must be even, as they come in pairs; antithetic: false takes any from 2 on"
+        elif self.objective == "reinforce" and self.samples < 2:
+            yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
+        if self.checkpointing and self.objective != "path":
+            yield f"checkpointing belongs to objective path: {self.objective} keeps nothing of the UNet"
+        if self.lora_rank > 0 and self.objective != "path":
+            yield f"lora_rank {self.lora_rank} belongs to objective path: {self.objective} has no gradient for the UNet"
+        if not 0 < self.held_out < 0.6:
+            yield f"held_out {self.held_out} must lie between 0 and 0.6"
+        if not 0 <= self.ema < 1:
+            yield f"ema {self.ema} must be at least 0 and below 1"
+        for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
+            if getattr(self, name) <= 0:
+                yield f"{name} {getattr(self, name)} must be positive"
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "seed"):
+            if getattr(self, name) < 0:
+                yield f"{name} {getattr(self, name)} must not be negative"
+        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+        yield from reward_conflicts(self.rewards, self.aesthetic_head)

@@ -1,0 +1,84 @@
+"""The small causal language model, trained on the catalogue's texts: section `language` of the config."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
+
+from generation.tokens import train_bpe
+from generation.training import Curves, batches, one_cycle
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """The small causal LM's shape and budget."""
+
+    hidden_size: int = 128
+    """Width."""
+    layers: int = 2
+    """Transformer layers."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is learned from the catalogue."""
+    steps: int = 100
+    """Training steps on the catalogue's text, 32 texts each."""
+    seed: int = 0
+    """Of weights and batches."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that cannot be built, each as a sentence."""
+        if self.hidden_size < 8 or self.hidden_size % 8:
+            yield f"hidden_size {self.hidden_size} is no multiple of 8: four heads of even width"
+        if self.vocab_size < 257:
+            yield f"vocab_size {self.vocab_size}: one special token and the 256 bytes are taken before the first merge"
+        for name in ("layers", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+
+def train_language_model(
+    texts: Sequence[str], config: LanguageConfig, *, curves: Curves, progress: bool = True
+) -> tuple[Qwen2ForCausalLM, Tokenizer]:
+    """Qwen2's classes at a small size, tokenizer and next-token model learned from ``texts``."""
+    vocab, merges = train_bpe(texts, vocab_size=config.vocab_size, special=["<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden_size,
+                intermediate_size=2 * config.hidden_size,
+                num_hidden_layers=config.layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=512,
+                eos_token_id=0,
+                pad_token_id=0,
+                bos_token_id=0,
+            )
+        )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    schedule = one_cycle(optimizer, config.steps)
+    steps = batches(len(texts), 32, config.steps, generator)
+    shown = tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)
+    for step, rows in enumerate(shown):
+        picked: list[int] = rows.tolist()
+        encoded = tokenizer(
+            [texts[i] for i in picked], return_tensors="pt", padding=True, truncation=True, max_length=96
+        )
+        labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
+        loss = model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            curves.add("language model: next-token loss", step, loss.item())
+    return model.eval(), tokenizer

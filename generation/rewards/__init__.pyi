@@ -1,0 +1,2 @@
+from .aesthetic import Aesthetic as Aesthetic
+from .relevance import Relevance as Relevance

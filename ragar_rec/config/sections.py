@@ -1,0 +1,88 @@
+"""The sections `catalog`, `features` and `evaluation` of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ragar_rec.config.schema import Count, Natural, Range
+
+Protocol = Literal["reference", "candidates"]
+
+
+Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
+
+
+@dataclass(frozen=True)
+class CatalogConfig:
+    """Where interactions, texts and pictures come from."""
+
+    preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
+    """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """What the ranker knows of an item."""
+
+    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
+    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
+    colour histograms, which have learned nothing."""
+    image: str | None = None
+    """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
+    relative path is looked for in the data folder (``--data``) first, then in the working directory."""
+    text: str | None = None
+    """A feature table made elsewhere instead of TF-IDF, found in the same way."""
+    text_dim: Count = 64
+    """Dimensions of the TF-IDF/SVD text features."""
+    image_height: Count = 192
+    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
+    image_width: Count = 128
+    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
+
+    def conflicts(self) -> Iterator[str]:
+        """A size that does not divide into HOG's cells."""
+        if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
+            yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured, on whom, and with how much certainty."""
+
+    users: Natural = 150
+    """People in the sample; 0 takes all."""
+    candidates: Count = 10
+    """C, items regenerated per user under ``candidates``."""
+    targets: Natural = 5
+    """Held-out items a person, the earliest, that ``reference`` judges; 0 takes all."""
+    protocols: tuple[Protocol, ...] = ("reference", "candidates")
+    """Which items are regenerated."""
+    controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
+    """What the generated pictures are compared with."""
+    k: Count = 10
+    """Length of the list for Recall@k and NDCG@k."""
+    seeds: tuple[Natural, ...] = (0,)
+    """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
+    batch_size: Count = 64
+    """Pictures that are drawn at a time and kept as one shard; a process makes whole batches."""
+    resamples: Count = 2000
+    """Bootstrap resamples of people."""
+    confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
+    """Coverage of the intervals."""
+    report_users: Natural = 6
+    """People shown in the report."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Lists that would measure nothing or the same twice."""
+        lists: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("protocols", self.protocols),
+            ("controls", self.controls),
+            ("seeds", self.seeds),
+        )
+        for name, values in lists:
+            if not values or len(set(values)) < len(values):
+                yield f"{name} {list(values)} must hold at least one and none twice"
+        if "original" not in self.controls:
+            yield "controls must include original: every difference is a difference to it"

@@ -1,0 +1,5 @@
+from .controls import Strangers as Strangers
+from .protocols import Candidates as Candidates
+from .protocols import Reference as Reference
+from .results import Results as Results
+from .results import Row as Row

@@ -1,0 +1,3 @@
+from . import shards as shards
+from .shards import ImageShards as ImageShards
+from .store import Store as Store

@@ -1,0 +1,2 @@
+from .atomic import Summary as Summary
+from .atomic import write_dataset as write_dataset

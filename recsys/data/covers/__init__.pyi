@@ -1,0 +1,1 @@
+from .film_cover import cover as cover

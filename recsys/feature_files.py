@@ -1,0 +1,76 @@
+"""Files of feature tables: safetensors, .npy beside the items' tokens, and .npz."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+
+def feature_files(path: Path | str) -> list[Path]:
+    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no file of tokens beside it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no feature table at {path}")
+    return [path, _tokens_file(path)] if path.suffix == ".npy" else [path]
+
+
+_Raw = tuple[tuple[str, ...], np.ndarray]
+
+
+def _read_safetensors(path: Path) -> _Raw:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return tuple(json.loads(file.metadata()["ids"])), file.get_tensor("values")
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
+
+
+def _read_npy(path: Path) -> _Raw:
+    tokens, values = _tokens_file(path), read_array(path)
+    lines = tokens.read_text(encoding="utf-8-sig").splitlines()
+    heading = tokens.suffix == ".csv" and lines[:1] == ["item_id"]
+    ids = tuple(line.strip() for line in lines[heading:])
+    if values.ndim and len(ids) != len(values):
+        raise ValueError(f"{tokens} names {len(ids)} items, but {path} has {len(values)} feature rows")
+    return ids, values
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        ValueError: the file is none, is cut short, or holds Python objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array that numpy.save wrote, or a damaged one: {error}") from error
+
+
+def _read_npz(path: Path) -> _Raw:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return tuple(arrays["ids"].astype(str).tolist()), arrays["values"]
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path} is no feature table (.npz with the arrays ids and values): {error}") from error
+
+
+_READERS = {".npy": _read_npy, ".npz": _read_npz}
+
+
+def _tokens_file(path: Path) -> Path:
+    beside = [path.with_suffix(f".ids.{suffix}") for suffix in ("txt", "csv")]
+    for file in beside:
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"{path} says nothing of whose rows these are: put the items' tokens, one a line, into {beside[0]}"
+    )

@@ -1,0 +1,9 @@
+from .bm3 import BM3 as BM3
+from .dot_product import DotProductRanker as DotProductRanker
+from .freedom import FREEDOM as FREEDOM
+from .lattice import LATTICE as LATTICE
+from .lightgcn import LightGCN as LightGCN
+from .micro import MICRO as MICRO
+from .modalities import Modalities as Modalities
+from .pop import Pop as Pop
+from .vbpr import VBPR as VBPR

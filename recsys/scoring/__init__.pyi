@@ -1,0 +1,10 @@
+from .counterfactual import Counterfactual as Counterfactual
+from .metrics import delta_r as delta_r
+from .metrics import ndcg_at as ndcg_at
+from .metrics import per_user as per_user
+from .metrics import recall_at as recall_at
+from .ranks import held_out_ranks as held_out_ranks
+from .ranks import top_lists as top_lists
+from .statistics import Interval as Interval
+from .statistics import interval as interval
+from .statistics import paired_difference as paired_difference
