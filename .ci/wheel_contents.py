@@ -8,12 +8,12 @@ from pathlib import Path
 PACKAGES = {"ragar_rec", "recsys", "generation"}
 NEEDED = (
     "ragar_rec/presets/ml-100k.yaml",
-    "ragar_rec/report.html.jinja",
+    "ragar_rec/report/report.html.jinja",
     "licenses/LICENSE",
-    "generation/templates/keywords.txt",
-    "generation/templates/preference.txt",
+    "generation/words/templates/keywords.txt",
+    "generation/words/templates/preference.txt",
 )
-SUFFIXES = {".py", ".yaml", ".jinja", ".txt", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
+SUFFIXES = {".py", ".pyi", ".yaml", ".jinja", ".txt", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
 
 

@@ -13,7 +13,7 @@ from ragar_rec.config.sections import EvaluationConfig
 from ragar_rec.errors import ConfigError
 
 RECBOLE = {"model", "dataset", "epochs", "learning_rate", "eval_args", "topk", "features"}
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def known(model: str) -> set[str]:

@@ -22,7 +22,7 @@ from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import TrainedRanker, load_ranker, train_ranker
 from worlds import Checkerboard
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 USERS = torch.arange(1, 61)
 
 
