@@ -121,15 +121,18 @@ def stopwatch(parts: dict[str, list[tuple[Any, str]]]) -> Iterator[dict[str, flo
 
 def reward_training(run: Run, requests: Sequence[Request], *, steps: int) -> tuple[float, dict[str, float]]:
     """Seconds of a reward phase with the config's settings, and of those the ones inside each model."""
-    ragar, settings = run.new_generator(), replace(run.config.reflection, reward_steps=steps)
-    theirs, reward = ragar.backbone.pipeline, run.reward
+    ragar, settings = (
+        run.components.new_generator(run.config.generator),
+        replace(run.config.reflection, reward_steps=steps),
+    )
+    theirs, reward = ragar.backbone.pipeline, run.ranker.reward
     parts: dict[str, list[tuple[Any, str]]] = {
         "UNet": [(theirs.unet, "forward")],
         "codec": [(theirs.vae, "encode"), (theirs.vae, "decode")],
         "text encoder": [(theirs.text_encoder, "forward")],
         "image encoder": [(reward.encoder, "encode_images")],
         "language model": [(ragar.language.model.base_model, "forward")],
-        "ranker": [(run.view, "substitute")],
+        "ranker": [(run.ranker.view, "substitute")],
     }
     reflect(
         ragar, requests[:2], reward, replace(settings, reward_steps=1, batch_size=2), ReflectionLog(), progress=False
@@ -247,7 +250,7 @@ class Benchmark:
     def requests(self, n: int) -> list[Request]:
         """The first ``n`` of the people whom the generator learns from."""
         run = self.run
-        return training_requests(run.dataset, run.people.train, run.pictured, 0)[:n]
+        return training_requests(run.ranker.dataset, run.system.people.train, run.pictures.pictured, 0)[:n]
 
     def measure(self) -> dict[str, float | None]:
         """Every figure by its name; what is known so far is on disk after each part.
@@ -266,7 +269,9 @@ class Benchmark:
     def generation(self) -> dict[str, float]:
         """Images a second, and the time over that of the bare UNet and codec."""
         requests = self.requests(self.args.batch)
-        taken = generation(self.run.new_generator(), requests, repeats=3 if self.args.quick else 8)
+        taken = generation(
+            self.run.components.new_generator(run.config.generator), requests, repeats=3 if self.args.quick else 8
+        )
         rate, overhead = len(requests) / taken["product"], taken["product"] / taken["bare"]
         print(f"{len(requests)} pictures: {taken['product']:.2f} s ({rate:.1f} a second), bare {taken['bare']:.2f} s")
         print(f"  {overhead:.2f} times the bare UNet and codec; of it the preference {taken['preference']:.2f} s")
@@ -283,7 +288,7 @@ class Benchmark:
             print(f"  {name}: {taken / total:.1%}")
         share = sum(inside[name] for name in ("UNet", "codec", "text encoder", "image encoder")) / total
         print(f"  UNet, codec and encoders: {share:.1%}")
-        ragar = self.run.new_generator()
+        ragar = self.run.components.new_generator(run.config.generator)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             ragar.generate(requests[:32])
         print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=50))

@@ -34,7 +34,7 @@ from ragar_rec.evaluation.frames import generator_frame, protocol_frame, strange
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.protocols import Reference
-from ragar_rec.pipeline import Run, Setting, provenance
+from ragar_rec.pipeline import Run, provenance
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.shards import ImageShards
 from ragar_rec.store.store import KEY_LENGTH, content
@@ -127,7 +127,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Args, list[str]]:
 
 def made_from(run: Run) -> dict[str, str]:
     """Contents of what a setting's numbers depend on beside the config."""
-    return {"ranker": run.ranker_content, "features": content(run.features_folder), **run.frozen}
+    return {"ranker": run.ranker.content, "features": content(run.features.folder), **run.components.content}
 
 
 def rows_there(file: Path, under: Mapping[str, str]) -> dict[str, Any]:
@@ -139,13 +139,20 @@ def rows_there(file: Path, under: Mapping[str, str]) -> dict[str, Any]:
 def scores(run: Run) -> pd.DataFrame:
     """Scores of own and rival pictures, a line a person and control; column `part` is valid or test."""
     seed, frames = run.config.evaluation.seeds[0], []
-    untrained = run.load_generator(run.warm_folder)
+    untrained = run.system.warm.load(run.system.warm.folder)
     for part in ("valid", "test"):
-        people = getattr(run.people, part)
-        requests = training_requests(run.dataset, people, run.pictured, seed)
-        others = stranger_requests(requests, run.dataset, Strangers(run.dataset, seed, people), seed)
+        people = getattr(run.system.people, part)
+        requests = training_requests(run.ranker.dataset, people, run.pictures.pictured, seed)
+        others = stranger_requests(requests, run.ranker.dataset, Strangers(run.ranker.dataset, seed, people), seed)
         frame = generator_frame(
-            run.generator, untrained, requests, others, run.reward, judge=run.judge, seed=seed, progress=run.progress
+            run.generator,
+            untrained,
+            requests,
+            others,
+            run.ranker.reward,
+            judge=run.ranker.label,
+            seed=seed,
+            progress=run.progress,
         )
         frames.append(frame.assign(part=part))
     return pd.concat(frames, ignore_index=True)
@@ -175,32 +182,32 @@ def delta_r(run: Run, trained: Path, folder: Path) -> pd.Series:
         folder: where its pictures are kept; what they are made from is added to the name.
     """
     settings = run.config.evaluation
-    setting = Setting(run, settings.seeds[0])
+    setting = run.drawn.setting(run.ranker, settings.seeds[0])
     protocol = Reference(settings.targets)
     pairs = [
         (task.user, int(item))
         for task in setting.tasks
         for item in protocol.items(task)
-        if str(run.dataset.item_tokens[item]) in run.pictured
+        if str(run.ranker.dataset.item_tokens[item]) in run.pictures.pictured
     ]
     requests = [setting.requests(pair) for pair in pairs]
     made_by = {
-        "generator": digest([content(trained), run.frozen]),
+        "generator": digest([content(trained), run.components.content]),
         "seed": setting.seed,
         "batch_size": settings.batch_size,
     }
     shards = ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)
-    augment(FixedShape(run.load_generator(trained), settings.batch_size), requests, shards, progress=run.progress)
-    features = encode_stored(run.reward, shards, requests, progress=run.progress)
-    source = Personal(dict(zip(pairs, features, strict=True)), run.reward.encoder.dim)
+    augment(FixedShape(run.system.warm.load(trained), settings.batch_size), requests, shards, progress=run.progress)
+    features = encode_stored(run.ranker.reward, shards, requests, progress=run.progress)
+    source = Personal(dict(zip(pairs, features, strict=True)), run.ranker.reward.encoder.dim)
     frame = protocol_frame(
         setting.tasks,
         [protocol],
         {OWN: source},
-        run.view,
-        run.dataset,
+        run.ranker.view,
+        run.ranker.dataset,
         k=settings.k,
-        judge=run.judge,
+        judge=run.ranker.label,
         seed=setting.seed,
         progress=run.progress,
     )

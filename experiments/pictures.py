@@ -34,7 +34,7 @@ from ragar_rec.cli import sentence
 from ragar_rec.evaluation.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
 from ragar_rec.evaluation.frames import BATCH, Global, generate_in_batches
 from ragar_rec.evaluation.people import request_seed, training_requests
-from ragar_rec.experiment import Run
+from ragar_rec.experiment import Experiment
 from ragar_rec.pipeline import provenance
 from recsys.features import FeatureTable
 
@@ -83,47 +83,50 @@ class Drawn:
         return torch.tensor([place.get(row, -1) for row in self.others])
 
 
-def draw(run: Run, n: int, seed: int) -> Drawn:
+def draw(run: Experiment, n: int, seed: int) -> Drawn:
     """Held-out pictures if there are any (``backbone.held_out``), else training pictures.
 
     Raises:
         ValueError: there are too few for two sets.
     """
-    rows = run.held_out or run.learned
+    rows = run.encoder.weights.held_out_rows or run.encoder.weights.rows
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     n = min(n, len(rows) // 2)
     if n < 2:
         raise ValueError(f"{len(rows)} pictures make no two sets of at least 2: raise backbone.held_out")
     chosen = [rows[at] for at in order[: 2 * n]]
-    return Drawn(chosen[:n], chosen[n:], run.learned)
+    return Drawn(chosen[:n], chosen[n:], run.encoder.weights.rows)
 
 
-def from_noise(run: Run, captions: Sequence[str], args: Args) -> Tensor:
+def from_noise(run: Experiment, captions: Sequence[str], args: Args) -> Tensor:
     """The backbone's samples; empty captions are the unconditional ones, made without guidance."""
     parts = []
     kind = "conditional" if any(captions) else "unconditional"
     for start in tqdm(range(0, len(captions), BATCH), desc=kind, unit=f"x{BATCH}"):
-        states = run.backbone.states(captions[start : start + BATCH])
+        states = run.components.pipeline.states(captions[start : start + BATCH])
         seeds = [request_seed(args.draw_seed, "noise", str(start + at)) for at in range(len(states))]
-        negative, scale = run.backbone.states([""] * len(states)), args.guidance_scale if any(captions) else 1.0
+        negative, scale = (
+            run.components.pipeline.states([""] * len(states)),
+            args.guidance_scale if any(captions) else 1.0,
+        )
         parts.append(
-            run.backbone.sample(
+            run.components.pipeline.sample(
                 states, negative, None, seeds, steps=args.steps, strength=1.0, guidance_scale=scale
             ).cpu()
         )
     return torch.cat(parts)
 
 
-def image_to_image(run: Run, captions: Sequence[str], references: Tensor, seed: int) -> Tensor:
+def image_to_image(run: Experiment, captions: Sequence[str], references: Tensor, seed: int) -> Tensor:
     """The backbone's renderings of references by a caption each, with the generator's steps, strength and guidance."""
     settings, parts = run.config.generator, []
     for start in tqdm(range(0, len(captions), BATCH), desc="image to image", unit=f"x{BATCH}"):
-        states = run.backbone.states(captions[start : start + BATCH])
+        states = run.components.pipeline.states(captions[start : start + BATCH])
         seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
         parts.append(
-            run.backbone.sample(
+            run.components.pipeline.sample(
                 states,
-                run.backbone.empty.expand_as(states),
+                run.components.pipeline.empty.expand_as(states),
                 references[start : start + BATCH],
                 seeds,
                 steps=settings.steps,
@@ -134,25 +137,25 @@ def image_to_image(run: Run, captions: Sequence[str], references: Tensor, seed: 
     return torch.cat(parts)
 
 
-def requests_for(run: Run, rows: Sequence[int], seed: int) -> list[Request]:
+def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Request]:
     """Each row as the reference of somebody whom the generator was not trained on, her own interactions left out."""
-    own = training_requests(run.dataset, run.people.test, run.pictured, seed)
+    own = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, seed)
     made = []
     for at, row in enumerate(rows):
-        person, item = own[at % len(own)], run.items[row].id
+        person, item = own[at % len(own)], run.pictures.items[row].id
         history = tuple(past for past in person.history if past != item) or person.history
         made.append(Request(person.user, item, history, request_seed(seed, person.user, item)))
     return made
 
 
-def pictures(run: Run, drawn: Drawn, args: Args) -> dict[str, Tensor]:
+def pictures(run: Experiment, drawn: Drawn, args: Args) -> dict[str, Tensor]:
     """Every kind of picture, as many of each, in [0, 1]."""
-    real = to_float(run.images[drawn.others])
+    real = to_float(run.pictures.images[drawn.others])
     asked = requests_for(run, drawn.others, args.draw_seed)
-    captions = [run.captions[row] for row in drawn.others]
+    captions = [run.components.keywords.captions.texts[row] for row in drawn.others]
     return {
         "real at the generator's size": real,
-        "reconstruction": torch.cat([run.backbone.reconstruct(part) for part in real.split(BATCH)]),
+        "reconstruction": torch.cat([run.components.pipeline.reconstruct(part) for part in real.split(BATCH)]),
         "conditional": from_noise(run, captions, args),
         "unconditional": from_noise(run, [""] * len(captions), args),
         OWN_WORDS: image_to_image(run, captions, real, args.draw_seed),
@@ -163,21 +166,23 @@ def pictures(run: Run, drawn: Drawn, args: Args) -> dict[str, Tensor]:
     }
 
 
-def beginning_in_noise(run: Run, args: Args) -> Ragar:
+def beginning_in_noise(run: Experiment, args: Args) -> Ragar:
     """The trained generator as text-to-image."""
-    return run.load_generator(run.generator_folder, text_to_image=True, steps=args.steps)
+    return run.system.warm.load(run.system.folder, text_to_image=True, steps=args.steps)
 
 
-def real_features(run: Run, rows: Sequence[int]) -> Tensor:
+def real_features(run: Experiment, rows: Sequence[int]) -> Tensor:
     """The catalogue's own features, from the files at the encoder's size."""
-    values, _ = FeatureTable.read(run.features_folder / "image.safetensors").align([run.items[row].id for row in rows])
+    values, _ = FeatureTable.read(run.features.folder / "image.safetensors").align(
+        [run.pictures.items[row].id for row in rows]
+    )
     return torch.from_numpy(values)
 
 
-def frechet(run: Run, drawn: Drawn, features: Mapping[str, Tensor]) -> dict[str, float]:
+def frechet(run: Experiment, drawn: Drawn, features: Mapping[str, Tensor]) -> dict[str, float]:
     """Every kind against the same real pictures; real against real is the floor."""
     judges = real_features(run, drawn.judges)
-    sets = {"real": real_features(run, drawn.others), **{name: f - run.mean_feature for name, f in features.items()}}
+    sets = {"real": real_features(run, drawn.others), **{name: f - run.features.mean for name, f in features.items()}}
     return {name: frechet_distance(values, judges) for name, values in sets.items()}
 
 
@@ -215,12 +220,12 @@ def sheet(columns: Mapping[str, Tensor], file: Path) -> None:
     canvas.save(file)
 
 
-def people_sheet(run: Run, args: Args, file: Path) -> None:
+def people_sheet(run: Experiment, args: Args, file: Path) -> None:
     """References of people kept from the generator's training, rendered for several of them, for nobody, from noise."""
-    own = training_requests(run.dataset, run.people.test, run.pictured, args.draw_seed)
+    own = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, args.draw_seed)
     shown, people = own[: args.references], own[-args.people :]
-    rows = run.gallery.rows([request.reference for request in shown])
-    columns = {"reference": to_float(run.images[rows])}
+    rows = run.components.gallery.rows([request.reference for request in shown])
+    columns = {"reference": to_float(run.pictures.images[rows])}
     for person in people:
         asked = [replace(request, user=person.user, history=person.history) for request in shown]
         columns[f"for {person.user}"] = run.generator.generate(asked)
@@ -243,14 +248,14 @@ def closest_sheet(
     sheet(columns, file)
 
 
-def measure(run: Run, args: Args) -> dict[str, Any]:
+def measure(run: Experiment, args: Args) -> dict[str, Any]:
     """All numbers, and the sheets."""
     drawn, folder = draw(run, args.n, args.draw_seed), run.output / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     people_sheet(run, args, folder / "people.png")
-    kinds, training = pictures(run, drawn, args), run.images[drawn.training]
+    kinds, training = pictures(run, drawn, args), run.pictures.images[drawn.training]
     sheet({name: images[: args.references] for name, images in kinds.items()}, folder / "kinds.png")
-    encoder = run.image_encoder
+    encoder = run.features.encoder
     features = {name: encode_in_blocks(encoder, images, BATCH) for name, images in kinds.items()}
     near, found = copies(features, encode_in_blocks(encoder, training, BATCH), drawn, args.draw_seed)
     by_pixel, _ = copies(
@@ -261,14 +266,16 @@ def measure(run: Run, args: Args) -> dict[str, Any]:
     )
     real = kinds["real at the generator's size"]
     kept = {
-        name: identity(values, features["real at the generator's size"], run.mean_feature)
+        name: identity(values, features["real at the generator's size"], run.features.mean)
         for name, values in features.items()
     }
     made = {name: images for name, images in kinds.items() if name in ("conditional", "v_gen", "v_gen from noise")}
     closest_sheet(made, found, training, args.references, folder / "closest.png")
     return {
         "pictures": len(drawn.others),
-        "compared_with": "pictures kept from the backbone" if run.held_out else "pictures that the backbone learned",
+        "compared_with": "pictures kept from the backbone"
+        if run.encoder.weights.held_out_rows
+        else "pictures that the backbone learned",
         "training_pictures": len(drawn.training),
         "encoder": encoder.name,
         "psnr_of_reconstruction": psnr(kinds["reconstruction"], real),
@@ -311,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     options, overrides = parser.parse_known_args(arguments)
     args = Args(**vars(options))
     try:
-        run = Run.open(args.config, overrides, args.data, args.weights, args.output)
+        run = Experiment.open(args.config, overrides, args.data, args.weights, args.output)
         results = measure(run, args)
     except (ValueError, LookupError, OSError) as error:
         print(f"pictures: {sentence(error)}", file=sys.stderr)

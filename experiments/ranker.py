@@ -109,7 +109,7 @@ def main() -> None:
     from ragar_rec.pipeline import Run, provenance  # Here: what generation imports is no part of a training's memory.
 
     run = Run.open(args.config, overrides, args.data, args.weights, args.output)
-    config = run.recbole | ({"epochs": 2} if args.quick else {})
+    config = run.ranker.recbole | ({"epochs": 2} if args.quick else {})
     table = Table(config, args.output / "quick" if args.quick else args.output, args)
     for name in args.models:
         table.add(name)

@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("output") / "objectives")
     args, overrides = parser.parse_known_args(arguments)
     run = Run.open(args.config, overrides, args.data, args.weights, args.output)
-    people = {"choosing": [*run.people.train, *run.people.valid], "test": run.people.test}
+    people = {"choosing": [*run.system.people.train, *run.system.people.valid], "test": run.system.people.test}
     parts = {name: Part(run, users) for name, users in people.items()}
-    ragar, rows = run.new_generator(), dict[str, Any]()
+    ragar, rows = run.components.new_generator(run.config.generator), dict[str, Any]()
     for name, changes in SETTINGS.items():
         ragar.config = replace(run.config.generator, **changes)
         rows[name] = {part: measured.row(ragar) for part, measured in parts.items()}
@@ -80,15 +80,17 @@ class Part:
 
     def __init__(self, run: Run, users: Sequence[int]) -> None:
         seed = run.config.evaluation.seeds[0]
-        self.view, dataset = run.view, run.dataset
-        self.own = training_requests(dataset, users, run.pictured, seed)
+        self.view, dataset = run.ranker.view, run.ranker.dataset
+        self.own = training_requests(dataset, users, run.pictures.pictured, seed)
         self.others = stranger_requests(self.own, dataset, Strangers(dataset, seed, users), seed)
         self.users = torch.tensor([dataset.user_id(request.user) for request in self.own])
         self.items = torch.tensor([dataset.item_id(request.reference) for request in self.own])
-        table = FeatureTable.read(run.features_folder / "image.safetensors")
-        values, present = table.align([item.id for item in run.items])
+        table = FeatureTable.read(run.features.folder / "image.safetensors")
+        values, present = table.align([item.id for item in run.pictures.items])
         self.features, self.present = torch.from_numpy(values), torch.from_numpy(present)
-        self.reference = self.scores(self.features[run.gallery.rows([request.reference for request in self.own])])
+        self.reference = self.scores(
+            self.features[run.components.gallery.rows([request.reference for request in self.own])]
+        )
 
     def scores(self, features: Tensor, some: Tensor | slice = slice(None)) -> np.ndarray:
         """Of (some of) the references for their people under these features, in standard deviations of her scores."""

@@ -1,7 +1,7 @@
 """Which models the generator is built of, and where they run: the section ``models`` of the config."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from generation.encoders.timm import TimmEncoder, timm_names
+from generation.settings import INCIDENTAL
 
 TIMM = "timm:"
 """What stands before the name of one of timm's models."""
@@ -18,11 +19,11 @@ TIMM = "timm:"
 class ModelsConfig:
     """Weights that you have, in place of the small models that are learned from the catalogue (the defaults)."""
 
-    backbone: str | None = None
+    backbone: str | None = field(default=None, metadata=INCIDENTAL)
     """An SD-1.x pipeline's folder or hub name; ``backbone.image_height`` and ``image_width`` are its pictures' size."""
-    encoder: str | None = None
+    encoder: str | None = field(default=None, metadata=INCIDENTAL)
     """An open_clip dual encoder's folder or hub name (``hf-hub:org/repo``), whose text tower the backbone has."""
-    language: str | None = None
+    language: str | None = field(default=None, metadata=INCIDENTAL)
     """A causal LM's folder or hub name."""
     visual: str = "dual"
     """Whose features of pictures P_ret is made of (eq. 4): the dual encoder's, or ``timm:NAME`` from ``--weights``."""

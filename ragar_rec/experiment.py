@@ -1,204 +1,265 @@
-"""A run: one config, one store, and every stage between raw files and results, each built when first asked for.
-
-Each stage's key holds the part of the config that it reads and the *content* of the stages before it, so that a change
-of one pixel or one key runs exactly what depends on it again.
-"""
+"""An experiment: every stage between raw files and the report, built from one config. The only place that knows all."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from generation.gallery import Gallery, build_gallery
-from generation.ragar.language import LanguageModel, load_language_model
-from generation.ragar.projection import fit_projection
+from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.models import TIMM
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import reflect
-from generation.ragar.reflection_config import ReflectionConfig
-from generation.ragar.warm_start import ReflectionLog, warm_start
-from generation.request import Request
-from generation.reward import Mixture, Reward
-from generation.rewards.aesthetic import Aesthetic
-from generation.rewards.own import OURS, code_of, own_reward
-from generation.rewards.relevance import Relevance
-from ragar_rec.evaluation.people import People, divide, training_requests
-from ragar_rec.stages.ranked import Ranked
-from ragar_rec.store.curves import watched
-from ragar_rec.store.hashing import digest, hash_file
-from ragar_rec.store.store import content
+from generation.ragar.reflection_config import WarmStartConfig
+from ragar_rec.config.config import Config
+from ragar_rec.config.schema import narrowed
+from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
+from ragar_rec.evaluation.results import Results
+from ragar_rec.stages.catalogue import Catalogue, Pictures
+from ragar_rec.stages.drawn import DrawnPictures
+from ragar_rec.stages.features import DualPictureEncoder, FeatureFile, Features, FilePictureEncoder, TextFeatures
+from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTraining, UNetTraining
+from ragar_rec.stages.page import ReportPage
+from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
+from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.results import JudgedResults
+from ragar_rec.stages.rewards import Rewards
+from ragar_rec.stages.stage import Workspace
+from ragar_rec.stages.weights import Weights
+from ragar_rec.stages.words import captions_of, keywords_of
+from ragar_rec.store.store import Store
+from recsys.recbole.config import DEFAULTS, with_ranker
 
-REFLECTION_KEYS = tuple(entry.name for entry in fields(ReflectionConfig) if entry.name != "aesthetic_head")
-"""What a generator depends on of the section ``reflection``; the head counts by its content, wherever it lies."""
+EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
+"""The config of the embedded default."""
 
 
-class Run(Ranked):
-    """Stages by name; ``run.ranker`` trains the ranker unless the store has it.
+class Experiment:
+    """A config's stages by name, each built when first asked for; ``new_*`` make further ones beside the config's own.
 
-    The arguments are those of :class:`ragar_rec.stages.prepared.Prepared`.
+    Args:
+        config: the whole tree.
+        output: the store stands in ``output/store``, results and report in ``output``.
+        data: the raw data set's folder, where the data set needs one.
+        weights: pretrained weights, where the config asks for any.
+        progress: show bars with the time left.
+
+    Example:
+        >>> experiment = Experiment.open("my.yaml", output="runs/mine")
+        >>> judge = experiment.new_ranker(image_encoder="hog", seed=2021)
+        >>> scores = judge.reward(requests, experiment.generator.generate(requests))
     """
 
-    @property
-    def _wording(self) -> dict[str, str]:
-        """What else is said to the generator, and by whose cosines captions are compared."""
-        words = self.config.words
-        return {
-            "keywords": content(self.keywords_folder) if words.keywords == "llm" else f"tfidf {words.per_item}",
-            "prompt": digest(words.p_g()),
-            "semantic": self.store.hash_source(words.sentence_model) if words.semantic == "sentences" else "dual",
-        }
+    def __init__(
+        self,
+        config: Config,
+        output: Path,
+        *,
+        data: Path | None = None,
+        weights: Path | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.config, self.output, self.store = config, output, Store(output / "store")
+        self.workspace = Workspace(output, self.store, data, weights, progress)
+
+    @classmethod
+    def open(
+        cls,
+        config: Path | str | None = None,
+        overrides: Sequence[str] = (),
+        data: Path | str | None = None,
+        weights: Path | str | None = None,
+        output: Path | str = Path("output"),
+        *,
+        progress: bool = True,
+    ) -> Experiment:
+        """From what the command line takes; without a config file, the embedded default."""
+        data, weights = (None if folder is None else Path(folder) for folder in (data, weights))
+        read = Config.read(Path(config or EMBEDDED), overrides)
+        return cls(read, Path(output), data=data, weights=weights, progress=progress)
 
     @cached_property
-    def gallery(self) -> Gallery:
-        words = self.config.words
-        return build_gallery(
-            self.items,
-            self.images,
-            self.captions,
-            self.keywords,
-            self.encoder,
-            words.text_encoder(self.encoder),
-            self.config.models.visual_encoder(self.weights),
-        )
-
-    def new_generator(self) -> Ragar:
-        """RAGAR on this run's frozen parts, with fresh weights."""
-        models, settings = self.config.models, self.config.generator
-        model, tokenizer = load_language_model(self.language_folder if models.language is None else models.language)
-        language = LanguageModel(
-            model,
-            tokenizer,
-            image_tokens=settings.image_tokens,
-            text_rows=settings.text_rows,
-            generator=torch.Generator().manual_seed(settings.seed),
-        )
-        made = Ragar(
-            self.backbone,
-            language,
-            self.gallery,
-            settings,
-            text_projection=self.text_projection,
-            prompt=self.config.words.p_g(),
-        )
-        return made.place(**models.place)
-
-    @cached_property
-    def text_projection(self) -> Tensor:
-        """From the text encoder's rows to the features of pictures: the dual encoder's own where these are its."""
-        if self.config.models.visual == "dual":
-            return self.encoder.text_projection.cpu()
-        return fit_projection(self.backbone, self.gallery)
-
-    @cached_property
-    def people(self) -> People:
-        """Who trains the generator and who is kept for judging it."""
-        return divide(self.dataset, self.config.reflection.held_out, self.config.reflection.seed)
-
-    @cached_property
-    def lessons(self) -> list[Request]:
-        """What the generator is trained on: a request for each person of ``people.train`` who makes one.
+    def catalogue(self) -> Catalogue:
+        """The prepared data set.
 
         Raises:
-            ValueError: they are fewer than two, or nobody of ``people.test`` makes one.
+            ValueError: the config names no data set.
         """
-        seed, pictured = self.config.reflection.seed, self.pictured
-        made, judging = (
-            training_requests(self.dataset, users, pictured, seed) for users in (self.people.train, self.people.test)
-        )
-        for requests, users, task, needed in (
-            (made, self.people.train, "train the generator", 2),
-            (judging, self.people.test, "judge it", 1),
-        ):
-            if len(requests) < needed:
-                raise ValueError(
-                    f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
-                    f"something before it; the generator needs at least {needed}: give more items a picture"
-                )
-        return made
+        if "dataset" not in self.config.recbole:
+            raise ValueError("the config names no `dataset`: add a line such as `dataset: my-shop`")
+        return Catalogue(self.workspace, self.config.catalog.preparer, str(self.config.recbole["dataset"]))
 
     @cached_property
-    def warm_folder(self) -> Path:
-        """The generator before any reward."""
-        _ = self.lessons  # Said now rather than after the training: there is nobody to learn from, or to judge by.
-        _ = self.image_encoder  # Said now rather than after the warm start: its pictures cannot be judged.
-
-        def build(to: Path) -> None:
-            _ = self.extra_rewards  # Likewise: one that cannot be made.
-            ragar = self.new_generator()
-            with watched(self.output, to) as curves:
-                warm_start(ragar, self.config.reflection, ReflectionLog(curves), progress=self.progress)
-            ragar.save_pretrained(to)
-
-        keys = ["generator", *(f"reflection.{k}" for k in ("warm_start_steps", "warm_start_learning_rate", "seed"))]
-        return self.stage("warm-start", keys, self.frozen, build)
-
-    @property
-    def frozen(self) -> dict[str, str]:
-        """Contents of everything but the trained weights that a generated picture depends on."""
-        learned = {name: content(folder) for name, folder in self.small_models.items()}
-        return {"pictures": content(self.pictures_folder)} | learned | self.given | self._said | self._wording
+    def pictures(self) -> Pictures:
+        """The catalogue's pictures at the generator's size."""
+        size = self.config.backbone.image_height, self.config.backbone.image_width
+        return Pictures(self.workspace, self.catalogue, *size)
 
     @cached_property
-    def generator_folder(self) -> Path:
-        """The generator after reflection."""
+    def encoder(self) -> DualEncoder:
+        """The dual encoder of pictures and words."""
+        models, backbone = self.config.models, self.config.backbone
+        if models.encoder is not None:
+            return DualEncoder(self.workspace, Weights(self.workspace, models.encoder), models.device)
+        settings = narrowed(DualEncoderConfig, backbone)
+        training = DualEncoderTraining(self.workspace, self.pictures, self._captions, settings, backbone.save_every)
+        return DualEncoder(self.workspace, training, models.device)
 
-        def build(to: Path) -> None:
-            ragar = self.new_generator()
-            ragar.load(self.warm_folder)
-            with watched(self.output, to) as curves:
-                log = ReflectionLog(curves)
-                reflect(ragar, self.lessons, self.wish, self.config.reflection, log, progress=self.progress)
-            ragar.save_pretrained(to)
-            (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
+    @cached_property
+    def backbone(self) -> Weights | UNetTraining:
+        """The diffusion pipeline."""
+        if self.config.models.backbone is not None:
+            return Weights(self.workspace, self.config.models.backbone)
+        settings = narrowed(UNetConfig, self.config.backbone)
+        save_every = self.config.backbone.save_every
+        return UNetTraining(self.workspace, self.pictures, self._captions, settings, save_every, self.encoder)
 
-        before = {"warm": content(self.warm_folder), "ranker": self.ranker_content, **self.frozen, **self._rewarding}
-        return self.stage("generator", ["generator", *(f"reflection.{key}" for key in REFLECTION_KEYS)], before, build)
+    @cached_property
+    def language(self) -> Weights | LanguageTraining:
+        """The language model."""
+        if self.config.models.language is not None:
+            return Weights(self.workspace, self.config.models.language)
+        return LanguageTraining(self.workspace, self.pictures, self._captions, self.config.language)
 
-    @property
-    def wish(self) -> Reward:
-        """What reflection works for: the rewards that the config names, with their weights."""
-        weights = self.config.reflection.rewards
-        if weights == {"ranker": 1.0}:
-            return self.reward
-        return Mixture(
-            [
-                (weight, self.reward if name == "ranker" else self.extra_rewards[name])
-                for name, weight in weights.items()
-            ]
+    @cached_property
+    def components(self) -> Components:
+        """The frozen parts of RAGAR."""
+        words, models = self.config.words, self.config.models
+        timm = models.visual.removeprefix(TIMM) if models.visual.startswith(TIMM) else None
+        return Components(
+            self.workspace,
+            self.pictures,
+            keywords_of(self.pictures, self._captions, words),
+            self.encoder,
+            self.backbone,
+            self.language,
+            models,
+            words.p_g(),
+            visual_weights=None if timm is None else self.workspace.weights_file(timm),
+            sentences=Weights(self.workspace, words.sentence_model) if words.semantic == "sentences" else None,
         )
 
     @cached_property
-    def extra_rewards(self) -> dict[str, Reward]:
-        """The rewards that the config names beside the ranker's."""
-        return {name: self._extra_reward(name) for name in self.config.reflection.rewards if name != "ranker"}
-
-    def _extra_reward(self, name: str) -> Reward:
-        if name == "relevance":
-            return Relevance(self.encoder, self.gallery, self.encoder.encode_texts(self.gallery.captions))
-        if name == "aesthetic":
-            return Aesthetic.from_file(self.encoder, Path(self.config.reflection.aesthetic_head or ""))
-        return own_reward(name, self.encoder, self.gallery)
-
-    @property
-    def _rewarding(self) -> dict[str, str]:
-        """Contents of the files that rewards are made of: the aesthetic head, and the modules of one's own."""
-        settings = self.config.reflection
-        files = {name: code_of(name) for name in settings.rewards if name not in OURS}
-        files["aesthetic"] = Path(settings.aesthetic_head) if settings.aesthetic_head else None
-        return {f"reward {name}": hash_file(file) for name, file in files.items() if file is not None}
-
-    def load_generator(self, folder: Path, **changes: Any) -> Ragar:
-        """A saved generator, optionally with other sampling settings."""
-        ragar = self.new_generator()
-        ragar.load(folder)
-        ragar.config = replace(ragar.config, **changes)
-        return ragar
+    def features(self) -> Features:
+        """The features that the config's ranker reads."""
+        return self.new_features()
 
     @cached_property
+    def ranker(self) -> Ranker:
+        """The config's ranker."""
+        return self.new_ranker()
+
+    @cached_property
+    def system(self) -> RagarSystem:
+        """RAGAR, rewarded by the config's ranker."""
+        return self.new_system(self.ranker)
+
+    @property
     def generator(self) -> Ragar:
-        return self.load_generator(self.generator_folder)
+        """The trained generator."""
+        return self.system.generator
+
+    @cached_property
+    def drawn(self) -> DrawnPictures:
+        """The pictures that the protocols ask for."""
+        return self.new_drawn(self.system, [self.ranker])
+
+    @cached_property
+    def results(self) -> JudgedResults:
+        """Every user's numbers."""
+        return self.new_results(self.drawn)
+
+    def report(self, numbers: Results) -> ReportPage:
+        """The page about :attr:`results` and what was computed from them."""
+        return ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
+
+    def new_features(self, image_encoder: str | None = None) -> Features:
+        """Features by an image encoder, a value of ``features.image_encoder``; by default the config's."""
+        settings, tables = self.config.features, self.feature_files
+        if image_encoder is None and "image" in tables:
+            image = FeatureFile(self.workspace, tables["image"])
+        else:
+            image = self._picture_encoder(image_encoder or settings.image_encoder)
+        text = (
+            FeatureFile(self.workspace, tables["text"])
+            if "text" in tables
+            else TextFeatures(self.workspace, self.catalogue, settings.text_dim)
+        )
+        return Features(self.workspace, self.catalogue, image, text)
+
+    def new_ranker(
+        self, *, model: str | None = None, image_encoder: str | None = None, seed: int | None = None
+    ) -> Ranker:
+        """A ranker that differs from the config's in its model, its image encoder or its seed."""
+        settings = dict(self.config.recbole)
+        if model is not None:
+            settings = with_ranker(settings, model)
+        if seed is not None:
+            settings["seed"] = seed
+        features = self.features if image_encoder is None else self.new_features(image_encoder)
+        return Ranker(self.workspace, self.catalogue, features, settings)
+
+    def new_system(self, reward: Ranker, *, seed: int | None = None) -> RagarSystem:
+        """RAGAR rewarded by this ranker.
+
+        Args:
+            reward: the ranker.
+            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
+                training are always the config's, so that systems of several seeds are judged on the same users.
+        """
+        generator, reflection = self.config.generator, self.config.reflection
+        people_seed = reflection.seed
+        if seed is not None:
+            generator, reflection = replace(generator, seed=seed), replace(reflection, seed=seed)
+        warm = WarmStart(self.workspace, self.components, generator, narrowed(WarmStartConfig, reflection))
+        head = reflection.aesthetic_head
+        rewards = Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
+        return RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
+
+    def new_drawn(self, system: RagarSystem, judges: Sequence[Ranker]) -> DrawnPictures:
+        """Pictures by this system for everything that the protocols show under these judges."""
+        settings = narrowed(DrawingConfig, self.config.evaluation)
+        return DrawnPictures(self.workspace, system, tuple(judges), settings)
+
+    def new_results(self, drawn: DrawnPictures) -> JudgedResults:
+        """Every user's numbers under the judges of these pictures."""
+        settings = narrowed(MeasuringConfig, self.config.evaluation)
+        return JudgedResults(self.workspace, drawn, drawn.system, drawn.judges, settings)
+
+    @cached_property
+    def feature_files(self) -> dict[str, Path]:
+        """Feature tables made elsewhere, by modality: those of the data set (MMRec's), then those of the config."""
+        names = ("image", "text")
+        of_dataset = {name: self.catalogue.file.with_name(f"{name}.safetensors") for name in names}
+        of_config = {name: getattr(self.config.features, name) for name in names}
+        return {name: file for name, file in of_dataset.items() if file.is_file()} | {
+            name: self.workspace.data_file(file) for name, file in of_config.items() if file is not None
+        }
+
+    def check_list_lengths(self) -> None:
+        """Refuse lists longer than the catalogue before anything is trained for them.
+
+        Raises:
+            ValueError: ``topk``, ``evaluation.k`` or ``evaluation.candidates`` is above the number of items.
+        """
+        n_items, settings = len(self.catalogue.rows), self.config.evaluation
+        topk = self.config.recbole.get("topk", DEFAULTS["topk"])
+        longest = max(topk) if isinstance(topk, Sequence) else topk
+        lengths = {"topk": longest, "evaluation.k": settings.k, "evaluation.candidates": settings.candidates}
+        for name, length in lengths.items():
+            if length > n_items:
+                raise ValueError(f"{name} asks for lists of {length}, but there are {n_items} items")
+
+    @cached_property
+    def _captions(self) -> Any:
+        return captions_of(self.pictures, self.config.words)
+
+    def _picture_encoder(self, name: str) -> PictureEncoder:
+        if name == "dual":
+            return DualPictureEncoder(self.workspace, self.pictures, self.encoder)
+        settings = self.config.features
+        weights = None if name == "hog" else self.workspace.weights_file(name)
+        return FilePictureEncoder(
+            self.workspace, self.pictures, name, settings.image_height, settings.image_width, weights
+        )

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from ragar_rec.config.config import Config
-from ragar_rec.experiment import Run
+from ragar_rec.experiment import Experiment
 
 FILMS = 24
 PEOPLE = 30
@@ -111,6 +111,6 @@ def config_file(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def open_run(config: Path, data: Path, output: Path) -> Run:
+def open_run(config: Path, data: Path, output: Path) -> Experiment:
     """The run, without bars."""
-    return Run(Config.read(config), output, data=data, progress=False)
+    return Experiment(Config.read(config), output, data=data, progress=False)

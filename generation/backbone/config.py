@@ -1,26 +1,23 @@
 """The section `backbone` of the config: shape and training budget of the small backbone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from generation.backbone.unet import Prediction
+from generation.settings import INCIDENTAL
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """The small backbone's shape and budget."""
+class DualEncoderConfig:
+    """What the training of the small dual encoder reads."""
 
     image_height: int = 96
     """Pixels, a multiple of 8 and of the codec's patch."""
     image_width: int = 64
     """Pixels, a multiple of 8 and of the codec's patch."""
-    latent_channels: int = 32
-    """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
-    unet_widths: tuple[int, ...] = (64, 128)
-    """Channels of each UNet level."""
     encoder_width: int = 128
     """Width of both towers of the dual encoder, and of the cross-attention."""
     encoder_layers: int = 3
@@ -33,24 +30,40 @@ class PretrainConfig:
     """Tokens of a caption, padding included."""
     encoder_steps: int = 200
     """Training steps of the dual encoder."""
-    unet_steps: int = 600
-    """Training steps of the UNet."""
     batch_size: int = 64
     """Pictures a step."""
     learning_rate: float = 1.5e-3
     """Peak of the schedule, for both."""
+    held_out: float = 0.0
+    """Share of the pictures that neither dual encoder nor codec nor UNet sees, for judging them by."""
+    seed: int = 0
+    """Of weights, batches, noise and the pictures held out."""
+
+
+@dataclass(frozen=True)
+class UNetConfig(DualEncoderConfig):
+    """What the training of the small UNet reads."""
+
+    latent_channels: int = 32
+    """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
+    unet_widths: tuple[int, ...] = (64, 128)
+    """Channels of each UNet level."""
+    unet_steps: int = 600
+    """Training steps of the UNet."""
     prediction: Prediction = "v"
     """What the UNet says of a noisy latent: the velocity ``v``, or the noise ``epsilon``, which needs more steps."""
     min_snr: float = 5.0
     """gamma of the min-SNR weights (Hang et al. 2023); 0 weighs every noise level alike."""
     ema: float = 0.9985
     """Highest decay of the moving average of the UNet's weights, which is what is kept; 0 keeps the last weights."""
-    held_out: float = 0.0
-    """Share of the pictures that neither dual encoder nor codec nor UNet sees, for judging them by."""
-    save_every: int = 100
+
+
+@dataclass(frozen=True)
+class PretrainConfig(UNetConfig):
+    """The small backbone's shape and budget."""
+
+    save_every: int = field(default=100, metadata=INCIDENTAL)
     """Steps after which a stopped training can go on; the result is the same."""
-    seed: int = 0
-    """Of weights, batches, noise and the pictures held out."""
 
     def conflicts(self) -> Iterator[str]:
         """Sizes that do not fit together, each as a sentence."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from generation.backbone.config import PretrainConfig
+from generation.backbone.config import DualEncoderConfig
 from generation.backbone.corruption import augment
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.tokenizer import train_clip_tokenizer
@@ -26,7 +26,7 @@ def shuffle_words(caption: str, generator: torch.Generator, keep: float = 0.8) -
 def train_dual_encoder(
     captions: Sequence[str],
     images: UInt8[Tensor, "n 3 height width"],
-    config: PretrainConfig,
+    config: DualEncoderConfig,
     *,
     curves: Curves,
     resume: Resume | None = None,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone, DDIMScheduler, UNet2DConditionModel
 from generation.backbone.codec import LinearCodec
-from generation.backbone.config import PretrainConfig
+from generation.backbone.config import UNetConfig
 from generation.backbone.corruption import recolour
 from generation.backbone.dual_encoder import shuffle_words
 from generation.backbone.unet import noise_scheduler, small_unet
@@ -75,7 +75,7 @@ def train_unet(
     captions: Sequence[str],
     images: UInt8[Tensor, "n 3 height width"],
     encoder: OpenClipEncoder,
-    config: PretrainConfig,
+    config: UNetConfig,
     *,
     curves: Curves,
     resume: Resume | None = None,

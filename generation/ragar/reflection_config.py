@@ -5,16 +5,25 @@ from dataclasses import dataclass, field
 
 from generation.ragar.policy import NoiseMode, Objective
 from generation.rewards.choice import reward_conflicts
+from generation.settings import INCIDENTAL
 
 
 @dataclass(frozen=True)
-class ReflectionConfig:
-    """How the generator is trained."""
+class WarmStartConfig:
+    """What the warm start reads."""
 
     warm_start_steps: int = 200
     """Supervised steps before any reward."""
     warm_start_learning_rate: float = 2e-3
     """Of the warm start."""
+    seed: int = 0
+    """Of batches, noise and the people held out."""
+
+
+@dataclass(frozen=True)
+class ReflectionConfig(WarmStartConfig):
+    """How the generator is trained."""
+
     reward_steps: int = 100
     """Steps of the reward phase."""
     batch_size: int = 16
@@ -59,15 +68,13 @@ class ReflectionConfig:
     user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
     ``aesthetic``: see ``aesthetic_head``. ``package.module:name`` of your own: called with (encoder, gallery), it gives
     back a ``generation.reward.Reward``."""
-    aesthetic_head: str | None = None
+    aesthetic_head: str | None = field(default=None, metadata=INCIDENTAL)
     """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
     LAION's aesthetic predictor on those of CLIP ViT-L/14."""
     learning_rate: float = 1e-3
     """Of the reward phase (the paper's 1e-5 is for models a thousand times larger)."""
     held_out: float = 0.2
     """Share of people kept from generator training for judging it (and half as many for validation)."""
-    seed: int = 0
-    """Of batches, noise and the people held out."""
 
     @property
     def in_pairs(self) -> bool:

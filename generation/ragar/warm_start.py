@@ -8,7 +8,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.reflection_config import WarmStartConfig
 from generation.training import Curves, batches, one_cycle
 
 
@@ -21,7 +21,7 @@ class ReflectionLog:
     groups: int = 0
 
 
-def warm_start(ragar: Ragar, config: ReflectionConfig, log: ReflectionLog, *, progress: bool = True) -> None:
+def warm_start(ragar: Ragar, config: WarmStartConfig, log: ReflectionLog, *, progress: bool = True) -> None:
     """Teach the mapper to put a picture's feature into the text encoder's words, as GILL aligns its own.
 
     Every item of the gallery is its own retrieved item: the prompt holds the caption in half of the cases and nothing

@@ -101,6 +101,11 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
     return isinstance(value, kind), value
 
 
+def narrowed(section: type[Section], config: Section) -> Section:
+    """The part of a config that one of its base classes declares: what a stage reads, and nothing else."""
+    return section(**{name: getattr(config, name) for name in kinds(section)})
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The valid key most like the typed one: by its last half, which may stand in another section, or as a whole."""
 

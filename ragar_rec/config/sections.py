@@ -48,8 +48,8 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured, on whom, and with how much certainty."""
+class DrawingConfig:
+    """Which pictures the evaluation needs."""
 
     users: Natural = 150
     """People in the sample; 0 takes all."""
@@ -59,14 +59,26 @@ class EvaluationConfig:
     """Held-out items a person, the earliest, that ``reference`` judges; 0 takes all."""
     protocols: tuple[Protocol, ...] = ("reference", "candidates")
     """Which items are regenerated."""
-    controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
-    """What the generated pictures are compared with."""
-    k: Count = 10
-    """Length of the list for Recall@k and NDCG@k."""
     seeds: tuple[Natural, ...] = (0,)
     """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
     batch_size: Count = 64
     """Pictures that are drawn at a time and kept as one shard; a process makes whole batches."""
+
+
+@dataclass(frozen=True)
+class MeasuringConfig(DrawingConfig):
+    """What a person's numbers depend on."""
+
+    controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
+    """What the generated pictures are compared with."""
+    k: Count = 10
+    """Length of the list for Recall@k and NDCG@k."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(MeasuringConfig):
+    """What is measured, on whom, and with how much certainty."""
+
     resamples: Count = 2000
     """Bootstrap resamples of people."""
     confidence: Annotated[float, Range(0.5, 0.999)] = 0.95

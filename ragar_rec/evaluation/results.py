@@ -26,6 +26,21 @@ MEDIANS = {"delta_r": "delta_r_median"}
 """Metrics whose mean a few people dominate; their median is given under a name of its own."""
 
 
+PROTOCOLS = ("candidates", "reference", "generator", "diversity")
+CONTROLS = (
+    OWN,
+    "original",
+    "reconstruction",
+    "shuffled_user",
+    "random_item",
+    "reference_image",
+    "global",
+    "untrained",
+    "seeds",
+)
+METRICS = ("recall", "ndcg", "delta_r", "score", "feature_distance", "thumbnail_distance")
+
+
 @dataclass(frozen=True)
 class Row:
     """One number of the table, with its interval; a paired difference where ``compared_with`` names a control."""
@@ -125,6 +140,16 @@ def rows_from_per_user(
                         for other, it in found.items()
                     ]
     return tuple(rows)
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the tables: protocols, metrics, and the own pictures before their controls."""
+    places = (("protocol", PROTOCOLS), ("metric", METRICS), ("control", CONTROLS))
+    keys = {
+        f"_{column}": frame[column].str.partition("@")[0].map({name: at for at, name in enumerate(names)})
+        for column, names in places
+    }
+    return frame.assign(**keys).sort_values(list(keys), kind="stable").drop(columns=list(keys))
 
 
 def _compared(protocol: str, control: str, people: Mapping[Any, pd.Series]) -> list[str]:

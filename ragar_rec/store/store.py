@@ -35,7 +35,7 @@ SETTLED = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class Stage:
+class Entry:
     """One result: its name, what it depends on, and where it stands or will stand."""
 
     name: str
@@ -105,7 +105,7 @@ class Store:
         self.version = version
         self.ran: list[str] = []
         self.reused: list[str] = []
-        self._folders: dict[str, Path] = {}
+        self._folders: list[Path] = []
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -114,9 +114,9 @@ class Store:
             reason = error.strerror or error
             raise PermissionError(f"cannot write to {root} ({reason}); name another folder with --output") from error
 
-    def stage(self, name: str, parts: Mapping[str, Any]) -> Stage:
+    def entry(self, name: str, parts: Mapping[str, Any]) -> Entry:
         """The stage of that name that depends on these parts (plain JSON data; file contents by :func:`hash_file`)."""
-        return Stage(name, parts, self.version, self.root)
+        return Entry(name, parts, self.version, self.root)
 
     def run(
         self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], *, resumable: bool = False
@@ -132,8 +132,8 @@ class Store:
         Raises:
             RuntimeError: another process is building this very stage.
         """
-        stage = self.stage(name, parts)
-        self._folders[name] = stage.folder
+        stage = self.entry(name, parts)
+        self._folders.append(stage.folder)
         if stage.complete:
             self.reused.append(name)
             return stage.folder
@@ -179,12 +179,16 @@ class Store:
         return found
 
     def seconds(self) -> dict[str, float]:
-        """Building time of each finished stage of this process; a reused one shows what it took once."""
-        finished = {name: folder for name, folder in self._folders.items() if (folder / MANIFEST).is_file()}
-        return {name: read_manifest(folder)["seconds"] for name, folder in finished.items()}
+        """Building time of this process's finished stages by name; a reused one counts with what it took once."""
+        total: dict[str, float] = {}
+        for folder in dict.fromkeys(self._folders):
+            if (folder / MANIFEST).is_file():
+                manifest = read_manifest(folder)
+                total[manifest["name"]] = total.get(manifest["name"], 0) + manifest["seconds"]
+        return total
 
 
-def _finish(stage: Stage, seconds: float) -> None:
+def _finish(stage: Entry, seconds: float) -> None:
     """Write the manifest and give the folder its final name."""
     paths = sorted(path for path in stage.partial.rglob("*") if path.is_file() and path.name != MANIFEST)
     files = {

@@ -23,12 +23,12 @@ def test_all_ways_of_a_tiny_world(tmp_path: Path) -> None:
     assert found["whole history, equal weights"]["test"]["largest weight"] < found["minmax"]["test"]["largest weight"]
 
     run = open_run(config, data, output)
-    part, ragar = retrieval.Part(run, run.people.test), run.new_generator()
+    part, ragar = retrieval.Part(run, run.system.people.test), run.components.new_generator(run.config.generator)
     originals = part.view.scores(part.users)[torch.arange(6), part.items] / part.view.spread(part.users)
     assert part.reference == pytest.approx(originals.numpy(), abs=1e-5)
     ids, weights, _ = ragar.retrieve(part.own[:1])
-    rows, present = FeatureTable.read(run.features_folder / "image.safetensors").align(
-        [run.items[row].id for row in ids[0]]
+    rows, present = FeatureTable.read(run.features.folder / "image.safetensors").align(
+        [run.pictures.items[row].id for row in ids[0]]
     )
     kept = weights[0].numpy() * present
     features, _ = part.retrieved(ragar, part.own)

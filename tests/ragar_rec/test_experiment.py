@@ -37,14 +37,15 @@ from generation.ragar.scoring import path_scores
 from generation.request import Request
 from generation_world import in_float64
 from ragar_rec import cli, pipeline
-from ragar_rec import experiment as run_module
+from ragar_rec import experiment as ragar_module
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
 from ragar_rec.evaluation.results import Results, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
-from ragar_rec.experiment import Run
-from ragar_rec.stages import small_models
+from ragar_rec.experiment import Experiment
+from ragar_rec.stages import models
+from ragar_rec.stages import ragar as ragar_module
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
@@ -77,12 +78,12 @@ class World(NamedTuple):
     data: Path
     config: Path
     output: Path
-    run: Run
+    run: Experiment
     requests: list[Request]
     ranker_before: str
     ranker_after: str
 
-    def again(self, *, data: Path | None = None, output: Path | None = None) -> Run:
+    def again(self, *, data: Path | None = None, output: Path | None = None) -> Experiment:
         """The same run by another process, as far as it can tell."""
         return open_run(self.config, data or self.data, output or self.output)
 
@@ -100,17 +101,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         reflect(ragar, requests, *rest, **named)
         seen["after"] = weights(run)
 
-    reflect = run_module.reflect
+    reflect = ragar_module.reflect
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "reflect", watched)
+        patch.setattr(ragar_module, "reflect", watched)
         pipeline.demo(run)
     return World(data, config, output, run, asked, seen["before"], seen["after"])
 
 
-def weights(run: Run) -> str:
+def weights(run: Experiment) -> str:
     """Hashes of the ranker on disk and of the one in memory."""
-    memory = torch.cat([value.flatten() for value in run.ranker.ranker.state_dict().values()])
-    return f"{hash_file(run.ranker_folder / 'ranker.safetensors')} {sha256(memory.numpy().tobytes()).hexdigest()}"
+    memory = torch.cat([value.flatten() for value in run.ranker.trained.ranker.state_dict().values()])
+    return f"{hash_file(run.ranker.folder / 'ranker.safetensors')} {sha256(memory.numpy().tobytes()).hexdigest()}"
 
 
 @pytest.fixture
@@ -166,9 +167,9 @@ def test_the_report_is_one_file(world: World):
 
 def test_the_generator_was_trained_on_training_interactions_of_other_people(world: World):
     """What reflection was given: nobody kept for judging, no item of validation or test, and the hole never."""
-    run, dataset = world.run, world.run.dataset
+    run, dataset = world.run, world.run.ranker.dataset
     assert len(world.requests) == 21
-    assert {dataset.user_id(request.user) for request in world.requests} == set(run.people.train)
+    assert {dataset.user_id(request.user) for request in world.requests} == set(run.system.people.train)
     held_out = {
         (str(dataset.user_tokens[user]), str(dataset.item_tokens[item]))
         for users, items in (dataset.interactions.valid, dataset.interactions.test)
@@ -254,8 +255,8 @@ def test_an_encoder_with_weights_of_its_own_reads_the_files(
     config = config_file(tmp_path, features__image_encoder=name, features__image_height=48, features__image_width=32)
 
     def ran() -> list[str]:
-        run = Run(Config.read(config), copy.output, data=copy.data, weights=tmp_path, progress=False)
-        _ = run.features_folder
+        run = Experiment(Config.read(config), copy.output, data=copy.data, weights=tmp_path, progress=False)
+        _ = run.features.folder
         return run.store.ran
 
     assert ran() == ["features"]
@@ -272,19 +273,19 @@ def test_hog_reads_the_files_and_needs_no_weights(
     """Another encoder, other features; the catalogue's mean is removed from them."""
     config = config_file(tmp_path, features__image_encoder="hog", features__image_height=48, features__image_width=32)
 
-    def opened() -> Run:
+    def opened() -> Experiment:
         return open_run(config, copy.data, copy.output)
 
     run = opened()
-    table = FeatureTable.read(run.features_folder / "image.safetensors")
+    table = FeatureTable.read(run.features.folder / "image.safetensors")
     assert run.store.ran == ["features"]
-    assert (len(table.ids), table.values.shape[1]) == (23, run.image_encoder.dim)
-    first = run.image_encoder.encode_images(read_pictures(run.items[:1], (48, 32)).float() / 255)
-    torch.testing.assert_close(torch.from_numpy(table.values[:1]) + run.mean_feature, first)
-    assert "hog" in run.judge
+    assert (len(table.ids), table.values.shape[1]) == (23, run.features.encoder.dim)
+    first = run.features.encoder.encode_images(read_pictures(run.pictures.items[:1], (48, 32)).float() / 255)
+    torch.testing.assert_close(torch.from_numpy(table.values[:1]) + run.features.mean, first)
+    assert "hog" in run.ranker.label
     pixels((16, 2))
     again = opened()
-    _ = again.features_folder
+    _ = again.features.folder
     assert again.store.ran == ["pictures", "features"]
 
 
@@ -296,16 +297,16 @@ def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tm
     tokens.write_text("\n".join(str(film + 1) for film in range(20)))
     config = config_file(tmp_path, features__image=str(tmp_path / "image.npy"))
 
-    def opened() -> Run:
+    def opened() -> Experiment:
         return open_run(config, copy.data, copy.output)
 
     run = opened()
-    ranker = run.ranker.ranker
+    ranker = run.ranker.trained.ranker
     assert run.store.ran == ["features", "ranker"]
     assert ranker.features("image").shape == (25, 5)
-    there = [run.dataset.item_tokens[item] for item in ranker.present[0].nonzero().flatten()]
+    there = [run.ranker.dataset.item_tokens[item] for item in ranker.present[0].nonzero().flatten()]
     assert sorted(map(int, there)) == list(range(1, 21))
-    row = ranker.features("image")[run.dataset.item_id("7")]
+    row = ranker.features("image")[run.ranker.dataset.item_id("7")]
     torch.testing.assert_close(row, torch.from_numpy(rows[6]).float())
     with pytest.raises(ValueError, match=r"image\.npy were made elsewhere: .*new pictures cannot be encoded"):
         pipeline.train_generator(run)
@@ -325,7 +326,7 @@ def test_a_relative_feature_table_lies_in_the_data_or_in_the_working_directory(t
 
     def first(named: str) -> tuple[list[float], list[str]]:
         run = open_run(config_file(tmp_path, features__image=named), data, tmp_path / "output")
-        return FeatureTable.read(run.features_folder / "image.safetensors").values[0].tolist(), run.store.ran
+        return FeatureTable.read(run.features.folder / "image.safetensors").values[0].tolist(), run.store.ran
 
     assert first("made.npz") == ([1.0, 0.0], ["data", "features"])
     assert first(str(tmp_path / "same.npz")) == ([1.0, 0.0], [])
@@ -356,8 +357,8 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
     assert "MICRO on validation: recall@10" in out
     run = open_run(config, raw, tmp_path / "out")
     test = {
-        (str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i]))
-        for u, i in zip(*run.dataset.interactions.test, strict=True)
+        (str(run.ranker.dataset.user_tokens[u]), str(run.ranker.dataset.item_tokens[i]))
+        for u, i in zip(*run.ranker.dataset.interactions.test, strict=True)
     }
     assert test == {(str(u), str(i)) for u, i, x in rows if x == 2}
     assert run.store.ran == []
@@ -380,13 +381,13 @@ def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, 
     run = open_run(config, copy.data, copy.output)
     pipeline.report(run)
     assert set(run.store.ran) == stages
-    assert run.ranker.ranker.device.type == "cpu"
+    assert run.ranker.trained.ranker.device.type == "cpu"
     assert run.ranker.dataset.config["use_gpu"] is False
 
 
 def test_the_same_ranker_trained_again_runs_nothing_else(copy: World):
     """Its weights are those of before, though its epochs took other seconds."""
-    shutil.rmtree(copy.output / "store" / copy.run.ranker_folder.name)
+    shutil.rmtree(copy.output / "store" / copy.run.ranker.folder.name)
     run = copy.again()
     pipeline.report(run)
     assert run.store.ran == ["ranker"]
@@ -401,7 +402,7 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
 
     arguments = ["evaluate", f"--config={world.config}", f"--data={world.data}", f"--output={tmp_path}"]
     with monkeypatch.context() as patch:
-        patch.setattr(small_models if stage == "train_dual_encoder" else run_module, stage, stopped)
+        patch.setattr(models if stage == "train_dual_encoder" else ragar_module, stage, stopped)
         assert cli.main(arguments) == 130
     assert "run the same command to continue" in capsys.readouterr().err
     finished = {"train_dual_encoder": ["data", "pictures"], "reflect": STAGES[:8]}[stage]
@@ -419,16 +420,16 @@ def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path
     run = world.again(output=tmp_path)
     pipeline.pretrain(run)
     assert run.store.ran == [*STAGES[:3], "backbone"]
-    assert content(run.backbone_folder) == content(world.run.backbone_folder)
+    assert content(run.backbone.folder) == content(world.run.backbone.folder)
     said = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"codec: \d+\.\d dB on 23 pictures that it was fitted to", said[0])
-    losses = [value for _, value in read_curves(run.backbone_folder)["UNet: denoising loss"]]
+    losses = [value for _, value in read_curves(run.backbone.folder)["UNet: denoising loss"]]
     first, last = f"{losses[0]:.3f} in the first tenth of 3 steps", f"{losses[2]:.3f} in the last"
     assert said[2] == f"UNet: denoising loss {first}, {last}"
     later = world.again(output=tmp_path)
     pipeline.train_generator(later)
     assert sorted(later.store.ran) == ["features", "generator", "language", "ranker", "warm-start"]
-    assert content(later.generator_folder) == content(world.run.generator_folder)
+    assert content(later.system.folder) == content(world.run.system.folder)
 
 
 @pytest.mark.parametrize(("stage", "name"), [("encoder", "dual encoder"), ("backbone", "UNet")])
@@ -456,7 +457,7 @@ def test_a_pretraining_that_was_stopped_goes_on_to_the_same_bits(
     run = open_run(config, world.data, tmp_path / "out")
     pipeline.pretrain(run)
     assert told == [-1, 0, 1, 2]
-    folder = run.encoder_folder if stage == "encoder" else run.backbone_folder
+    folder = run.encoder.weights.folder if stage == "encoder" else run.backbone.folder
     assert content(folder) == content(getattr(world.run, f"{stage}_folder"))
     assert not list(folder.glob("unfinished*"))
     events = EventAccumulator(str(tmp_path / "out" / "tensorboard" / folder.name)).Reload()
@@ -468,21 +469,23 @@ def test_the_backbone_never_sees_what_is_held_out(world: World, tmp_path: Path, 
     """Of 23 pictures 6 are kept; encoder and UNet are given the other 17 with their own captions."""
     given: list[tuple[Any, torch.Tensor]] = []
     for name in ("train_dual_encoder", "train_unet"):
-        train = getattr(small_models, name)
+        train = getattr(models, name)
 
         def watched(captions: Any, images: torch.Tensor, *rest: Any, train: Any = train, **named: Any) -> Any:
             given.append((captions, images))
             return train(captions, images, *rest, **named)
 
-        monkeypatch.setattr(small_models, name, watched)
+        monkeypatch.setattr(models, name, watched)
     run = open_run(config_file(tmp_path, backbone__held_out=0.25), world.data, tmp_path / "out")
     pipeline.pretrain(run)
     assert "dB on 6 pictures kept from it" in capsys.readouterr().out
-    assert (len(run.learned), len(run.held_out)) == (17, 6)
-    assert sorted(run.learned + run.held_out) == [row for row, item in enumerate(run.items) if item.id != HOLE]
+    assert (len(run.encoder.weights.rows), len(run.encoder.weights.held_out_rows)) == (17, 6)
+    assert sorted(run.encoder.weights.rows + run.encoder.weights.held_out_rows) == [
+        row for row, item in enumerate(run.pictures.items) if item.id != HOLE
+    ]
     for captions, images in given:
-        assert captions == [run.captions[row] for row in run.learned]
-        assert torch.equal(images, run.images[run.learned])
+        assert captions == [run.components.keywords.captions.texts[row] for row in run.encoder.weights.rows]
+        assert torch.equal(images, run.pictures.images[run.encoder.weights.rows])
     assert len(given) == 2
 
 
@@ -521,7 +524,7 @@ def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(unpictured:
     folder = pipeline.augment(again)
     assert again.store.ran == ["images"]
     assert made[:2] == [8, 0]
-    assert sum(made) == len(pipeline.Setting(again, 0).pairs)
+    assert sum(made) == len(again.drawn.setting(again.ranker, 0).pairs)
     assert stage_files(folder) == stage_files(pipeline.augment(world.run))
 
 
@@ -530,7 +533,8 @@ def test_the_manifest_names_every_pair_once(world: World):
         rows = list(csv.DictReader(file))
     run = world.run
     pairs = [
-        (str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i])) for u, i in pipeline.Setting(run, 0).pairs
+        (str(run.ranker.dataset.user_tokens[u]), str(run.ranker.dataset.item_tokens[i]))
+        for u, i in run.drawn.setting(run.ranker, 0).pairs
     ]
     assert sorted((row["user"], row["item"]) for row in rows) == sorted(pairs)
     assert len(set(pairs)) == len(pairs) == 39
@@ -549,8 +553,10 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
     monkeypatch.setattr(Description, "joined", classmethod(watched))
     run = open_run(config_file(tmp_path, evaluation__seeds=[0, 1]), copy.data, copy.output)
     folder = pipeline.augment(run)
-    requests = [one for seed in (0, 1) for s in [pipeline.Setting(run, seed)] for one in map(s.requests, s.pairs)]
-    assert len(pipeline.opened(folder, run)) == len(requests)
+    requests = [
+        one for seed in (0, 1) for s in [run.drawn.setting(run.ranker, seed)] for one in map(s.requests, s.pairs)
+    ]
+    assert len(run.drawn.shards) == len(requests)
     different = {(request.reference, request.history[-6:]) for request in requests}
     assert len(encoded) == len(different) < len(requests)
 
@@ -558,8 +564,8 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
 def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: World, tmp_path: Path, capsys):
     """Two pairs, then a third: what is there stays. The pictures are those of the protocols where both ask."""
     run, file = copy.again(), tmp_path / "wanted.csv"
-    pairs = pipeline.Setting(run, 0).pairs
-    names = [(str(run.dataset.user_tokens[u]), str(run.dataset.item_tokens[i])) for u, i in pairs[:3]]
+    pairs = run.drawn.setting(run.ranker, 0).pairs
+    names = [(str(run.ranker.dataset.user_tokens[u]), str(run.ranker.dataset.item_tokens[i])) for u, i in pairs[:3]]
     arguments = ["augment", f"--config={copy.config}", f"--data={copy.data}", f"--output={copy.output}"]
 
     def drawn(count: int) -> list[tuple[str, str]]:
@@ -575,8 +581,8 @@ def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: Wo
     shards = ImageShards(
         copy.output / "pictures", json.loads((copy.output / "pictures" / "provenance.json").read_text())
     )
-    requests = [pipeline.Setting(run, 0).requests(pair) for pair in pairs[:3]]
-    ours = pipeline.opened(pipeline.augment(world.run), world.run)
+    requests = [run.drawn.setting(run.ranker, 0).requests(pair) for pair in pairs[:3]]
+    ours = world.run.drawn.shards
     assert torch.equal(shards.read(requests), ours.read(requests))
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == f"3 pictures asked for, 3 there: {copy.output / 'pictures' / 'manifest.csv'} says which is whose"
@@ -692,13 +698,13 @@ def test_a_poster_that_does_not_decode_is_a_hole_and_is_named(tmp_path: Path, ca
     assert "30 users, 24 items, 360 interactions" in out
     assert "1 pictures do not decode and are treated as missing: items 7" in out
     run = open_run(config, data, tmp_path / "output")
-    assert run.catalog.without_image == ["7", HOLE]
-    assert run.pictured == {str(n) for n in range(1, 25)} - {"7", HOLE}
+    assert run.pictures.catalog.without_image == ["7", HOLE]
+    assert run.pictures.pictured == {str(n) for n in range(1, 25)} - {"7", HOLE}
 
 
 def test_a_single_request_makes_no_pair_and_no_distance(world: World):
     run = world.run
-    frame = diversity_frame(run.generator, world.requests[:1], run.reward, judge="toy", seed=0, progress=False)
+    frame = diversity_frame(run.generator, world.requests[:1], run.ranker.reward, judge="toy", seed=0, progress=False)
     assert tuple(frame.columns) == COLUMNS
     assert frame.empty
 
@@ -830,12 +836,12 @@ def doubled(part: Any) -> Any:
 def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
     """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
     run, asked = world.run, world.requests[:4]
-    ragar = run.load_generator(run.generator_folder)
+    ragar = run.system.warm.load(run.system.folder)
     made = ragar.encode_preference(asked)
     ragar.backbone = in_float64(ragar)
-    view = Counterfactual(run.ranker.ranker)
+    view = Counterfactual(run.ranker.trained.ranker)
     view._frozen = doubled(view._frozen)
-    reward = RankerReward(view, run.dataset, doubled(run.encoder), run.mean_feature.double())
+    reward = RankerReward(view, run.ranker.dataset, doubled(run.encoder.model), run.features.mean.double())
     start = made.detail.detach().double().requires_grad_()
 
     def mean_score(detail: torch.Tensor) -> torch.Tensor:
@@ -856,17 +862,17 @@ def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world:
 def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
     config = config_file(tmp_path, reflection={**TINY["reflection"], "objective": "path", "lora_rank": 2})
     run, asked = open_run(config, copy.data, copy.output), copy.requests[:4]
-    folder = run.generator_folder
+    folder = run.system.folder
     assert run.store.ran == ["generator"]  # from the same warm start
     assert (folder / LORA_FILE).is_file()
-    assert not (run.warm_folder / LORA_FILE).exists()
-    untrained, plain = run.load_generator(run.warm_folder), copy.run
+    assert not (run.system.warm.folder / LORA_FILE).exists()
+    untrained, plain = run.system.warm.load(run.system.warm.folder), copy.run
     assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
     pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
     assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
     assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
     assert torch.equal(untrained.generate(asked), plain.load_generator(plain.warm_folder).generate(asked))
-    shared, own = run.backbone.pipeline.unet.state_dict(), plain.backbone.pipeline.unet.state_dict()
+    shared, own = run.components.pipeline.pipeline.unet.state_dict(), plain.backbone.pipeline.unet.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in shared.items())
     elsewhere = deepcopy(run)  # as another process is sent it, to draw its part of a catalogue
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
@@ -883,16 +889,16 @@ def test_other_rankers_that_read_pictures_can_be_the_reward(copy: World, model: 
     pipeline.train_generator(run)
     assert run.store.ran == ["ranker", "generator"]
     assert weights(run) == before
-    assert run.judge == f"{model} on dual"
+    assert run.ranker.label == f"{model} on dual"
     asked = copy.requests[:4]
-    rows = run.gallery.rows([request.reference for request in asked])
-    users = torch.tensor([run.dataset.user_id(request.user) for request in asked])
-    items = torch.tensor([run.dataset.item_id(request.reference) for request in asked])
-    scores = full_scores(run.ranker.ranker, users)
+    rows = run.components.gallery.rows([request.reference for request in asked])
+    users = torch.tensor([run.ranker.dataset.user_id(request.user) for request in asked])
+    items = torch.tensor([run.ranker.dataset.item_id(request.reference) for request in asked])
+    scores = full_scores(run.ranker.trained.ranker, users)
     spread = scores[:, 1:].std(1, correction=0)
-    own = run.reward(asked, to_float(run.images[rows]))
+    own = run.ranker.reward(asked, to_float(run.pictures.images[rows]))
     torch.testing.assert_close(own, scores.gather(1, items[:, None])[:, 0] / spread, atol=1e-3, rtol=1e-3)
-    assert ((run.reward(asked, to_float(run.images[rows].flip(0))) - own).abs() > 1e-3).any()
+    assert ((run.ranker.reward(asked, to_float(run.pictures.images[rows].flip(0))) - own).abs() > 1e-3).any()
 
 
 def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_path: Path, monkeypatch) -> None:
@@ -916,10 +922,10 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
 ) -> None:
     """Relevance, an aesthetic head and a module of one's own beside the ranker; other bytes train another generator."""
     run, asked = world.run, world.requests[:4]
-    assert run.wish is run.reward
+    assert run.system.rewards is run.ranker.reward
     pictures = run.generator.generate(asked)
-    rows = run.gallery.rows([request.reference for request in asked])
-    features, ranker = run.encoder.encode_images(pictures), run.reward(asked, pictures)
+    rows = run.components.gallery.rows([request.reference for request in asked])
+    features, ranker = run.encoder.model.encode_images(pictures), run.ranker.reward(asked, pictures)
     head, code = tmp_path / "head.safetensors", tmp_path / "shop_taste.py"
     weight = torch.linspace(-1, 1, 16)[None]
     save_file({"weight": weight, "bias": torch.tensor([5.0])}, head)
@@ -928,11 +934,11 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     chosen = {"ranker": 0.5, "relevance": 2.0, "aesthetic": 0.1, "shop_taste:pale": -3}
     config = config_file(tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(head))
 
-    def opened() -> Run:
+    def opened() -> Experiment:
         return open_run(config, copy.data, copy.output)
 
     mixed = opened()
-    relevance = (features * run.gallery.semantic[rows]).sum(1)
+    relevance = (features * run.components.gallery.semantic[rows]).sum(1)
     aesthetic = features @ weight[0] + 5
     expected = 0.5 * ranker + 2 * relevance + 0.1 * aesthetic - 3 * pictures.mean((1, 2, 3))
     torch.testing.assert_close(mixed.wish(asked, pictures), expected)
@@ -961,7 +967,7 @@ def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: 
 
 
 def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbone_is_trained(files: Files) -> None:
-    def opened(**parts: Any) -> Run:
+    def opened(**parts: Any) -> Experiment:
         run = open_run(files.config, files.data, files.output)
         vars(run).update({name: change(run) for name, change in parts.items()})
         return run
@@ -969,18 +975,24 @@ def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbon
     for run, sentence in (
         # 30 people: six judge, three validate
         (opened(pictured=lambda run: frozenset()), "0 of the 21 people who train the generator have a pictured"),
-        (opened(people=lambda run: replace(run.people, train=run.people.train[:1])), "1 of the 1 .*; .* at least 2"),
-        (opened(people=lambda run: replace(run.people, test=())), "0 of the 0 people who judge it .*; .* at least 1"),
+        (
+            opened(people=lambda run: replace(run.system.people, train=run.system.people.train[:1])),
+            "1 of the 1 .*; .* at least 2",
+        ),
+        (
+            opened(people=lambda run: replace(run.system.people, test=())),
+            "0 of the 0 people who judge it .*; .* at least 1",
+        ),
     ):
         with pytest.raises(ValueError, match=sentence):
-            _ = run.warm_folder
+            _ = run.system.warm.folder
     store = [path.name.partition("-")[0] for path in (files.output / "store").iterdir()]
     assert not {"backbone", "language", "warm", "generator"} & set(store)
 
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
     run = world.run
-    for folder in (run.encoder_folder, run.backbone_folder, run.warm_folder, run.generator_folder):
+    for folder in (run.encoder.weights.folder, run.backbone.folder, run.system.warm.folder, run.system.folder):
         events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)
@@ -992,4 +1004,4 @@ def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
 def test_an_encoder_of_another_width_than_the_rankers_is_one_sentence(world: World) -> None:
     run, other = world.run, HogEncoder((48, 32))
     with pytest.raises(ValueError, match=rf"the ranker reads 16 features a picture, .*hog.* gives {other.dim}"):
-        RankerReward(run.view, run.dataset, other, run.mean_feature)
+        RankerReward(run.ranker.view, run.ranker.dataset, other, run.features.mean)

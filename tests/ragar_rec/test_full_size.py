@@ -22,7 +22,7 @@ from generation.ragar.reflection import reflect
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from ragar_rec.config.config import Config, sections
 from ragar_rec.evaluation.people import training_requests
-from ragar_rec.experiment import Run
+from ragar_rec.experiment import Experiment
 
 PRESET = Path(__file__).parents[2] / "experiments" / "configs" / "sd15.yaml"
 
@@ -41,13 +41,13 @@ def weights(folder: Path) -> dict[str, str]:
     return save_full_size(folder)
 
 
-def preset(folder: Path, weights: dict[str, str], *overrides: str) -> Run:
+def preset(folder: Path, weights: dict[str, str], *overrides: str) -> Experiment:
     """The preset as it is shipped, with these folders, and without the two models that describe items."""
     models = [f"--models.{name}={source}" for name, source in weights.items()]
     words = ["--words.captions=palette", "--words.keywords=tfidf"]
     ranker = ["--epochs=1", "--knn_k=3", "--train_batch_size=128", "--features.text_dim=8", "--use_gpu=false"]
     config = Config.read(PRESET, [*models, *words, *ranker, *overrides])
-    return Run(config, folder / f"output-{config.models.device}", data=folder / "films", progress=False)
+    return Experiment(config, folder / f"output-{config.models.device}", data=folder / "films", progress=False)
 
 
 @contextmanager
@@ -61,22 +61,22 @@ def measured(what: str) -> Iterator[None]:
     print(f"\n{what}: {taken:.0f} s ({busy:.0f} s of processors), peak memory {memory:.1f} GB{gpu}", flush=True)
 
 
-def sizes(run: Run, ragar: Ragar) -> dict[str, int]:
-    theirs = run.backbone.pipeline
+def sizes(run: Experiment, ragar: Ragar) -> dict[str, int]:
+    theirs = run.components.pipeline.pipeline
     parts: dict[str, Any] = {
         "unet": theirs.unet,
         "vae": theirs.vae,
         "text_encoder": theirs.text_encoder,
         "language": ragar.language.model,
-        "encoder": run.encoder.model,
+        "encoder": run.encoder.model.model,
     }
     return {name: sum(value.numel() for value in part.parameters()) for name, part in parts.items()}
 
 
-def goes_through(run: Run) -> None:
+def goes_through(run: Experiment) -> None:
     """One warm-start step, one reward step and one sampling of two steps, each of which changes what it should."""
     with measured("weights read and the catalogue encoded"):
-        ragar = run.new_generator()
+        ragar = run.components.new_generator(run.config.generator)
         assert sizes(run, ragar) == PARAMETERS
         assert ragar.gallery.images.shape[-2:] == (512, 512)
         assert ragar.text_projection.shape == (768, 768)
@@ -98,9 +98,9 @@ def goes_through(run: Run) -> None:
     assert {name for name in before if torch.equal(before[name], after[name])} == {
         name for name in before if name.startswith("calibrator")
     }
-    requests = training_requests(run.dataset, run.people.train, run.pictured, 0)[:2]
+    requests = training_requests(run.ranker.dataset, run.system.people.train, run.pictures.pictured, 0)[:2]
     with measured("one reward step, 512 x 512"):
-        reflect(ragar, requests, run.reward, settings, log, progress=False)
+        reflect(ragar, requests, run.ranker.reward, settings, log, progress=False)
     parts = ragar.trained_parts()
     assert any(not torch.equal(after[name], parts[name]) for name in parts if name.startswith("calibrator"))
     assert all(value.isfinite().all() for value in parts.values())

@@ -13,7 +13,7 @@ from film_world import config_file, film_folder, open_run
 from generation.encoders.timm import TimmEncoder
 from generation.pictures import to_float
 from generation.request import Request
-from ragar_rec.experiment import Run
+from ragar_rec.experiment import Experiment
 
 ASKED = [Request("1", "3", ("1", "2", "7"), seed=4), Request("2", "5", ("24", "6"), seed=5)]
 
@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(home: Path, output: str = "output", **models: Any) -> Run:
+def opened(home: Path, output: str = "output", **models: Any) -> Experiment:
     """A run with these keys of the section; one store for one output."""
     return open_run(config_file(home, models=models), home / "raw", home / output)
 
@@ -70,13 +70,13 @@ def test_p_ret_by_a_timm_model(home: Path) -> None:
     run = opened(home, visual="timm:test_vit")
     run.weights = home / "weights"
     encoder = TimmEncoder.from_pretrained("test_vit", run.weights, size=None)
-    seen = F.normalize(encoder.encode_images(to_float(run.gallery.images[:3])), dim=-1)
-    torch.testing.assert_close(run.gallery.visual[:3], seen, atol=1e-5, rtol=0)
-    ragar = run.new_generator()
+    seen = F.normalize(encoder.encode_images(to_float(run.components.gallery.images[:3])), dim=-1)
+    torch.testing.assert_close(run.components.gallery.visual[:3], seen, atol=1e-5, rtol=0)
+    ragar = run.components.new_generator(run.config.generator)
     assert ragar.text_projection.shape == (32, 64)  # from the text encoder's width to test_vit's
     _, weights, p_ret = ragar.retrieve(ASKED[:1])
-    rows = run.gallery.rows(ragar.encode_preference(ASKED[:1]).explanations[0].retrieved)
-    mean = run.gallery.visual[:23].mean(0)  # of those with a poster
-    torch.testing.assert_close(p_ret[0], weights[0] @ (run.gallery.visual[rows] - mean))
-    assert torch.equal(run.gallery.semantic, opened(home).gallery.semantic)
-    assert run.generator_folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection
+    rows = run.components.gallery.rows(ragar.encode_preference(ASKED[:1]).explanations[0].retrieved)
+    mean = run.components.gallery.visual[:23].mean(0)  # of those with a poster
+    torch.testing.assert_close(p_ret[0], weights[0] @ (run.components.gallery.visual[rows] - mean))
+    assert torch.equal(run.components.gallery.semantic, opened(home).gallery.semantic)
+    assert run.system.folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection

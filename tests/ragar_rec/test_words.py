@@ -12,7 +12,7 @@ from generation.gallery import read_pictures
 from generation.words.blip import PIXELS
 from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
-from ragar_rec.experiment import Run
+from ragar_rec.experiment import Experiment
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.store import content
 
@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(home: Path, **words: Any) -> Run:
+def opened(home: Path, **words: Any) -> Experiment:
     """A run in the shared store, with these keys of the section."""
     return open_run(config_file(home, words=words), home / "raw", home / "output")
 
@@ -36,11 +36,11 @@ def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(home)
-    before = run.frozen
+    before = run.components.content
     said = {"captions": "palette", "keywords": "tfidf 6", "prompt": digest(preference_prompt()), "semantic": "dual"}
     assert {name: before[name] for name in said} == said
-    assert run.new_generator().template == preference_prompt()
-    assert run.captions[0] == FIRST
+    assert run.components.new_generator(run.config.generator).template == preference_prompt()
+    assert run.components.keywords.captions.texts[0] == FIRST
     (tmp_path / "preference.txt").write_text("{keywords} as in {caption}")
     monkeypatch.setattr("generation.words.config.PREFERENCE", tmp_path / "preference.txt")
     assert {name for name, value in opened(home).frozen.items() if before[name] != value} == {"prompt"}
@@ -48,8 +48,8 @@ def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
 
 def test_captions_of_the_items_own_text_are_another_encoder(home: Path) -> None:
     run = opened(home, captions="text")
-    assert run.captions[0] == "Story 1 (1950). Comedy, Adventure"
-    assert run.encoder_folder != opened(home).encoder_folder
+    assert run.components.keywords.captions.texts[0] == "Story 1 (1950). Comedy, Adventure"
+    assert run.encoder.weights.folder != opened(home).encoder_folder
 
 
 def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path, tmp_path: Path) -> None:
@@ -57,13 +57,13 @@ def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path,
     llm = save_chat_model(tmp_path / "llm", {FIRST: "1. Laughter\n2. Gold"}, steps=40)
     words = {"keywords": "llm", "keyword_model": str(llm), "keyword_prompt": str(tmp_path / "p_k.txt")}
     run = opened(home, **words)
-    assert run.gallery.keywords[0] == ("laughter", "gold")
-    assert len(run.gallery.keywords) == 24
+    assert run.components.gallery.keywords[0] == ("laughter", "gold")
+    assert len(run.components.gallery.keywords) == 24
     assert "keywords" in run.store.ran
     again = opened(home, **words)
-    assert again.gallery.keywords == run.gallery.keywords
+    assert again.components.gallery.keywords == run.components.gallery.keywords
     assert "keywords" in again.store.reused
-    assert again.frozen["keywords"] == run.frozen["keywords"]
+    assert again.components.content["keywords"] == run.components.content["keywords"]
     (tmp_path / "p_k.txt").write_text("{caption} ")  # blank space around it is no part of the prompt
     assert opened(home, **words).keywords_folder == run.keywords_folder
     (tmp_path / "p_k.txt").write_text("{caption}!")
@@ -73,8 +73,10 @@ def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path,
 def test_a_prompt_of_the_users_own_is_what_the_generator_reads(home: Path, tmp_path: Path) -> None:
     (tmp_path / "p_g.txt").write_text("{caption} for a lover of {keywords}")
     run = opened(home, prompt=str(tmp_path / "p_g.txt"))
-    assert run.new_generator().prompt(("gold",), "a film") == "a film for a lover of gold"
-    one = run.frozen
+    assert (
+        run.components.new_generator(run.config.generator).prompt(("gold",), "a film") == "a film for a lover of gold"
+    )
+    one = run.components.content
     assert {name for name, value in opened(home).frozen.items() if one[name] != value} == {"prompt"}
     (tmp_path / "p_g.txt").write_text("{caption} for a friend of {keywords}")
     assert opened(home, prompt=str(tmp_path / "p_g.txt")).frozen["prompt"] != one["prompt"]
@@ -88,28 +90,28 @@ def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that
     said = ["a yellow film", "sand and heat"]
     words = {"captions": "blip2", "captioner_model": str(save_captioner(tmp_path / "blip", pictures, said))}
     run = opened(home, **words)
-    assert list(run.captions[:2]) == said
-    assert len(run.captions) == 24
-    assert run.captions[23] == "Drama, Adventure, 2010s"  # no poster
+    assert list(run.components.keywords.captions.texts[:2]) == said
+    assert len(run.components.keywords.captions.texts) == 24
+    assert run.components.keywords.captions.texts[23] == "Drama, Adventure, 2010s"  # no poster
     again = opened(home, **words)
-    assert again.captions == run.captions
+    assert again.components.keywords.captions.texts == run.components.keywords.captions.texts
     assert "captions" in run.store.ran
     assert "captions" in again.store.reused
-    assert run.frozen["captions"] == content(run.captions_folder)
-    assert run.encoder_folder != opened(home).encoder_folder
-    assert run.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
+    assert run.components.content["captions"] == content(run.captions_folder)
+    assert run.encoder.weights.folder != opened(home).encoder_folder
+    assert run.components.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
 
 
 def test_missing_weights_of_blip2_say_how_to_get_them(home: Path) -> None:
     run = opened(home, captions="blip2", captioner_model="weights/none")
     with pytest.raises(FileNotFoundError, match=r"no BLIP-2 captioner at weights/none .*hf download Salesforce/"):
-        _ = run.captions
+        _ = run.components.keywords.captions.texts
 
 
 def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
     run = opened(home, per_item=2)
-    assert max(map(len, run.gallery.keywords)) == 2
-    assert run.frozen["keywords"] == "tfidf 2"
+    assert max(map(len, run.components.gallery.keywords)) == 2
+    assert run.components.content["keywords"] == "tfidf 2"
 
 
 def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(home: Path, tmp_path: Path) -> None:

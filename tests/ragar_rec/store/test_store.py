@@ -51,13 +51,13 @@ def test_the_manifest_says_what_the_stage_depends_on_and_holds(tmp_path):
 
 def test_name_parts_and_version_all_move_the_key(tmp_path):
     keys = {
-        Store(tmp_path, version=version).stage(name, parts).key
+        Store(tmp_path, version=version).entry(name, parts).key
         for name in ("a", "b")
         for parts in ({"x": 1}, {"x": 2}, {"y": 1}, {"x": "1"}, {"x": 1.5}, {})
         for version in ("1", "2")
     }
     assert len(keys) == 2 * 6 * 2
-    assert Store(tmp_path).stage("a", {"x": 1, "y": 2}).key == Store(tmp_path).stage("a", {"y": 2, "x": 1}).key
+    assert Store(tmp_path).entry("a", {"x": 1, "y": 2}).key == Store(tmp_path).entry("a", {"y": 2, "x": 1}).key
 
 
 @given(data=st.binary(min_size=1, max_size=64), at=st.integers(0, 63), other=st.integers(1, 255))
@@ -127,7 +127,7 @@ def test_a_stopped_stage_leaves_finished_ones_and_continues(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         store.run("images", {}, lambda folder: shards(folder, 2), resumable=True)
     again = Store(tmp_path)
-    assert not again.stage("images", {}).complete
+    assert not again.entry("images", {}).complete
     again.run("before", {}, write("a", "2"))
     folder = again.run("images", {}, lambda folder: shards(folder, None), resumable=True)
     assert done == [0, 1, 2, 3]
@@ -168,7 +168,7 @@ def test_a_place_that_cannot_be_written_names_itself_and_the_flag(tmp_path):
 
 def test_a_key_part_that_is_no_plain_data_says_what_to_do(tmp_path):
     with pytest.raises(TypeError, match="hash_file"):
-        _ = Store(tmp_path).stage("a", {"path": tmp_path}).key
+        _ = Store(tmp_path).entry("a", {"path": tmp_path}).key
     with pytest.raises(TypeError, match="JSON"):
         digest({"x": float("nan")})
 
@@ -253,4 +253,4 @@ def test_two_runs_do_not_build_the_same_stage(tmp_path):
     finally:
         finish.set()
         other.join()
-    assert Store(tmp_path, version="1").stage("slow", {}).complete
+    assert Store(tmp_path, version="1").entry("slow", {}).complete

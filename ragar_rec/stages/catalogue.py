@@ -1,0 +1,141 @@
+"""The catalogue of an experiment: raw files prepared for RecBole, and every picture decoded at the generator's size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from generation.backbone.pretrain import hold_out
+from generation.gallery import read_pictures
+from ragar_rec.stages.stage import Stage
+from ragar_rec.store.hashing import hash_files
+from recsys.catalog import Catalog, Item, undecodable
+from recsys.data.preparers import PREPARERS
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue(Stage):
+    """Atomic files, ``catalog.csv`` and, for the embedded default, rendered covers.
+
+    Attributes:
+        preparer: which raw files are read, a key of ``recsys.data.PREPARERS``.
+        dataset: RecBole's key ``dataset``: the name under which the prepared files stand.
+    """
+
+    name: ClassVar[str] = "data"
+    preparer: str
+    dataset: str
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also a fingerprint of the raw files."""
+        return super().key | {"source": PREPARERS[self.preparer].fingerprint(self.workspace.data)}
+
+    def build(self, to: Path) -> None:
+        PREPARERS[self.preparer].prepare(self.workspace.data, to, self.dataset)
+
+    @property
+    def file(self) -> Path:
+        """``catalog.csv``."""
+        return self.folder / self.dataset / "catalog.csv"
+
+    @cached_property
+    def rows(self) -> Catalog:
+        """All items as prepared, pictures that do not decode included."""
+        return Catalog.read(self.file)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Counts of what was prepared, by name."""
+        return json.loads((self.folder / self.dataset / "summary.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def pictures_hash(self) -> str:
+        """Hash of all pictures as they lie on disk, those that do not decode among them."""
+        return hash_files([item.image for item in self.rows if item.image is not None])
+
+    @property
+    def title(self) -> str:
+        """The data set as shown, with a notice where its pictures are rendered."""
+        return f"{self.dataset} (rendered covers)" if self.preparer == "ml-100k" else self.dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures(Stage):
+    """Every picture of a catalogue as bytes at one size.
+
+    Attributes:
+        catalogue: whose pictures.
+        height: in pixels.
+        width: in pixels.
+    """
+
+    name: ClassVar[str] = "pictures"
+    catalogue: Catalogue
+    height: int
+    width: int
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also the pictures' files."""
+        return super().key | {"files": self.catalogue.pictures_hash}
+
+    def build(self, to: Path) -> None:
+        broken = undecodable(self.catalogue.rows)
+        decodable = self.catalogue.rows.without_images_of(broken)
+        save_file({"images": read_pictures(list(decodable), self.size)}, to / "pictures.safetensors")
+        (to / "undecodable.json").write_text(json.dumps(broken))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @cached_property
+    def undecodable(self) -> list[str]:
+        """Ids of the items whose picture does not decode."""
+        return json.loads((self.folder / "undecodable.json").read_text())
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalogue; a picture that does not decode is a hole."""
+        return self.catalogue.rows.without_images_of(self.undecodable)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The catalogue's items, in order."""
+        return list(self.catalog)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Bytes of shape (items, 3, height, width), zeros for holes."""
+        return load_file(self.folder / "pictures.safetensors")["images"]
+
+    @cached_property
+    def pictured(self) -> frozenset[str]:
+        """Ids of the items that have a picture."""
+        return frozenset(item.id for item in self.items if item.image is not None)
+
+    @cached_property
+    def pictured_rows(self) -> list[int]:
+        """Rows of the items that have a picture.
+
+        Raises:
+            ValueError: no item has one.
+        """
+        rows = [row for row, item in enumerate(self.items) if item.image is not None]
+        if not rows:
+            raise ValueError(f"none of the {len(self.items)} items in {self.catalogue.file} has a picture that decodes")
+        return rows
+
+    def divided(self, held_out: float, seed: int) -> tuple[list[int], list[int]]:
+        """Rows of the pictures that the small backbone is trained on, and of those held out for judging it."""
+        rows = self.pictured_rows
+        training, held = hold_out(len(rows), held_out, seed)
+        return [rows[at] for at in training], [rows[at] for at in held]

@@ -1,0 +1,98 @@
+"""The pictures that the evaluation needs, drawn once by a system and kept in shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from generation.ragar.fixed_shape import FixedShape
+from generation.request import Request
+from ragar_rec.augment import Plan, begin, draw, share
+from ragar_rec.config.sections import DrawingConfig
+from ragar_rec.evaluation.requests import Requests, named_pairs, read_requests
+from ragar_rec.evaluation.setting import Setting
+from ragar_rec.stages.ragar import RagarSystem
+from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.stage import Stage
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.shards import ImageShards
+from recsys import distributed
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnPictures(Stage):
+    """A personalised picture for each (user, item) that the protocols ask for, by every process of a launcher.
+
+    Attributes:
+        system: who draws.
+        judges: rankers whose candidates are drawn; each protocol is run under each.
+        settings: whose pictures, and how many at a time.
+    """
+
+    name: ClassVar[str] = "images"
+    resumable: ClassVar[bool] = True
+    system: RagarSystem
+    judges: tuple[Ranker, ...]
+    settings: DrawingConfig
+
+    def setting(self, judge: Ranker, seed: int) -> Setting:
+        """The evaluation under one judge with one seed."""
+        pictured = self.system.components.pictures.pictured
+        return Setting(judge.dataset, judge.view, pictured, self.settings, seed)
+
+    def requests(self) -> list[Request]:
+        """The requests of all judges and seeds, each once."""
+        settings = [self.setting(judge, seed) for seed in self.settings.seeds for judge in self.judges]
+        return list(dict.fromkeys(setting.requests(pair) for setting in settings for pair in setting.pairs))
+
+    def build(self, to: Path) -> None:
+        requests = self.requests()
+        shards = self._opened(to)
+        plan = begin(requests, shards, self.settings.batch_size)
+        distributed.together(draw_share, self.system, self.settings.batch_size, plan, shards)
+        self._opened(to).write_manifest(requests)
+
+    @property
+    def shards(self) -> ImageShards:
+        """The finished pictures."""
+        return self._opened(self.folder)
+
+    def _opened(self, folder: Path) -> ImageShards:
+        return ImageShards(folder, {"seeds": list(self.settings.seeds)})
+
+
+def draw_share(system: RagarSystem, batch_size: int, plan: Plan, shards: ImageShards) -> None:
+    """Draw this process's share of the plan, then wait for the other processes."""
+    if mine := share(plan):
+        draw(FixedShape(system.generator, batch_size), mine, shards, progress=system.workspace.progress)
+    distributed.meet()
+
+
+def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, folder: Path) -> ImageShards:
+    """Draw the pictures that a CSV file asks for, outside the store; those that are there already stay.
+
+    Args:
+        system: who draws.
+        settings: the seeds, and pictures at a time.
+        file: with the columns ``user_id`` and ``item_id``.
+        folder: where the pictures are kept.
+
+    Returns:
+        All pictures of the folder; its ``manifest.csv`` says which is whose.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it asks for what is unknown (the line is named), or the folder holds pictures of another generator
+            or batch size.
+    """
+    named, dataset = read_requests(file), system.dataset
+    pairs = named_pairs(named, dataset, system.components.pictures.pictured)
+    requests = [request(pair) for request in (Requests(dataset, seed) for seed in settings.seeds) for pair in pairs]
+    shards = ImageShards(folder, {"generator": digest(system.content), "batch_size": settings.batch_size})
+    plan = begin(requests, shards, settings.batch_size)
+    distributed.together(draw_share, system, settings.batch_size, plan, shards)
+    shards.refresh()
+    manifest = shards.write_manifest(shards.ids)
+    print(f"{len(requests):,} pictures asked for, {len(shards):,} there: {manifest} says which is whose")
+    return shards

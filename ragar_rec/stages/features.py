@@ -1,0 +1,170 @@
+"""Features of the catalogue for a ranker: image features by one encoder, text features, or tables made elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
+from generation.encoders.hog import HogEncoder
+from generation.encoders.timm import TimmEncoder
+from generation.gallery import read_pictures
+from ragar_rec.stages.catalogue import Catalogue, Pictures
+from ragar_rec.stages.models import DualEncoder
+from ragar_rec.stages.stage import Keyed, Stage
+from ragar_rec.store.hashing import hash_files
+from recsys.feature_files import feature_files
+from recsys.features import FeatureTable, text_features
+
+MODALITIES = ("image", "text")
+BLOCK = 64
+"""Pictures that are encoded at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class DualPictureEncoder(Keyed):
+    """The dual encoder, which sees pictures at the generator's size."""
+
+    pictures: Pictures
+    encoder: DualEncoder
+
+    @property
+    def model(self) -> ImageEncoder:
+        """The loaded encoder."""
+        return self.encoder.model
+
+    def read(self, rows: list[int]) -> Tensor:
+        """Pictures of some items at the generator's size."""
+        return self.pictures.images[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class FilePictureEncoder(Keyed):
+    """An encoder that reads the pictures' own files, at a size of its own: ``hog``, or one of timm's models.
+
+    Attributes:
+        pictures: of the catalogue.
+        encoder: ``hog``, or timm's name of the model.
+        height: in pixels.
+        width: in pixels.
+        weights: the model's file; None for ``hog``, which has learned nothing.
+    """
+
+    pictures: Pictures
+    encoder: str
+    height: int
+    width: int
+    weights: Path | None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also the files: a pixel may differ in them that is lost in the small pictures."""
+        return super().key | {"files": self.pictures.catalogue.pictures_hash}
+
+    @cached_property
+    def model(self) -> ImageEncoder:
+        """The loaded encoder."""
+        size = (self.height, self.width)
+        if self.weights is None:
+            return HogEncoder(size)
+        return TimmEncoder.from_pretrained(self.encoder, self.weights.parent.parent, size=size)
+
+    def read(self, rows: list[int]) -> Tensor:
+        """Pictures of some items at this encoder's size."""
+        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width))
+
+
+PictureEncoder = DualPictureEncoder | FilePictureEncoder
+"""An image encoder together with the form in which it sees a catalogue's pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile(Keyed):
+    """A feature table that was made elsewhere. It counts by its content, wherever it lies."""
+
+    file: Path
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The hash of the table and of what lies beside it."""
+        return {"table": hash_files(feature_files(self.file))}
+
+
+@dataclass(frozen=True, eq=False)
+class TextFeatures(Keyed):
+    """TF-IDF of the items' texts, reduced to ``dim`` dimensions."""
+
+    catalogue: Catalogue
+    dim: int
+
+
+@dataclass(frozen=True, eq=False)
+class Features(Stage):
+    """A feature table for each modality, keyed by item token; the catalogue's mean is removed from image features
+    unless they were made elsewhere.
+
+    Attributes:
+        catalogue: whose items.
+        image: who encodes the pictures, or a table.
+        text: how texts become features, or a table.
+    """
+
+    name: ClassVar[str] = "features"
+    catalogue: Catalogue
+    image: PictureEncoder | FeatureFile
+    text: TextFeatures | FeatureFile
+
+    def build(self, to: Path) -> None:
+        for modality, source in (("image", self.image), ("text", self.text)):
+            if isinstance(source, FeatureFile):
+                FeatureTable.read(source.file).write(to / f"{modality}.safetensors")
+        if not isinstance(self.image, FeatureFile):
+            self._write_image_features(self.image, to)
+        if not isinstance(self.text, FeatureFile):
+            text_features(self.catalogue.rows, self.text.dim, seed=0).write(to / "text.safetensors")
+
+    def _write_image_features(self, encoder: PictureEncoder, to: Path) -> None:
+        pictures = encoder.pictures
+        raw = _encoded(encoder, progress=self.workspace.progress)
+        mean = raw.mean(0)
+        save_file({"mean": mean}, to / "mean.safetensors")
+        ids = tuple(pictures.items[row].id for row in pictures.pictured_rows)
+        FeatureTable(ids, (raw - mean).numpy()).write(to / "image.safetensors")
+
+    def file(self, modality: str) -> Path:
+        """The table of one modality."""
+        return self.folder / f"{modality}.safetensors"
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """The image encoder, for new pictures.
+
+        Raises:
+            ValueError: the image features were made elsewhere, so that no new picture can be judged by them.
+        """
+        if isinstance(self.image, FeatureFile):
+            raise ValueError(
+                f"the image features in {self.image.file} were made elsewhere: rankers can be trained on "
+                "them, but new pictures cannot be encoded; let features.image_encoder make them"
+            )
+        return self.image.model
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The catalogue's mean image feature, shape (dim,)."""
+        return load_file(self.folder / "mean.safetensors")["mean"]
+
+
+def _encoded(encoder: PictureEncoder, *, progress: bool) -> Tensor:
+    """Image features of all items that have a picture, shape (pictured, dim)."""
+    rows, parts = encoder.pictures.pictured_rows, []
+    for start in tqdm(range(0, len(rows), BLOCK), desc="image features", unit="batch", disable=not progress):
+        parts.append(encode_in_blocks(encoder.model, encoder.read(rows[start : start + BLOCK])))
+    return torch.cat(parts)

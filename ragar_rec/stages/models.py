@@ -1,0 +1,127 @@
+"""The generator's frozen models: weights that the config names, or small ones that are trained on the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from generation.backbone.backbone import Backbone
+from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.backbone.dual_encoder import train_dual_encoder
+from generation.backbone.pretrain import train_unet
+from generation.encoders.dual import OpenClipEncoder
+from generation.ragar.small_language_model import LanguageConfig, train_language_model
+from generation.settings import INCIDENTAL
+from generation.training import Curves, Resume
+from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.stage import Keyed, Stage
+from ragar_rec.stages.weights import Weights
+from ragar_rec.stages.words import BlipCaptions, Captions
+from ragar_rec.store.curves import watched
+
+
+@dataclass(frozen=True, eq=False)
+class _Training(Stage):
+    """A small model that is trained on the catalogue's pictures and captions; a stopped training goes on."""
+
+    resumable: ClassVar[bool] = True
+    pictures: Pictures
+    captions: Captions | BlipCaptions
+    settings: DualEncoderConfig
+    save_every: int = field(metadata=INCIDENTAL)
+
+    @property
+    def path(self) -> Path:
+        """What ``from_pretrained`` takes."""
+        return self.folder
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """Rows of the pictures that the model learns from."""
+        return self.pictures.divided(self.settings.held_out, self.settings.seed)[0]
+
+    @cached_property
+    def held_out_rows(self) -> list[int]:
+        """Rows of the pictures that the model does not see."""
+        return self.pictures.divided(self.settings.held_out, self.settings.seed)[1]
+
+    def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> Any:
+        """The trained model."""
+        raise NotImplementedError
+
+    def build(self, to: Path) -> None:
+        resume = Resume(to / "unfinished.safetensors", self.save_every)
+        with watched(self.workspace.output, to) as curves:
+            captions = [self.captions.texts[row] for row in self.rows]
+            model = self.train(captions, self.pictures.images[self.rows], curves, resume)
+        model.save_pretrained(to)
+        resume.delete()
+
+
+@dataclass(frozen=True, eq=False)
+class DualEncoderTraining(_Training):
+    """The small dual encoder of pictures and words."""
+
+    name: ClassVar[str] = "encoder"
+
+    def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> OpenClipEncoder:
+        progress = self.workspace.progress
+        return train_dual_encoder(captions, images, self.settings, curves=curves, resume=resume, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class UNetTraining(_Training):
+    """The small backbone: codec, text encoder and UNet as a diffusers pipeline."""
+
+    name: ClassVar[str] = "backbone"
+    settings: UNetConfig
+    encoder: DualEncoder
+
+    def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> Backbone:
+        return train_unet(
+            captions,
+            images,
+            self.encoder.model,
+            self.settings,
+            curves=curves,
+            resume=resume,
+            progress=self.workspace.progress,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageTraining(Stage):
+    """The small causal language model, trained on the catalogue's texts and captions."""
+
+    name: ClassVar[str] = "language"
+    pictures: Pictures
+    captions: Captions | BlipCaptions
+    settings: LanguageConfig
+
+    @property
+    def path(self) -> Path:
+        """What ``from_pretrained`` takes."""
+        return self.folder
+
+    def build(self, to: Path) -> None:
+        pairs = zip(self.pictures.items, self.captions.texts, strict=True)
+        texts = [f"{item.text} {caption}" for item, caption in pairs]
+        with watched(self.workspace.output, to) as curves:
+            trained = train_language_model(texts, self.settings, curves=curves, progress=self.workspace.progress)
+        for part in trained:
+            part.save_pretrained(to)
+
+
+@dataclass(frozen=True, eq=False)
+class DualEncoder(Keyed):
+    """The dual encoder of pictures and words, loaded where the config says."""
+
+    weights: Weights | DualEncoderTraining
+    device: str = field(metadata=INCIDENTAL)
+
+    @cached_property
+    def model(self) -> OpenClipEncoder:
+        """The loaded encoder."""
+        return OpenClipEncoder.from_pretrained(self.weights.path, name="dual").to(self.device)

@@ -1,0 +1,229 @@
+"""RAGAR as a system: frozen components, the warm start, and the generator trained with a ranker's reward."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from generation.backbone.backbone import Backbone
+from generation.gallery import Gallery, build_gallery
+from generation.models import ModelsConfig
+from generation.ragar.config import RagarConfig
+from generation.ragar.language import LanguageModel, load_language_model
+from generation.ragar.projection import fit_projection
+from generation.ragar.ragar import Ragar
+from generation.ragar.reflection import reflect
+from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
+from generation.ragar.warm_start import ReflectionLog, warm_start
+from generation.request import Request
+from ragar_rec.evaluation.people import People, divide, training_requests
+from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
+from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.rewards import Rewards
+from ragar_rec.stages.stage import Keyed, Stage
+from ragar_rec.stages.weights import Weights
+from ragar_rec.stages.words import Keywords, LlmKeywords
+from ragar_rec.store.curves import watched
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.store import content
+from recsys.recbole.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Components(Keyed):
+    """The frozen parts of RAGAR: everything but the trained weights that a generated picture depends on.
+
+    Attributes:
+        pictures: of the catalogue.
+        keywords: of the items, with their captions.
+        encoder: the dual encoder.
+        backbone: the diffusion pipeline's weights.
+        language: the language model's weights.
+        models: where and how they run.
+        prompt: p_g.
+        visual_weights: of the model of timm's whose features make P_ret, if it is not the dual encoder.
+        sentences: sentence-transformers' weights, if captions are compared by them and not by the dual encoder.
+    """
+
+    pictures: Pictures
+    keywords: Keywords | LlmKeywords
+    encoder: DualEncoder
+    backbone: Weights | UNetTraining
+    language: Weights | LanguageTraining
+    models: ModelsConfig
+    prompt: str
+    visual_weights: Path | None = None
+    sentences: Weights | None = None
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The catalogue as the generator sees it."""
+        pictures, encoder, captions = self.pictures, self.encoder.model, self.keywords.captions.texts
+        return build_gallery(
+            pictures.items,
+            pictures.images,
+            captions,
+            self.keywords.extractor,
+            encoder,
+            self.keywords.words.text_encoder(encoder),
+            self.models.visual_encoder(self.workspace.weights),
+        )
+
+    @cached_property
+    def pipeline(self) -> Backbone:
+        """The loaded backbone."""
+        loaded = Backbone.from_pretrained(self.backbone.path, self.pictures.size)
+        return loaded.to(**self.models.place)
+
+    @cached_property
+    def text_projection(self) -> Tensor:
+        """From the text encoder's rows to the features of pictures: the dual encoder's own where both are its own."""
+        if self.models.visual == "dual":
+            return self.encoder.model.text_projection.cpu()
+        return fit_projection(self.pipeline, self.gallery)
+
+    @property
+    def trained_folders(self) -> list[Path]:
+        """Folders of the small models that were trained on the catalogue, in the order of their training."""
+        weights = (self.encoder.weights, self.backbone, self.language)
+        return [stage.folder for stage in weights if isinstance(stage, Stage)]
+
+    def new_generator(self, settings: RagarConfig) -> Ragar:
+        """RAGAR on these parts, with fresh weights."""
+        model, tokenizer = load_language_model(self.language.path)
+        language = LanguageModel(
+            model,
+            tokenizer,
+            image_tokens=settings.image_tokens,
+            text_rows=settings.text_rows,
+            generator=torch.Generator().manual_seed(settings.seed),
+        )
+        projection = self.text_projection
+        ragar = Ragar(self.pipeline, language, self.gallery, settings, text_projection=projection, prompt=self.prompt)
+        return ragar.place(**self.models.place)
+
+
+@dataclass(frozen=True, eq=False)
+class WarmStart(Stage):
+    """The generator after supervised training, before any reward."""
+
+    name: ClassVar[str] = "warm-start"
+    components: Components
+    settings: RagarConfig
+    training: WarmStartConfig
+
+    def build(self, to: Path) -> None:
+        ragar = self.components.new_generator(self.settings)
+        with watched(self.workspace.output, to) as curves:
+            warm_start(ragar, self.training, ReflectionLog(curves), progress=self.workspace.progress)
+        ragar.save_pretrained(to)
+
+    def load(self, folder: Path, **changes: Any) -> Ragar:
+        """A generator saved in a folder on these components, optionally with other sampling settings."""
+        ragar = self.components.new_generator(self.settings)
+        ragar.load(folder)
+        ragar.config = replace(ragar.config, **changes)
+        return ragar
+
+    @cached_property
+    def generator(self) -> Ragar:
+        """The loaded generator."""
+        return self.load(self.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class RagarSystem(Stage):
+    """RAGAR: a warm start, a reward, and a seed; its folder holds the generator after reflection.
+
+    Attributes:
+        warm: the generator before any reward.
+        rewards: what reflection works for.
+        training: how; its ``seed`` is that of batches and noise.
+        people_seed: of the division of people into training, validation and test.
+    """
+
+    name: ClassVar[str] = "generator"
+    label: ClassVar[str] = "RAGAR"
+    warm: WarmStart
+    rewards: Rewards
+    training: ReflectionConfig
+    people_seed: int
+
+    @property
+    def components(self) -> Components:
+        """The frozen parts."""
+        return self.warm.components
+
+    @property
+    def ranker(self) -> Ranker:
+        """The ranker that rewards."""
+        return self.rewards.ranker
+
+    @property
+    def dataset(self) -> Dataset:
+        """The rewarding ranker's interactions."""
+        return self.ranker.dataset
+
+    @cached_property
+    def people(self) -> People:
+        """Users whom the generator is trained on, and users held out for judging it."""
+        return divide(self.dataset, self.training.held_out, self.people_seed)
+
+    @cached_property
+    def training_requests(self) -> list[Request]:
+        """A request for each user of ``people.train`` whose history makes one.
+
+        Raises:
+            ValueError: they are fewer than two, or no user of ``people.test`` makes one.
+        """
+        seed, pictured = self.training.seed, self.components.pictures.pictured
+        training = training_requests(self.dataset, self.people.train, pictured, seed)
+        judging = training_requests(self.dataset, self.people.test, pictured, seed)
+        for requests, users, task, needed in (
+            (training, self.people.train, "train the generator", 2),
+            (judging, self.people.test, "judge it", 1),
+        ):
+            if len(requests) < needed:
+                raise ValueError(
+                    f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
+                    f"something before it; the generator needs at least {needed}: give more items a picture"
+                )
+        return training
+
+    def check(self) -> None:
+        """Say now, not after hours of training, what would keep this system from being trained.
+
+        Raises:
+            ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
+                one's own cannot be made.
+        """
+        _ = self.training_requests
+        _ = self.ranker.features.encoder
+        if not self.warm.finished:
+            self.rewards.check(self.components.encoder.model, self.components.gallery)
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the trained weights and of the frozen components, on which a picture depends as well."""
+        return digest([content(self.folder), self.components.content])
+
+    def build(self, to: Path) -> None:
+        ragar = self.warm.load(self.warm.folder)
+        reward = self.rewards.of(self.components.encoder.model, self.components.gallery)
+        with watched(self.workspace.output, to) as curves:
+            log = ReflectionLog(curves)
+            reflect(ragar, self.training_requests, reward, self.training, log, progress=self.workspace.progress)
+        ragar.save_pretrained(to)
+        (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
+
+    @cached_property
+    def generator(self) -> Ragar:
+        """The loaded generator."""
+        return self.warm.load(self.folder)

@@ -1,0 +1,119 @@
+"""Results: every user's numbers under every judge, protocol and control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from generation.pictures import to_float
+from ragar_rec.augment import encode, encode_stored
+from ragar_rec.config.sections import MeasuringConfig
+from ragar_rec.evaluation.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.evaluation.diversity import diversity_frame
+from ragar_rec.evaluation.frames import generator_frame, protocol_frame, stranger_requests
+from ragar_rec.evaluation.people import training_requests
+from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
+from ragar_rec.evaluation.protocols import Source
+from ragar_rec.evaluation.setting import Setting
+from ragar_rec.stages.drawn import DrawnPictures
+from ragar_rec.stages.ragar import RagarSystem
+from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.stage import Stage
+
+FeaturesByPair = Mapping[tuple[int, int], Tensor]
+"""Image features of generated pictures by (user, item), internal ids."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedResults(Stage):
+    """The per-user frame of drawn pictures under their judges.
+
+    Attributes:
+        drawn: the pictures.
+        system: who drew them.
+        judges: rankers that score them.
+        settings: protocols, controls, seeds, length of the list.
+    """
+
+    name: ClassVar[str] = "results"
+    drawn: DrawnPictures
+    system: RagarSystem
+    judges: tuple[Ranker, ...]
+    settings: MeasuringConfig
+
+    def build(self, to: Path) -> None:
+        frames = [frame for judge in self.judges for frame in (*self._ranks(judge), *self._scores(judge))]
+        write_per_user(pd.concat(frames, ignore_index=True), to / "per_user.parquet")
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One value for each user, seed and cell of the results."""
+        return read_per_user(self.folder / "per_user.parquet")
+
+    def _ranks(self, judge: Ranker) -> list[pd.DataFrame]:
+        """Recall, NDCG and Delta R under the protocols, a frame a seed."""
+        frames, shards, progress = [], self.drawn.shards, self.workspace.progress
+        for seed in self.settings.seeds:
+            setting = self.drawn.setting(judge, seed)
+            requests = [setting.requests(pair) for pair in setting.pairs]
+            features = encode_stored(judge.reward, shards, requests, progress=progress)
+            sources = self._sources(judge, setting, dict(zip(setting.pairs, features, strict=True)))
+            frame = protocol_frame(
+                setting.tasks,
+                setting.protocols,
+                sources,
+                judge.view,
+                judge.dataset,
+                k=self.settings.k,
+                judge=judge.label,
+                seed=seed,
+                progress=progress,
+            )
+            frames.append(frame)
+        return frames
+
+    def _sources(self, judge: Ranker, setting: Setting, features: FeaturesByPair) -> dict[str, Source | None]:
+        """Image features by control; None is the original."""
+        dim = judge.reward.encoder.dim
+        controls: dict[str, Callable[[], Source | None]] = {
+            "original": lambda: None,
+            "reconstruction": lambda: self._reconstruction(judge, setting),
+            "shuffled_user": lambda: Personal(features, dim, owner=setting.strangers),
+            "random_item": lambda: RandomItem(judge.original_features, setting.seed),
+        }
+        own: dict[str, Source | None] = {OWN: Personal(features, dim)}
+        return own | {name: controls[name]() for name in self.settings.controls}
+
+    def _reconstruction(self, judge: Ranker, setting: Setting) -> Table:
+        """Features of each item that some protocol touches, after its picture went through the codec and back."""
+        components, original = self.system.components, judge.original_features
+        items = sorted({item for _, item in setting.pairs})
+        rows = components.gallery.rows([str(judge.dataset.item_tokens[item]) for item in items])
+        parts = [to_float(components.pictures.images[part]) for part in rows.split(64)]
+        images = torch.cat([components.pipeline.reconstruct(part) for part in parts])
+        table, present = torch.zeros_like(original.table), torch.zeros_like(original.there)
+        table[items] = encode(
+            judge.reward, images, progress=self.workspace.progress, description="features of reconstructions"
+        )
+        present[items] = True
+        return Table(table, present)
+
+    def _scores(self, judge: Ranker) -> list[pd.DataFrame]:
+        """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
+        seed, system = self.settings.seeds[0], self.system
+        people = system.people.test
+        requests = training_requests(judge.dataset, people, system.components.pictures.pictured, seed)
+        strangers = stranger_requests(requests, judge.dataset, Strangers(judge.dataset, seed, people), seed)
+        trained, untrained = system.generator, system.warm.generator
+        how = {"judge": judge.label, "seed": seed, "progress": self.workspace.progress}
+        return [
+            generator_frame(trained, untrained, requests, strangers, judge.reward, **how),
+            diversity_frame(trained, requests, judge.reward, **how),
+        ]

@@ -1,0 +1,120 @@
+"""Captions and keywords of a catalogue's items: by rule, or by a large model whose answers are a stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from generation.gallery import caption, read_pictures
+from generation.settings import INCIDENTAL
+from generation.words.blip import PIXELS
+from generation.words.config import WordsConfig
+from generation.words.keywords import KeywordExtractor
+from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.stage import Keyed, Stage
+from ragar_rec.stages.weights import Weights
+
+BLOCK = 256
+"""Items whose pictures are decoded for BLIP-2 at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Captions(Keyed):
+    """What each item's picture shows (``cap_i`` of eq. 2), by a rule of ``words.captions``."""
+
+    pictures: Pictures
+    rule: str
+    words: WordsConfig = field(metadata=INCIDENTAL)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """A caption for each item, in the catalogue's order."""
+        return caption(self.pictures.items, self.pictures.images, self.words.captioner())
+
+
+@dataclass(frozen=True, eq=False)
+class BlipCaptions(Stage):
+    """BLIP-2's captions, from the pictures' own files: those of the generator's size are too small to read."""
+
+    name: ClassVar[str] = "captions"
+    pictures: Pictures
+    files: str
+    """Hash of the pictures' files."""
+    weights: Weights
+    words: WordsConfig = field(metadata=INCIDENTAL)
+
+    def build(self, to: Path) -> None:
+        captioner, texts = self.words.captioner(progress=self.workspace.progress), []
+        items = self.pictures.items
+        for start in range(0, len(items), BLOCK):
+            block = items[start : start + BLOCK]
+            texts += caption(block, read_pictures(block, PIXELS), captioner)
+        _write(to / "captions.json", texts)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """A caption for each item, in the catalogue's order."""
+        return tuple(json.loads((self.folder / "captions.json").read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, eq=False)
+class Keywords(Keyed):
+    """Each item's keywords (eq. 6) by TF-IDF over the captions."""
+
+    captions: Captions | BlipCaptions
+    per_item: int
+    words: WordsConfig = field(metadata=INCIDENTAL)
+
+    @property
+    def extractor(self) -> KeywordExtractor:
+        """Items and captions to keywords."""
+        return self.words.extractor()
+
+
+@dataclass(frozen=True, eq=False)
+class LlmKeywords(Stage):
+    """Each item's keywords (eq. 6) as an instruction LLM named them."""
+
+    name: ClassVar[str] = "keywords"
+    pictures: Pictures
+    captions: Captions | BlipCaptions
+    per_item: int
+    prompt: str
+    """p_k."""
+    weights: Weights
+    words: WordsConfig = field(metadata=INCIDENTAL)
+
+    def build(self, to: Path) -> None:
+        extractor = self.words.extractor(progress=self.workspace.progress)
+        _write(to / "keywords.json", extractor(self.pictures.items, self.captions.texts))
+
+    @property
+    def extractor(self) -> KeywordExtractor:
+        """Gives back what the LLM named."""
+        named = json.loads((self.folder / "keywords.json").read_text(encoding="utf-8"))
+        return lambda items, captions: [tuple(words) for words in named]
+
+
+def captions_of(pictures: Pictures, words: WordsConfig) -> Captions | BlipCaptions:
+    """The captions that the config asks for."""
+    workspace = pictures.workspace
+    if words.captions != "blip2":
+        return Captions(workspace, pictures, words.captions, words)
+    weights = Weights(workspace, words.captioner_model)
+    return BlipCaptions(workspace, pictures, pictures.catalogue.pictures_hash, weights, words)
+
+
+def keywords_of(pictures: Pictures, captions: Captions | BlipCaptions, words: WordsConfig) -> Keywords | LlmKeywords:
+    """The keywords that the config asks for."""
+    workspace = pictures.workspace
+    if words.keywords != "llm":
+        return Keywords(workspace, captions, words.per_item, words)
+    weights = Weights(workspace, words.keyword_model)
+    return LlmKeywords(workspace, pictures, captions, words.per_item, words.p_k(), weights, words)
+
+
+def _write(file: Path, texts: object) -> None:
+    file.write_text(json.dumps(texts, ensure_ascii=False, indent=0), encoding="utf-8")
