@@ -18,7 +18,14 @@ from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
 from ragar_rec.evaluation.results import Results
 from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.drawn import DrawnPictures
-from ragar_rec.stages.features import DualPictureEncoder, FeatureFile, Features, FilePictureEncoder, TextFeatures
+from ragar_rec.stages.features import (
+    DualPictureEncoder,
+    FeatureFile,
+    Features,
+    FilePictureEncoder,
+    PictureEncoder,
+    TextFeatures,
+)
 from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTraining, UNetTraining
 from ragar_rec.stages.page import ReportPage
 from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart

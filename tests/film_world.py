@@ -111,6 +111,6 @@ def config_file(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def open_run(config: Path, data: Path, output: Path) -> Experiment:
+def open_run(config: Path, data: Path, output: Path, *, weights: Path | None = None) -> Experiment:
     """The run, without bars."""
-    return Experiment(Config.read(config), output, data=data, progress=False)
+    return Experiment(Config.read(config), output, data=data, weights=weights, progress=False)

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.request import Request
-from ragar_rec import augment as augment_module
 from ragar_rec.augment import augment, begin, draw, encode, encode_stored, share
+from ragar_rec.evaluation import requests as requests_module
 from ragar_rec.evaluation.controls import Strangers
 from ragar_rec.evaluation.people import known_history
 from ragar_rec.evaluation.protocols import Candidates, Reference
@@ -90,7 +90,7 @@ def test_a_request_that_cannot_be_answered_is_named_with_its_line(dataset: Datas
 
 
 def test_a_request_for_somebody_without_a_history_is_named(dataset: Dataset, monkeypatch):
-    monkeypatch.setattr(augment_module, "known_people", lambda dataset: np.array([1, 2]))
+    monkeypatch.setattr(requests_module, "known_people", lambda dataset: np.array([1, 2]))
     named = [("wanted.csv, line 2", str(dataset.user_tokens[user]), "7") for user in (2, 3)]
     assert named_pairs(named[:1], dataset, {"7"}) == [(2, dataset.item_id("7"))]
     with pytest.raises(ValueError, match=rf"line 2: user '{named[1][1]}' has no interaction before the test"):

@@ -35,17 +35,18 @@ from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.preference import Description
 from generation.ragar.scoring import path_scores
 from generation.request import Request
+from generation.reward import Reward
 from generation_world import in_float64
 from ragar_rec import cli, pipeline
-from ragar_rec import experiment as ragar_module
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
 from ragar_rec.evaluation.results import Results, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
-from ragar_rec.stages import models
+from ragar_rec.stages import drawn, models
 from ragar_rec.stages import ragar as ragar_module
+from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
@@ -312,7 +313,7 @@ def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tm
         pipeline.train_generator(run)
     tokens.write_text("\n".join(str(film + 1) for film in reversed(range(20))))
     again = opened()
-    _ = again.ranker
+    _ = again.ranker.folder
     assert again.store.ran == ["features", "ranker"]
 
 
@@ -420,10 +421,10 @@ def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path
     run = world.again(output=tmp_path)
     pipeline.pretrain(run)
     assert run.store.ran == [*STAGES[:3], "backbone"]
-    assert content(run.backbone.folder) == content(world.run.backbone.folder)
+    assert run.backbone.content == world.run.backbone.content
     said = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"codec: \d+\.\d dB on 23 pictures that it was fitted to", said[0])
-    losses = [value for _, value in read_curves(run.backbone.folder)["UNet: denoising loss"]]
+    losses = [value for _, value in read_curves(Path(run.backbone.path))["UNet: denoising loss"]]
     first, last = f"{losses[0]:.3f} in the first tenth of 3 steps", f"{losses[2]:.3f} in the last"
     assert said[2] == f"UNet: denoising loss {first}, {last}"
     later = world.again(output=tmp_path)
@@ -457,8 +458,9 @@ def test_a_pretraining_that_was_stopped_goes_on_to_the_same_bits(
     run = open_run(config, world.data, tmp_path / "out")
     pipeline.pretrain(run)
     assert told == [-1, 0, 1, 2]
-    folder = run.encoder.weights.folder if stage == "encoder" else run.backbone.folder
-    assert content(folder) == content(getattr(world.run, f"{stage}_folder"))
+    place = ("encoder", "backbone").index(stage)
+    folder = run.components.trained_folders[place]
+    assert content(folder) == content(world.run.components.trained_folders[place])
     assert not list(folder.glob("unfinished*"))
     events = EventAccumulator(str(tmp_path / "out" / "tensorboard" / folder.name)).Reload()
     (tag,) = events.Tags()["scalars"]
@@ -479,13 +481,15 @@ def test_the_backbone_never_sees_what_is_held_out(world: World, tmp_path: Path, 
     run = open_run(config_file(tmp_path, backbone__held_out=0.25), world.data, tmp_path / "out")
     pipeline.pretrain(run)
     assert "dB on 6 pictures kept from it" in capsys.readouterr().out
-    assert (len(run.encoder.weights.rows), len(run.encoder.weights.held_out_rows)) == (17, 6)
-    assert sorted(run.encoder.weights.rows + run.encoder.weights.held_out_rows) == [
+    training = run.backbone
+    assert isinstance(training, UNetTraining)
+    assert (len(training.rows), len(training.held_out_rows)) == (17, 6)
+    assert sorted(training.rows + training.held_out_rows) == [
         row for row, item in enumerate(run.pictures.items) if item.id != HOLE
     ]
     for captions, images in given:
-        assert captions == [run.components.keywords.captions.texts[row] for row in run.encoder.weights.rows]
-        assert torch.equal(images, run.pictures.images[run.encoder.weights.rows])
+        assert captions == [run.components.keywords.captions.texts[row] for row in training.rows]
+        assert torch.equal(images, run.pictures.images[training.rows])
     assert len(given) == 2
 
 
@@ -517,7 +521,7 @@ def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(unpictured:
             made.append(len(requests))
             return super().generate(requests)
 
-    monkeypatch.setattr(pipeline, "FixedShape", Slow)
+    monkeypatch.setattr(drawn, "FixedShape", Slow)
     with pytest.raises(KeyboardInterrupt):
         pipeline.augment(unpictured.again())
     again = unpictured.again()
@@ -866,13 +870,16 @@ def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_wit
     assert run.store.ran == ["generator"]  # from the same warm start
     assert (folder / LORA_FILE).is_file()
     assert not (run.system.warm.folder / LORA_FILE).exists()
-    untrained, plain = run.system.warm.load(run.system.warm.folder), copy.run
+    untrained, plain = run.system.warm.generator, copy.run
     assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
     pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
     assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
     assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
-    assert torch.equal(untrained.generate(asked), plain.load_generator(plain.warm_folder).generate(asked))
-    shared, own = run.components.pipeline.pipeline.unet.state_dict(), plain.backbone.pipeline.unet.state_dict()
+    assert torch.equal(untrained.generate(asked), plain.system.warm.generator.generate(asked))
+    shared, own = (
+        run.components.pipeline.pipeline.unet.state_dict(),
+        plain.components.pipeline.pipeline.unet.state_dict(),
+    )
     assert all(torch.equal(value, own[name]) for name, value in shared.items())
     elsewhere = deepcopy(run)  # as another process is sent it, to draw its part of a catalogue
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
@@ -909,7 +916,7 @@ def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_pa
     def ran() -> list[str]:
         run = copy.again()
         run.config = replace(run.config, recbole=with_ranker(run.config.recbole, "shop_rankers:Own"))
-        _ = run.ranker
+        _ = run.ranker.folder
         return run.store.ran
 
     assert [ran(), ran()] == [["ranker"], []]
@@ -917,12 +924,17 @@ def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_pa
     assert ran() == ["ranker"]
 
 
+def reward_of(run: Experiment) -> Reward:
+    """What reflection works for."""
+    return run.system.rewards.of(run.encoder.model, run.components.gallery)
+
+
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(
     world: World, copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Relevance, an aesthetic head and a module of one's own beside the ranker; other bytes train another generator."""
     run, asked = world.run, world.requests[:4]
-    assert run.system.rewards is run.ranker.reward
+    assert reward_of(run) is run.ranker.reward
     pictures = run.generator.generate(asked)
     rows = run.components.gallery.rows([request.reference for request in asked])
     features, ranker = run.encoder.model.encode_images(pictures), run.ranker.reward(asked, pictures)
@@ -941,18 +953,18 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     relevance = (features * run.components.gallery.semantic[rows]).sum(1)
     aesthetic = features @ weight[0] + 5
     expected = 0.5 * ranker + 2 * relevance + 0.1 * aesthetic - 3 * pictures.mean((1, 2, 3))
-    torch.testing.assert_close(mixed.wish(asked, pictures), expected)
-    first = mixed.generator_folder
+    torch.testing.assert_close(reward_of(mixed)(asked, pictures), expected)
+    first = mixed.system.folder
     assert mixed.store.ran == ["generator"]
     shutil.copy(head, tmp_path / "moved.safetensors")
     config = config_file(
         tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(tmp_path / "moved.safetensors")
     )
-    assert opened().generator_folder == first
+    assert opened().system.folder == first
     code.write_text(code.read_text() + "# another text\n")
-    second = opened().generator_folder
+    second = opened().system.folder
     save_file({"weight": weight, "bias": torch.tensor([6.0])}, tmp_path / "moved.safetensors")
-    assert len({first, second, opened().generator_folder}) == 3
+    assert len({first, second, opened().system.folder}) == 3
 
 
 def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: Files, capsys, tmp_path) -> None:
@@ -967,32 +979,29 @@ def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: 
 
 
 def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbone_is_trained(files: Files) -> None:
-    def opened(**parts: Any) -> Experiment:
-        run = open_run(files.config, files.data, files.output)
-        vars(run).update({name: change(run) for name, change in parts.items()})
-        return run
+    """30 people: six judge, three validate."""
 
+    def opened() -> Experiment:
+        return open_run(files.config, files.data, files.output)
+
+    unpictured, alone, unjudged = opened(), opened(), opened()
+    vars(unpictured.pictures)["pictured"] = frozenset()
+    vars(alone.system)["people"] = replace(alone.system.people, train=alone.system.people.train[:1])
+    vars(unjudged.system)["people"] = replace(unjudged.system.people, test=())
     for run, sentence in (
-        # 30 people: six judge, three validate
-        (opened(pictured=lambda run: frozenset()), "0 of the 21 people who train the generator have a pictured"),
-        (
-            opened(people=lambda run: replace(run.system.people, train=run.system.people.train[:1])),
-            "1 of the 1 .*; .* at least 2",
-        ),
-        (
-            opened(people=lambda run: replace(run.system.people, test=())),
-            "0 of the 0 people who judge it .*; .* at least 1",
-        ),
+        (unpictured, "0 of the 21 people who train the generator have a pictured"),
+        (alone, "1 of the 1 .*; .* at least 2"),
+        (unjudged, "0 of the 0 people who judge it .*; .* at least 1"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            _ = run.system.warm.folder
+            pipeline.train_generator(run)
     store = [path.name.partition("-")[0] for path in (files.output / "store").iterdir()]
     assert not {"backbone", "language", "warm", "generator"} & set(store)
 
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
     run = world.run
-    for folder in (run.encoder.weights.folder, run.backbone.folder, run.system.warm.folder, run.system.folder):
+    for folder in (*run.components.trained_folders[:2], run.system.warm.folder, run.system.folder):
         events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from film_world import config_file, film_folder, open_run
 from generation.encoders.timm import TimmEncoder
 from generation.pictures import to_float
+from generation.ragar.ragar import Ragar
 from generation.request import Request
 from ragar_rec.experiment import Experiment
 
@@ -30,34 +31,39 @@ def opened(home: Path, output: str = "output", **models: Any) -> Experiment:
     return open_run(config_file(home, models=models), home / "raw", home / output)
 
 
+def fresh(run: Experiment) -> Ragar:
+    """A generator that was never trained."""
+    return run.components.new_generator(run.config.generator)
+
+
 def test_models_that_are_named_draw_the_pictures_of_those_that_were_learned(home: Path) -> None:
-    learned = opened(home)
-    expected = learned.new_generator().generate(ASKED)
-    assert not learned.given.keys() & {"encoder", "backbone", "language"}
-    named = {name: str(folder) for name, folder in learned.small_models.items()}
+    small = opened(home)
+    expected = fresh(small).generate(ASKED)
+    folders = small.components.trained_folders
+    named = {name: str(folder) for name, folder in zip(("encoder", "backbone", "language"), folders, strict=True)}
     given = opened(home, "other", **named)
-    assert torch.equal(given.new_generator().generate(ASKED), expected)
-    assert given.given.keys() - learned.given.keys() == {"encoder", "backbone", "language"}
-    assert given.small_models == {}
+    assert torch.equal(fresh(given).generate(ASKED), expected)
+    assert given.components.trained_folders == []
     assert {name.partition("-")[0] for name in given.store.ran} == {"data", "pictures"}
-    frozen, before = given.frozen, learned.frozen
-    assert frozen.keys() == before.keys()
-    assert frozen["pictures"] == before["pictures"]
+    key, before = given.components.key, small.components.key
+    assert key.keys() == before.keys()
+    assert key["pictures"] == before["pictures"]
+    assert key["models"] == before["models"]  # a model that is named counts by its content
 
 
 def test_bfloat16_is_near_and_what_is_trained_stays_float32(home: Path) -> None:
     usual, half = opened(home), opened(home, precision="bfloat16", channels_last=True)
-    ragar = half.new_generator()
+    ragar = fresh(half)
     assert {value.dtype for value in ragar.trained_parts().values()} == {torch.float32}
     assert {value.dtype for value in ragar.backbone.pipeline.unet.parameters()} == {torch.bfloat16}
     assert {value.dtype for value in ragar.language.model.parameters()} == {torch.bfloat16}
-    pictures, exact = ragar.generate(ASKED), usual.new_generator().generate(ASKED)
+    pictures, exact = ragar.generate(ASKED), fresh(usual).generate(ASKED)
     assert pictures.dtype == torch.float32
     # bfloat16 has 8 bits: a 256th of the range at each of a few steps
     assert 0 < (pictures - exact).abs().mean() < 0.02
-    changed = dict(half.given.items() - usual.given.items())
-    assert changed == {"dtype": "torch.bfloat16", "channels_last": "True"}
-    assert changed.items() <= half.frozen.items()
+    changed = dict(half.components.key["models"].items() - usual.components.key["models"].items())
+    assert changed == {"precision": "bfloat16", "channels_last": True}
+    assert half.components.content != usual.components.content
 
 
 def test_p_ret_by_a_timm_model(home: Path) -> None:
@@ -66,17 +72,17 @@ def test_p_ret_by_a_timm_model(home: Path) -> None:
     save_file(model.state_dict(), home / "weights" / "test_vit" / "model.safetensors")
     run = opened(home, visual="timm:test_vit")
     with pytest.raises(FileNotFoundError, match="test_vit needs pretrained weights: name their folder by --weights"):
-        _ = run.given
-    run = opened(home, visual="timm:test_vit")
-    run.weights = home / "weights"
-    encoder = TimmEncoder.from_pretrained("test_vit", run.weights, size=None)
+        _ = run.components
+    config = config_file(home, models={"visual": "timm:test_vit"})
+    run = open_run(config, home / "raw", home / "output", weights=home / "weights")
+    encoder = TimmEncoder.from_pretrained("test_vit", home / "weights", size=None)
     seen = F.normalize(encoder.encode_images(to_float(run.components.gallery.images[:3])), dim=-1)
     torch.testing.assert_close(run.components.gallery.visual[:3], seen, atol=1e-5, rtol=0)
-    ragar = run.components.new_generator(run.config.generator)
+    ragar = fresh(run)
     assert ragar.text_projection.shape == (32, 64)  # from the text encoder's width to test_vit's
     _, weights, p_ret = ragar.retrieve(ASKED[:1])
     rows = run.components.gallery.rows(ragar.encode_preference(ASKED[:1]).explanations[0].retrieved)
     mean = run.components.gallery.visual[:23].mean(0)  # of those with a poster
     torch.testing.assert_close(p_ret[0], weights[0] @ (run.components.gallery.visual[rows] - mean))
-    assert torch.equal(run.components.gallery.semantic, opened(home).gallery.semantic)
+    assert torch.equal(run.components.gallery.semantic, opened(home).components.gallery.semantic)
     assert run.system.folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection

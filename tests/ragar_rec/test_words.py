@@ -13,7 +13,7 @@ from generation.words.blip import PIXELS
 from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
 from ragar_rec.experiment import Experiment
-from ragar_rec.store.hashing import digest
+from ragar_rec.stages.words import BlipCaptions, Captions, Keywords, LlmKeywords
 from ragar_rec.store.store import content
 
 FIRST = "Comedy, Adventure, 1950s in yellow, magenta"
@@ -32,24 +32,38 @@ def opened(home: Path, **words: Any) -> Experiment:
     return open_run(config_file(home, words=words), home / "raw", home / "output")
 
 
+def changed(before: dict[str, Any], run: Experiment) -> set[str]:
+    """Names of the components whose content is another."""
+    return {name for name, value in run.components.key.items() if before[name] != value}
+
+
+def keywords_folder(run: Experiment) -> Path:
+    """Where an LLM's keywords stand."""
+    assert isinstance(run.components.keywords, LlmKeywords)
+    return run.components.keywords.folder
+
+
 def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(home)
-    before = run.components.content
-    said = {"captions": "palette", "keywords": "tfidf 6", "prompt": digest(preference_prompt()), "semantic": "dual"}
-    assert {name: before[name] for name in said} == said
+    before = run.components.key
+    keywords = run.components.keywords
+    assert isinstance(keywords, Keywords)
+    assert isinstance(keywords.captions, Captions)
+    assert (keywords.captions.rule, keywords.per_item) == ("palette", 6)
+    assert (before["prompt"], before["sentences"]) == (preference_prompt(), None)
     assert run.components.new_generator(run.config.generator).template == preference_prompt()
     assert run.components.keywords.captions.texts[0] == FIRST
     (tmp_path / "preference.txt").write_text("{keywords} as in {caption}")
     monkeypatch.setattr("generation.words.config.PREFERENCE", tmp_path / "preference.txt")
-    assert {name for name, value in opened(home).frozen.items() if before[name] != value} == {"prompt"}
+    assert changed(before, opened(home)) == {"prompt"}
 
 
 def test_captions_of_the_items_own_text_are_another_encoder(home: Path) -> None:
     run = opened(home, captions="text")
     assert run.components.keywords.captions.texts[0] == "Story 1 (1950). Comedy, Adventure"
-    assert run.encoder.weights.folder != opened(home).encoder_folder
+    assert run.encoder.weights.path != opened(home).encoder.weights.path
 
 
 def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path, tmp_path: Path) -> None:
@@ -63,11 +77,11 @@ def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path,
     again = opened(home, **words)
     assert again.components.gallery.keywords == run.components.gallery.keywords
     assert "keywords" in again.store.reused
-    assert again.components.content["keywords"] == run.components.content["keywords"]
+    assert again.components.content == run.components.content
     (tmp_path / "p_k.txt").write_text("{caption} ")  # blank space around it is no part of the prompt
-    assert opened(home, **words).keywords_folder == run.keywords_folder
+    assert keywords_folder(opened(home, **words)) == keywords_folder(run)
     (tmp_path / "p_k.txt").write_text("{caption}!")
-    assert opened(home, **words).keywords_folder != run.keywords_folder
+    assert keywords_folder(opened(home, **words)) != keywords_folder(run)
 
 
 def test_a_prompt_of_the_users_own_is_what_the_generator_reads(home: Path, tmp_path: Path) -> None:
@@ -76,16 +90,16 @@ def test_a_prompt_of_the_users_own_is_what_the_generator_reads(home: Path, tmp_p
     assert (
         run.components.new_generator(run.config.generator).prompt(("gold",), "a film") == "a film for a lover of gold"
     )
-    one = run.components.content
-    assert {name for name, value in opened(home).frozen.items() if one[name] != value} == {"prompt"}
+    before = run.components.key
+    assert changed(before, opened(home)) == {"prompt"}
     (tmp_path / "p_g.txt").write_text("{caption} for a friend of {keywords}")
-    assert opened(home, prompt=str(tmp_path / "p_g.txt")).frozen["prompt"] != one["prompt"]
+    assert opened(home, prompt=str(tmp_path / "p_g.txt")).components.key["prompt"] != before["prompt"]
 
 
 def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that_learns_from_them(
     home: Path, tmp_path: Path
 ) -> None:
-    catalogue = opened(home).items[:2]
+    catalogue = opened(home).pictures.items[:2]
     pictures = read_pictures(catalogue, PIXELS)
     said = ["a yellow film", "sand and heat"]
     words = {"captions": "blip2", "captioner_model": str(save_captioner(tmp_path / "blip", pictures, said))}
@@ -97,8 +111,9 @@ def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that
     assert again.components.keywords.captions.texts == run.components.keywords.captions.texts
     assert "captions" in run.store.ran
     assert "captions" in again.store.reused
-    assert run.components.content["captions"] == content(run.captions_folder)
-    assert run.encoder.weights.folder != opened(home).encoder_folder
+    assert isinstance(run.components.keywords.captions, BlipCaptions)
+    assert run.components.keywords.captions.content == content(run.components.keywords.captions.folder)
+    assert run.encoder.weights.path != opened(home).encoder.weights.path
     assert run.components.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
 
 
@@ -111,7 +126,7 @@ def test_missing_weights_of_blip2_say_how_to_get_them(home: Path) -> None:
 def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
     run = opened(home, per_item=2)
     assert max(map(len, run.components.gallery.keywords)) == 2
-    assert run.components.content["keywords"] == "tfidf 2"
+    assert changed(run.components.key, opened(home)) == {"keywords"}
 
 
 def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(home: Path, tmp_path: Path) -> None:
