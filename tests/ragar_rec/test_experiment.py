@@ -2,6 +2,7 @@ import csv
 import json
 import multiprocessing
 import os
+import pickle
 import re
 import resource
 import shutil
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass, replace
 from hashlib import sha256
 from multiprocessing.context import ForkProcess
@@ -556,7 +556,7 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
 
     monkeypatch.setattr(Description, "joined", classmethod(watched))
     run = open_run(config_file(tmp_path, evaluation__seeds=[0, 1]), copy.data, copy.output)
-    folder = pipeline.augment(run)
+    pipeline.augment(run)
     requests = [
         one for seed in (0, 1) for s in [run.drawn.setting(run.ranker, seed)] for one in map(s.requests, s.pairs)
     ]
@@ -881,7 +881,7 @@ def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_wit
         plain.components.pipeline.pipeline.unet.state_dict(),
     )
     assert all(torch.equal(value, own[name]) for name, value in shared.items())
-    elsewhere = deepcopy(run)  # as another process is sent it, to draw its part of a catalogue
+    elsewhere = pickle.loads(pickle.dumps(run.system))  # noqa: S301 - as another process gets it, to draw its share
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
 
 
