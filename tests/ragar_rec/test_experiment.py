@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass, replace
 from hashlib import sha256
 from multiprocessing.context import ForkProcess
