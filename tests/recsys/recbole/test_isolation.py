@@ -60,7 +60,7 @@ def test_root_logging_becomes_ours(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), isolated():
         logging.getLogger().warning("careful")
         logging.getLogger().info("chatter")
-    assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole.dataset", "careful")]
+    assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole", "careful")]
 
 
 def test_one_thread_inside_and_as_many_as_before_outside() -> None:
