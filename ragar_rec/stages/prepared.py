@@ -23,12 +23,11 @@ from ragar_rec.config.config import Config
 from ragar_rec.store.hashing import digest, hash_files
 from ragar_rec.store.store import Store, content
 from recsys.catalog import Catalog, Item, undecodable
-from recsys.data import ml_100k, ml_latest, mmrec, own
+from recsys.data.preparers import PREPARERS
 from recsys.recbole.config import DEFAULTS
 
 EMBEDDED = Path(__file__).parent.parent / "presets" / "ml-100k.yaml"
 Layer = TypeVar("Layer", bound="Prepared")
-PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
 
 
 class Prepared:

@@ -132,7 +132,7 @@ def layer_mean_at(
     n_layers: int,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-    """`propagation.layer_mean` of the user-item graph at the nodes of a batch (repeats allowed); initial embeddings too."""
+    """Final (`propagation.layer_mean`) and initial embeddings of user-item graph nodes, which may repeat."""
     seeds, inverse = nodes.unique(return_inverse=True)
     subgraph = graph.around(seeds, n_layers, generator)
     initial = joint_rows(users, items, subgraph.nodes)
