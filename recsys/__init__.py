@@ -1,1 +1,1 @@
-"""Who would want what: catalogues, datasets, rankers and their statistics. Ids and numbers in, scores out."""
+"""Recommender half of the library: catalogues, data sets, rankers, scores and statistics. Ids in, scores out."""

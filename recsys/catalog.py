@@ -1,4 +1,4 @@
-"""The catalogue: items with their words and pictures. Holes are allowed, and named."""
+"""The catalogue: items with their texts and images, either of which may be missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Item:
     Attributes:
         id: RecBole's item token.
         tags: genres, categories, themes.
-        image: the picture's file; None is a hole.
+        image: the image file; None if the item has no image.
     """
 
     id: str
@@ -30,23 +30,23 @@ class Item:
 
     @property
     def text(self) -> str:
-        """Title, tags and description as one text; "" if there is none of them."""
+        """Title, tags and description as one text; "" if the item has none of them."""
         return ". ".join(part for part in (self.title, ", ".join(self.tags), self.description) if part)
 
 
 class Catalog:
-    """Items in a fixed order, found by id; it never changes.
+    """Immutable sequence of items in a fixed order, with access by id.
 
     Raises:
-        ValueError: an id is empty or stands there twice.
+        ValueError: an id is empty or occurs twice.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = tuple(items)
         self._rows = {item.id: row for row, item in enumerate(self._items)}
         if len(self._rows) < len(self._items):
-            twice = next(item.id for row, item in enumerate(self._items) if self._rows[item.id] != row)
-            raise ValueError(f"item {twice!r} stands in the catalogue twice; ids must be unique")
+            duplicate = next(item.id for row, item in enumerate(self._items) if self._rows[item.id] != row)
+            raise ValueError(f"item {duplicate!r} stands in the catalogue twice; ids must be unique")
         if "" in self._rows:
             raise ValueError(f"row {self._rows['']} of the catalogue has no item_id")
 
@@ -71,16 +71,16 @@ class Catalog:
 
     @property
     def without_image(self) -> list[str]:
-        """Ids of items that have no picture."""
+        """Ids of the items without an image."""
         return [item.id for item in self._items if item.image is None]
 
     @property
     def without_text(self) -> list[str]:
-        """Ids of items that have no words."""
+        """Ids of the items without any text."""
         return [item.id for item in self._items if not item.text]
 
     def without_images_of(self, ids: Sequence[str]) -> Catalog:
-        """The same catalogue with holes for the pictures of these items."""
+        """A copy of the catalogue in which these items have no image."""
         drop = set(ids)
         return Catalog(replace(item, image=None) if item.id in drop else item for item in self._items)
 
@@ -88,7 +88,8 @@ class Catalog:
     def read(cls, path: Path) -> Catalog:
         """Read ``catalog.csv``: item_id, title, tags (separated by |), description, image.
 
-        A picture's path is absolute or relative to the file's folder; a path where nothing is, is a hole.
+        The path of an image is absolute or relative to the folder of the file; an item whose image file does not exist
+        has no image.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -98,13 +99,13 @@ class Catalog:
             raise FileNotFoundError(f"no catalogue at {path}; it is a CSV file with the columns {', '.join(COLUMNS)}")
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            found = rows.fieldnames or []
-            if "item_id" not in found:
-                raise ValueError(f"{path} has no column item_id; its columns are {', '.join(found) or 'none'}")
+            columns = rows.fieldnames or []
+            if "item_id" not in columns:
+                raise ValueError(f"{path} has no column item_id; its columns are {', '.join(columns) or 'none'}")
             return cls(_item(row, path.parent) for row in rows)
 
     def write(self, path: Path) -> None:
-        """Write what :meth:`read` reads; pictures below the file's folder by relative paths."""
+        """Write the format that :meth:`read` reads, atomically; images below the file's folder by relative paths."""
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
@@ -116,16 +117,18 @@ class Catalog:
 
 
 def undecodable(catalog: Catalog) -> list[str]:
-    """Ids of items whose picture's file does not decode (damaged, no picture at all, or an image bomb)."""
+    """Ids of the items whose image file cannot be decoded: damaged, no image at all, or a decompression bomb."""
     broken = []
     for item in catalog:
         if item.image is None:
             continue
         try:
             with Image.open(item.image) as picture:
+                # Pillow itself only warns up to twice the limit.
                 if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or 2**31):
                     raise ValueError("too many pixels")
                 picture.load()
+        # Pillow's decoders raise SyntaxError for a broken header.
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             broken.append(item.id)
     return broken
@@ -143,6 +146,6 @@ def _item(row: dict[str, str], folder: Path) -> Item:
 
 
 def _relative(picture: Path, folder: Path) -> str:
-    """Below the folder: relative, so that it can be moved; elsewhere: absolute."""
-    picture, folder = picture.absolute(), folder.absolute()  # a link stays a link: it is not resolved
+    """Path of an image relative to the folder if it is below it, so that the folder can be moved; else absolute."""
+    picture, folder = picture.absolute(), folder.absolute()  # not resolve(): symbolic links are kept
     return picture.relative_to(folder).as_posix() if picture.is_relative_to(folder) else str(picture)

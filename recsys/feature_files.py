@@ -1,4 +1,4 @@
-"""Files of feature tables: safetensors, .npy beside the items' tokens, and .npz."""
+"""File formats of feature tables: .safetensors, .npy with a file of item tokens beside it, and .npz."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 
 def feature_files(path: Path | str) -> list[Path]:
-    """The files that :meth:`FeatureTable.read` reads: the table and, for a ``.npy``, the tokens beside it.
+    """The files that :func:`read_table` reads: the table and, for a ``.npy``, the file of item tokens beside it.
 
     Raises:
         FileNotFoundError: there is no such file, or no file of tokens beside it.
@@ -22,10 +22,23 @@ def feature_files(path: Path | str) -> list[Path]:
     return [path, _tokens_file(path)] if path.suffix == ".npy" else [path]
 
 
-_Raw = tuple[tuple[str, ...], np.ndarray]
+# Item tokens, and the array as it is stored.
+Table = tuple[tuple[str, ...], np.ndarray]
 
 
-def _read_safetensors(path: Path) -> _Raw:
+def read_table(path: Path) -> Table:
+    """Read item tokens and values of a feature table; any suffix but ``.npy`` and ``.npz`` is read as safetensors.
+
+    Raises:
+        FileNotFoundError: a ``.npy`` has no file of item tokens beside it.
+        ValueError: the file is no feature table, or a damaged one.
+    """
+    if path.suffix == ".npy":
+        return _read_npy(path)
+    return _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+
+
+def _read_safetensors(path: Path) -> Table:
     try:
         with safe_open(path, framework="numpy") as file:
             return tuple(json.loads(file.metadata()["ids"])), file.get_tensor("values")
@@ -33,21 +46,22 @@ def _read_safetensors(path: Path) -> _Raw:
         raise ValueError(f"{path} is no feature table (safetensors with ids in its header): {error}") from error
 
 
-def _read_npy(path: Path) -> _Raw:
-    tokens, values = _tokens_file(path), read_array(path)
-    lines = tokens.read_text(encoding="utf-8-sig").splitlines()
-    heading = tokens.suffix == ".csv" and lines[:1] == ["item_id"]
+def _read_npy(path: Path) -> Table:
+    tokens_file, values = _tokens_file(path), read_array(path)
+    # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first token.
+    lines = tokens_file.read_text(encoding="utf-8-sig").splitlines()
+    heading = tokens_file.suffix == ".csv" and lines[:1] == ["item_id"]
     ids = tuple(line.strip() for line in lines[heading:])
     if values.ndim and len(ids) != len(values):
-        raise ValueError(f"{tokens} names {len(ids)} items, but {path} has {len(values)} feature rows")
+        raise ValueError(f"{tokens_file} names {len(ids)} items, but {path} has {len(values)} feature rows")
     return ids, values
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array of a ``.npy`` file.
+    """Read the array of a ``.npy`` file.
 
     Raises:
-        ValueError: the file is none, is cut short, or holds Python objects.
+        ValueError: the file is no ``.npy``, is cut short, or holds Python objects.
     """
     try:
         return np.load(path, allow_pickle=False)
@@ -55,7 +69,7 @@ def read_array(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is no array that numpy.save wrote, or a damaged one: {error}") from error
 
 
-def _read_npz(path: Path) -> _Raw:
+def _read_npz(path: Path) -> Table:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return tuple(arrays["ids"].astype(str).tolist()), arrays["values"]
@@ -63,14 +77,11 @@ def _read_npz(path: Path) -> _Raw:
         raise ValueError(f"{path} is no feature table (.npz with the arrays ids and values): {error}") from error
 
 
-_READERS = {".npy": _read_npy, ".npz": _read_npz}
-
-
 def _tokens_file(path: Path) -> Path:
-    beside = [path.with_suffix(f".ids.{suffix}") for suffix in ("txt", "csv")]
-    for file in beside:
+    candidates = [path.with_suffix(f".ids.{suffix}") for suffix in ("txt", "csv")]
+    for file in candidates:
         if file.is_file():
             return file
     raise FileNotFoundError(
-        f"{path} says nothing of whose rows these are: put the items' tokens, one a line, into {beside[0]}"
+        f"{path} says nothing of whose rows these are: put the items' tokens, one a line, into {candidates[0]}"
     )

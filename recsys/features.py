@@ -1,4 +1,4 @@
-"""Feature tables: one modality's vectors, keyed by item token, ours or precomputed elsewhere."""
+"""Feature tables: the vectors of one modality by item token, made by this library or precomputed elsewhere."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.catalog import Catalog
-from recsys.feature_files import _READERS, _read_safetensors, feature_files
+from recsys.feature_files import feature_files, read_table
 
 logger = logging.getLogger(__name__)
 
-
 Missing = Literal["hole", "error"]
-"""What an item without features is."""
+"""How an item without features is treated."""
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Row ``i`` of ``values`` belongs to item ``ids[i]``.
+    """The features of one modality: row ``i`` of ``values`` belongs to item ``ids[i]``.
 
     Raises:
-        ValueError: ids and rows differ in number, an id stands there twice, or a value is not a finite number.
+        ValueError: ids and rows differ in number, an id occurs twice, or a value is not a finite number.
     """
 
     ids: tuple[str, ...]
@@ -50,113 +49,117 @@ class FeatureTable:
             )
 
     def write(self, path: Path) -> None:
-        """Write safetensors; the ids stand in its header."""
+        """Write a safetensors file with the ids in its header."""
         header = {"ids": json.dumps(self.ids, ensure_ascii=False)}
         save_file({"values": np.ascontiguousarray(self.values, np.float32)}, path, metadata=header)
 
     @classmethod
     def read(cls, path: Path | str) -> FeatureTable:
-        """Read a table in one of three forms.
+        """Read a table in one of three formats.
 
         * ``.safetensors`` as :meth:`write` writes it;
-        * ``.npy``, a matrix with a row an item, beside ``<stem>.ids.txt`` or ``<stem>.ids.csv``: the items' tokens in
-          the order of the rows, one a line, in the CSV optionally below the heading ``item_id``;
+        * ``.npy``, a matrix with one row per item, with a file ``<stem>.ids.txt`` or ``<stem>.ids.csv`` in the same
+          folder: the item tokens in the order of the rows, one per line, in the CSV optionally below the heading
+          ``item_id``;
         * ``.npz`` with the arrays ``ids`` and ``values``.
 
-        Numbers become float32.
+        Values are converted to float32.
 
         Raises:
             FileNotFoundError: there is no such file, or no file of tokens beside it.
             ValueError: it is no feature table, or one that :class:`FeatureTable` refuses.
         """
         path = feature_files(path)[0]
-        return cls.of(*_READERS.get(path.suffix, _read_safetensors)(path), path)
+        return cls.of(*read_table(path), path)
 
     @classmethod
     def of(cls, ids: tuple[str, ...], values: np.ndarray, path: Path) -> FeatureTable:
-        """A table of what was read from ``path``: any numbers, which become float32.
+        """A table of an array read from ``path``, which error messages name; values are converted to float32.
 
         Raises:
-            ValueError: these are no matrix of numbers, or :class:`FeatureTable` refuses them.
+            ValueError: the array is no matrix of numbers, or :class:`FeatureTable` refuses it.
         """
         if values.ndim != 2 or values.dtype.kind not in "fiub":
             raise ValueError(f"{path} holds no matrix of numbers but {values.dtype} of shape {values.shape}")
         try:
-            with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused as such.
+            with np.errstate(over="ignore"):  # Values too large for float32 become infinite and are refused as such.
                 return cls(ids, values.astype(np.float32))
         except ValueError as error:
             raise ValueError(f"feature table {path}: {error}") from error
 
     def align(self, tokens: Sequence[str]) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
-        """Rows in the order of ``tokens`` and which of them there are; absent ones, and rows of zeros, are holes."""
-        rows = {item: row for row, item in enumerate(self.ids)}
-        found = np.array([rows.get(token, -1) for token in tokens], dtype=np.int64)
+        """Features in the order of ``tokens``, and which tokens have any; absent rows and rows of zeros are holes."""
+        row_of = {item: row for row, item in enumerate(self.ids)}
+        rows = np.array([row_of.get(token, -1) for token in tokens], dtype=np.int64)
         values = np.zeros((len(tokens), self.values.shape[1]), np.float32)
-        values[found >= 0] = self.values[found[found >= 0]]
+        values[rows >= 0] = self.values[rows[rows >= 0]]
         return values, (values != 0).any(axis=1)
 
 
 def item_features(
     modality: str, path: Path | str, tokens: Sequence[str], missing: Missing = "hole"
 ) -> tuple[Float32[np.ndarray, "items width"], Bool[np.ndarray, " items"]]:
-    """A ranker's rows of one modality: the table at ``path`` in the order of RecBole's item tokens.
+    """The features of one modality for a ranker: the table at ``path`` in the order of RecBole's item tokens.
 
-    Rows of items that are not among the tokens are left out; a warning counts them and names the first.
+    Rows of items that are not among the tokens are left out; a warning counts them and names the first five.
 
     Args:
-        modality: its name, for the sentences below.
-        path: what :meth:`FeatureTable.read` takes.
-        tokens: all items, RecBole's padding first.
-        missing: whether an item without features is a hole, or an error.
+        modality: its name, for error messages and warnings.
+        path: a file that :meth:`FeatureTable.read` reads.
+        tokens: tokens of all items, RecBole's padding token first.
+        missing: whether an item without features is a hole or an error.
 
     Returns:
-        The rows, zeros for holes and for padding, and which items have features.
+        The features, zeros for holes and for padding, and which items have features.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no item has features, or ``missing`` is ``error`` and one has none; the sentence names the first.
+        ValueError: no item has features, or ``missing`` is ``error`` and an item has none (the message names them).
     """
     table = FeatureTable.read(path)
-    values, there = table.align(tokens)
-    if not there.any():
+    values, present = table.align(tokens)
+    if not present.any():
         raise ValueError(f"none of the {len(tokens) - 1} items has {modality} features in {path}")
-    holes = [token for token, has in zip(tokens[1:], there[1:], strict=True) if not has]
+    holes = [token for token, has in zip(tokens[1:], present[1:], strict=True) if not has]
     if missing == "error" and holes:
         raise ValueError(
-            f"{len(holes)} of {len(tokens) - 1} items have no {modality} features in {path}: {_some(holes)}; add their "
-            "rows, or let them be holes by missing_features: hole"
+            f"{len(holes)} of {len(tokens) - 1} items have no {modality} features in {path}: {_first_five(holes)}; "
+            "add their rows, or let them be holes by missing_features: hole"
         )
     known = set(tokens)
-    if strangers := [item for item in table.ids if item not in known]:
+    if unknown := [item for item in table.ids if item not in known]:
         logger.warning(
             "%d of the %d rows of %s features in %s belong to no item of the catalogue and are left out: %s",
-            len(strangers),
+            len(unknown),
             len(table.ids),
             modality,
             path,
-            _some(strangers),
+            _first_five(unknown),
         )
-    return values, there
+    return values, present
 
 
-def _some(items: Sequence[str]) -> str:
-    """The first five, in quotes."""
+def _first_five(items: Sequence[str]) -> str:
     return ", ".join(map(repr, items[:5])) + (", ..." if len(items) > 5 else "")
 
 
 def text_features(catalog: Catalog, dim: int, *, seed: int) -> FeatureTable:
-    """TF-IDF of the items' words, reduced by a truncated SVD, L2-normalised; items without words have no row.
+    """TF-IDF of the item texts, reduced to ``dim`` dimensions by a truncated SVD and L2-normalised.
+
+    Items without text have no row, nor have items whose words are all stop words.
 
     Raises:
-        ValueError: no item has any words.
+        ValueError: no item has any text.
     """
     items = [item for item in catalog if item.text]
     if not items:
         raise ValueError("no item of the catalogue has a title, tags or a description; text features need some")
-    table = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(item.text for item in items)
-    width = max(1, min(dim, min(table.shape) - 1))
-    values = TruncatedSVD(width, random_state=seed).fit_transform(table)
+    tfidf = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(item.text for item in items)
+    # A truncated SVD has fewer components than the smaller side of the matrix.
+    width = max(1, min(dim, min(tfidf.shape) - 1))
+    values = TruncatedSVD(width, random_state=seed).fit_transform(tfidf)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
-    known = norms[:, 0] > 1e-12
-    ids = tuple(item.id for item, there in zip(items, known, strict=True) if there)
-    return FeatureTable(ids, (values[known] / norms[known]).astype(np.float32))
+    # A text of stop words only has zero TF-IDF, up to rounding in the SVD.
+    nonzero = norms[:, 0] > 1e-12
+    ids = tuple(item.id for item, keep in zip(items, nonzero, strict=True) if keep)
+    return FeatureTable(ids, (values[nonzero] / norms[nonzero]).astype(np.float32))

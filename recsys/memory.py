@@ -1,4 +1,4 @@
-"""Peak memory of this process."""
+"""Peak memory of the current process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)
+    """Peak resident memory of this process in bytes.
 
     Raises:
         OSError: not on Linux.
     """
+    # Not getrusage: on Linux ru_maxrss of a child process starts at the peak of its parent.
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
-    if found is None:
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
+    if peak is None:
         raise OSError("/proc/self/status names no VmHWM; memory is measured on Linux only")
-    return 1024 * int(found[1])
+    return 1024 * int(peak[1])

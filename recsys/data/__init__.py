@@ -1,7 +1,7 @@
 """Readers of public data sets and of your own files: raw files in, RecBole's atomic files and a catalogue out.
 
-May import: `recsys.catalog` and `recsys.features`. Begin with `own.py`; a new data set is a file beside it with the same
-two functions, `fingerprint` and `prepare`, named in `PREPARERS`.
+May import: `recsys.catalog`, `recsys.features`, `recsys.feature_files`, `recsys.recbole.splits`. Begin with `own.py`; a
+new data set is a module beside it with the functions of `preparers.Preparer`, listed in `preparers.PREPARERS`.
 """
 
 import lazy_loader

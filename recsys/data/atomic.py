@@ -1,4 +1,4 @@
-"""Atomic files: what RecBole reads, written whole, beside the catalogue."""
+"""Writing of RecBole's atomic files and the catalogue, and helpers for readers of raw data sets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import pandas as pd
 from recsys.catalog import Catalog
 
 LEAST = 3
-"""Fewer interactions than this cannot be split into training, validation and test."""
+"""Minimum number of interactions per user: fewer cannot be split into training, validation and test."""
 
 LABEL = "x_label"
-"""The column of a given split: 0 training, 1 validation, 2 test."""
+"""The column that holds a predefined split: 0 training, 1 validation, 2 test."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What preparing a data set found and did."""
+    """Counts of a prepared data set and of what was dropped from it."""
 
     users: int
     items: int
@@ -34,10 +34,10 @@ class Summary:
 
 
 def data_folder(data: Path | None, files: Sequence[str]) -> Path:
-    """The folder that the user named, checked.
+    """The user's data folder, checked for these files.
 
     Raises:
-        FileNotFoundError: none was named, it is missing or empty, or it lacks one of the files.
+        FileNotFoundError: no folder is given, it is missing or empty, or it lacks one of the files.
     """
     needed = " and ".join(files)
     if data is None:
@@ -53,8 +53,10 @@ def data_folder(data: Path | None, files: Sequence[str]) -> Path:
 
 
 def hash_tables(folder: Path, names: Sequence[str], pictures: Iterable[str]) -> str:
-    """Hash of where a folder is (catalogues name pictures by absolute paths), of its tables (absent is empty) and of
-    which pictures there are; their pixels are hashed by whoever reads them.
+    """Hash of a raw data folder: its absolute path, the contents of its tables, and the names of its images.
+
+    The path counts because catalogues refer to images by absolute paths; a missing table counts as empty. Pixels are
+    hashed by the stages that read them.
     """
     digest = sha256(str(folder.absolute()).encode())
     for file in (folder / name for name in names):
@@ -64,15 +66,16 @@ def hash_tables(folder: Path, names: Sequence[str], pictures: Iterable[str]) -> 
 
 
 def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = (), separator: str = ",") -> pd.DataFrame:
-    """Some columns of a CSV file, as text; of the optional ones those that there are.
+    """Read columns of a CSV file as text; optional columns may be missing.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, or the file cannot be read; the sentence names what was found.
+        ValueError: a required column is missing (the message lists the existing ones), or the file cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}; the folder must hold the raw data set")
     try:
+        # Text as it is: ids such as 007 keep their zeros, and a title "NA" is no missing value.
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
@@ -83,31 +86,25 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
 
 
 def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, name: str, *, seed: int = 0) -> Summary:
-    """``<folder>/<name>/<name>.inter``, ``.item``, ``catalog.csv`` and ``summary.json``.
+    """Write ``<name>.inter``, ``<name>.item``, ``catalog.csv`` and ``summary.json`` to ``<folder>/<name>``.
 
-    Of several interactions of one person with one item the latest stays. People with fewer than three are left out,
-    unless the split is given by a column ``x_label``, which is then kept.
-    A person's equal timestamps are put in a seeded random order, which the column ``position`` (0 is her first) holds:
-    it is the time field for a split in time.
+    Of several interactions of a user with the same item the latest is kept. Users with fewer than three interactions
+    are dropped, unless a column ``x_label`` holds a predefined split; this column is kept. A user's interactions with
+    equal timestamps are put in a seeded random order. The column ``position`` (0 is the user's first interaction)
+    holds the order; it is the time field of a chronological split.
 
     Args:
-        interactions: columns user_id, item_id, rating, timestamp and, where the split is given, x_label.
-        catalog: all items, also those that nobody touched.
-        folder: where ``<name>`` is made.
-        name: of the data set.
-        seed: of the order of equal timestamps.
+        interactions: columns user_id, item_id, rating, timestamp and, for a predefined split, x_label.
+        catalog: all items, including those without interactions.
+        folder: parent of the new folder.
+        name: name of the data set.
+        seed: seed of the order of equal timestamps.
 
     Raises:
-        ValueError: an interaction names an item that the catalogue has not, a number is none, or nobody is left.
+        ValueError: an item is not in the catalogue, a value is not a number, or no user is left.
     """
-    frame = interactions.copy()
-    given = [LABEL] if LABEL in frame else []
-    for column in ("rating", "timestamp", *given):
-        numbers = np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
-        if not np.isfinite(numbers).all():
-            at = int((~np.isfinite(numbers)).argmax())
-            raise ValueError(f"interaction {at + 1} has {column} {frame[column].iloc[at]!r}, which is no number")
-        frame[column] = numbers
+    split_columns = [LABEL] if LABEL in interactions else []
+    frame = _numeric(interactions, ["rating", "timestamp", *split_columns])
     unknown = [item for item in frame["item_id"].unique() if item not in catalog]
     if unknown:
         raise ValueError(
@@ -118,18 +115,16 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
     before = len(frame)
     frame = frame.drop_duplicates(["user_id", "item_id"], keep="last")
     duplicates = before - len(frame)
+    # After the duplicates: only distinct items count towards the minimum.
     counts = frame["user_id"].value_counts()
-    few = [user for user, count in counts.items() if count < LEAST and not given]
-    frame = frame.loc[~frame["user_id"].isin(few)].copy()
+    inactive = [user for user, count in counts.items() if count < LEAST and not split_columns]
+    frame = frame.loc[~frame["user_id"].isin(inactive)].copy()
     if frame.empty:
-        raise ValueError(f"nobody is left: all {len(few)} people have fewer than {LEAST} interactions")
+        raise ValueError(f"nobody is left: all {len(inactive)} people have fewer than {LEAST} interactions")
     frame["position"] = frame.groupby("user_id").cumcount().astype(float)
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    fields = dict.fromkeys(("user_id", "item_id"), "token")
-    fields |= dict.fromkeys(("rating", "timestamp", "position", *given), "float")
-    header = [f"{field}:{kind}" for field, kind in fields.items()]
-    frame.to_csv(target / f"{name}.inter", sep="\t", index=False, columns=list(fields), header=header)
+    _write_atomic(frame, target / f"{name}.inter", split_columns)
     pd.DataFrame({"item_id:token": catalog.ids}).to_csv(target / f"{name}.item", sep="\t", index=False)
     catalog.write(target / "catalog.csv")
     summary = Summary(
@@ -137,9 +132,33 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
         items=len(catalog),
         interactions=len(frame),
         duplicates_dropped=duplicates,
-        users_dropped=len(few),
+        users_dropped=len(inactive),
         items_without_image=len(catalog.without_image),
         items_without_text=len(catalog.without_text),
     )
     (target / "summary.json").write_text(json.dumps(asdict(summary), indent=1))
     return summary
+
+
+def _numeric(interactions: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """A copy with these columns as numbers.
+
+    Raises:
+        ValueError: a value is not a finite number; the message names its row.
+    """
+    frame = interactions.copy()
+    for column in columns:
+        numbers = np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
+        if not np.isfinite(numbers).all():
+            at = int((~np.isfinite(numbers)).argmax())
+            raise ValueError(f"interaction {at + 1} has {column} {frame[column].iloc[at]!r}, which is no number")
+        frame[column] = numbers
+    return frame
+
+
+def _write_atomic(frame: pd.DataFrame, file: Path, split_columns: Sequence[str]) -> None:
+    """Write an ``.inter`` file: tab-separated, with the type of each field in the header."""
+    types = dict.fromkeys(("user_id", "item_id"), "token")
+    types |= dict.fromkeys(("rating", "timestamp", "position", *split_columns), "float")
+    header = [f"{field}:{kind}" for field, kind in types.items()]
+    frame.to_csv(file, sep="\t", index=False, columns=list(types), header=header)

@@ -1,4 +1,4 @@
-"""MovieLens-100k as RecBole's own wheel carries it, with covers that we render: the embedded default."""
+"""Reader of MovieLens-100k from the files inside RecBole's wheel, with rendered covers: the embedded default."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ NAME = "ml-100k"
 
 
 def source(data: Path | None = None) -> Path:
-    """The folder of the raw files: ``data``, or the one inside RecBole's wheel.
+    """The folder of the raw files: ``data``, or by default the one inside RecBole's wheel.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: RecBole is not installed, or the folder lacks a file.
     """
     if data is None:
+        # Located without importing it: the import has side effects, which only `recsys.recbole` contains.
         spec = find_spec("recbole")
-        found = list(spec.submodule_search_locations or ()) if spec else []
-        if not found:
+        locations = list(spec.submodule_search_locations or ()) if spec else []
+        if not locations:
             raise FileNotFoundError("recbole is not installed; MovieLens-100k is inside its wheel")
-        data = Path(found[0]) / "dataset_example" / NAME
+        data = Path(locations[0]) / "dataset_example" / NAME
     for suffix in ("inter", "item"):
         if not (data / f"{NAME}.{suffix}").is_file():
             raise FileNotFoundError(
@@ -37,7 +38,7 @@ def source(data: Path | None = None) -> Path:
 
 
 def fingerprint(data: Path | None = None) -> str:
-    """Hash of everything that :func:`prepare` reads: the raw files and the code that renders covers."""
+    """Hash of everything that :func:`prepare` depends on: the raw files and the code that renders covers."""
     digest = sha256()
     folder = source(data)
     code = sorted(Path(str(covers.__file__)).parent.glob("*.py"))
@@ -47,7 +48,7 @@ def fingerprint(data: Path | None = None) -> str:
 
 
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
-    """Write atomic files, catalogue and 1,682 covers to ``<folder>/<name>``. Every rating is an interaction."""
+    """Write atomic files, catalogue and 1,682 covers to ``<folder>/<name>``; every rating counts as an interaction."""
     raw = source(data)
     pictures = folder / name / "images"
     pictures.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""MovieLens latest(-small): ``ratings.csv``, ``movies.csv``, and, where there are any, ``overviews.csv`` and posters.
+"""Reader of MovieLens latest(-small): ``ratings.csv``, ``movies.csv`` and optionally ``overviews.csv`` and posters.
 
-A film's poster is ``posters/<movieId>.jpg``.
+The poster of a film is ``posters/<movieId>.jpg``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TABLES = ("ratings.csv", "movies.csv")
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the folder's place, the tables and which posters there are.
+    """Hash of the folder's path, its tables and the names of its posters.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
@@ -26,7 +26,10 @@ def fingerprint(data: Path | None) -> str:
 
 
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
-    """Write atomic files and catalogue to ``<folder>/<name>``; posters stay where they are. Every rating counts."""
+    """Write atomic files and catalogue to ``<folder>/<name>``; every rating counts as an interaction.
+
+    Posters are not copied: the catalogue refers to them.
+    """
     raw = data_folder(data, TABLES)
     ratings = read_csv(raw / "ratings.csv", ["userId", "movieId", "rating", "timestamp"])
     movies = read_csv(raw / "movies.csv", ["movieId", "title", "genres"])
@@ -37,6 +40,7 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
     items = []
     for movie, title, genres in movies.itertuples(index=False):
         poster = raw / "posters" / f"{movie}.jpg"
+        # "(no genres listed)" is no genre.
         tags = tuple(tag for tag in genres.split("|") if tag and not tag.startswith("("))
         items.append(Item(movie, title, tags, plots.get(movie, ""), poster if poster.is_file() else None))
     interactions = ratings.rename(columns={"userId": "user_id", "movieId": "item_id"})

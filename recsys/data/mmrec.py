@@ -1,6 +1,6 @@
-"""MMRec's format: ``<name>.inter`` with the split in its column ``x_label``, ``image_feat.npy`` and ``text_feat.npy``.
+"""Reader of MMRec's format: one ``.inter`` file with a split in ``x_label``, ``image_feat.npy`` and ``text_feat.npy``.
 
-Users and items are numbered from 0 there, and row i of a feature file belongs to item i; the numbers become the tokens.
+Users and items are numbered from 0, and row i of a feature file belongs to item i; the numbers become the tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMNS = {"userID": "user_id", "itemID": "item_id", "x_label": LABEL}
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the interactions and of the features.
+    """Hash of the interactions and feature files.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks interactions or features.
@@ -39,14 +39,14 @@ def fingerprint(data: Path | None) -> str:
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
     """Write atomic files, catalogue, ``image.safetensors`` and ``text.safetensors`` to ``<folder>/<name>``.
 
-    The split is kept in the column ``x_label``, and nobody is left out for having few interactions; load it by
-    ``eval_args: {split: {LABEL: x_label}}``. Without a column ``rating`` every rating is 1, without ``timestamp`` the
-    order of the lines is the order in time.
+    The split is kept in the column ``x_label``, and no user is dropped for having few interactions; configure it by
+    ``eval_args: {split: {LABEL: x_label}}``. Without a column ``rating`` every rating is 1; without ``timestamp`` the
+    lines are in chronological order.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks interactions or features.
-        ValueError: a column is missing, a label is none of 0, 1 and 2, the feature files differ in their number of
-            rows, an item has no row, or a feature is not a finite number.
+        ValueError: a column is missing, a label is not 0, 1 or 2, the feature files differ in their number of rows, an
+            item has no row, or a feature is not a finite number.
     """
     source = data_folder(data, tuple(FEATURES.values()))
     files = {modality: source / name for modality, name in FEATURES.items()}
@@ -64,6 +64,7 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
 
 
 def _read_interactions(file: Path, ids: Sequence[str]) -> pd.DataFrame:
+    """Read the interactions under this library's column names, with checked items and labels."""
     frame = read_csv(file, list(COLUMNS), optional=["rating", "timestamp"], separator="\t").rename(columns=COLUMNS)
     known = set(ids)
     unknown = [item for item in frame["item_id"].unique() if item not in known]
@@ -79,7 +80,7 @@ def _read_interactions(file: Path, ids: Sequence[str]) -> pd.DataFrame:
 
 
 def _interactions_file(folder: Path) -> Path:
-    found = sorted(folder.glob("*.inter"))
-    if len(found) != 1:
-        raise FileNotFoundError(f"{folder} must hold one .inter file, it holds {len(found)}")
-    return found[0]
+    files = sorted(folder.glob("*.inter"))
+    if len(files) != 1:
+        raise FileNotFoundError(f"{folder} must hold one .inter file, it holds {len(files)}")
+    return files[0]

@@ -1,4 +1,4 @@
-"""A user's own files: ``interactions.csv`` and ``catalog.csv`` in one folder."""
+"""Reader of a user's own files: ``interactions.csv`` and ``catalog.csv`` in one folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILES = ("interactions.csv", "catalog.csv")
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the folder's place, the two tables and which pictures there are.
+    """Hash of the folder's path, its two tables and the ids of the items without an image.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks a table.
@@ -22,9 +22,10 @@ def fingerprint(data: Path | None) -> str:
 
 
 def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
-    """Write atomic files and catalogue to ``<folder>/<name>``; pictures stay where they are.
+    """Write atomic files and catalogue to ``<folder>/<name>``; images are not copied.
 
-    ``interactions.csv`` has user_id, item_id and timestamp; a rating is kept if there is one, and every row counts.
+    ``interactions.csv`` has the columns user_id, item_id, timestamp and optionally rating; every row counts as an
+    interaction.
     """
     raw = data_folder(data, FILES)
     interactions = read_csv(raw / "interactions.csv", ["user_id", "item_id", "timestamp"], optional=["rating"])

@@ -1,5 +1,40 @@
-"""Data sets by name. (The recsys helper owns this file; see its branch.)"""
+"""The readers of data sets by name, and the protocol that each of these modules follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
 
 from recsys.data import ml_100k, ml_latest, mmrec, own
+from recsys.data.atomic import Summary
 
-PREPARERS = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
+
+class Preparer(Protocol):
+    """A module that reads one kind of raw data set."""
+
+    def fingerprint(self, data: Path | None) -> str:
+        """Hash of everything that `prepare` reads from the folder `data`.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or it lacks a file.
+        """
+        ...
+
+    def prepare(self, data: Path | None, folder: Path, name: str) -> Summary:
+        """Write the atomic files and the catalogue of the data set to ``<folder>/<name>``.
+
+        Args:
+            data: folder of the raw files; None for a data set that comes with an installed package.
+            folder: parent of the new folder.
+            name: name of the data set, RecBole's key ``dataset``.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or it lacks a file.
+            ValueError: a file cannot be read, or its contents are inconsistent.
+        """
+        ...
+
+
+PREPARERS: Mapping[str, Preparer] = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
+"""The readers by the value of the key ``catalog.preparer``."""

@@ -1,4 +1,4 @@
-"""Graphs and what runs over them: user-item adjacency, item graphs, nearest neighbours (faiss), message passing.
+"""Graphs: user-item adjacency, k-nearest-neighbour item graphs, neighbour search (faiss), message passing, subgraphs.
 
 May import: `recsys.settings` and `recsys.recbole.isolation`. Begin with `item_graph.py` and `propagation.py`.
 """

@@ -1,4 +1,4 @@
-"""One step of message passing over a fixed graph, forwards and backwards."""
+"""Message passing over a fixed graph: A x, its gradient, and repeated steps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from recsys.recbole.isolation import quiet
 with quiet():
     from torch_geometric.nn import LGConv
 
-_CONVOLUTION = LGConv(normalize=False)  # Without parameters: the graph is normalised beforehand.
-_BLOCK = 2**18  # Edges whose ends are gathered at a time: 64 MB at 64 dimensions.
+_CONVOLUTION = LGConv(normalize=False)  # It has no parameters; the graph is normalised beforehand.
+_BLOCK = 2**18  # Edges whose endpoints are gathered at a time: 64 MB at 64 dimensions.
 
 
 class Propagation:
-    """x -> A x by torch-geometric's LGConv over a torch CSR matrix.
+    """The linear map x -> A x, computed by torch-geometric's LGConv over a torch CSR matrix A.
 
-    The transpose is kept beside the matrix: torch's own gradient of a CSR product transposes it at every step, which
-    costs 15 times the product itself.
+    The transpose is stored beside the matrix: torch's own gradient of a CSR product transposes it at every step, which
+    costs 15 times as much as the product itself.
     """
 
     def __init__(self, matrix: Tensor) -> None:
@@ -33,15 +33,16 @@ class Propagation:
 
     @classmethod
     def of(cls, edges: Edges, size: int) -> Propagation:
-        """Over A[row, column] = value, repeated positions added up; without the values' gradient."""
+        """Build it from edges, A[row, column] = value with repeated positions summed; the values carry no gradient."""
         row, column, value = edges
         return cls(csr(row, column, value.detach(), size))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Propagation:
-        return self  # It never changes, and torch has no copy of a CSR matrix.
+        return self  # It is immutable, and torch cannot copy a CSR matrix.
 
     def __call__(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "nodes dim"]:
-        """One step; differentiable in x, not in A. Inside autocast too in A's type: torch has no half CSR product."""
+        """A x; differentiable in x, not in A."""
+        # In A's type inside autocast too: torch has no CSR product in half precision.
         with torch.autocast(x.device.type, enabled=False):
             return _Step.apply(x.to(self.matrix.dtype), self)
 
@@ -58,10 +59,10 @@ class _Step(torch.autograd.Function):
 
 
 def propagate_edges(x: Float[Tensor, "nodes dim"], edges: Edges, graph: Propagation) -> Float[Tensor, "nodes dim"]:
-    """A x, differentiable in x and in the values of the edges, of which `graph` is `Propagation.of`.
+    """A x, differentiable in x and in the values of the edges; `graph` is `Propagation.of(edges, ...)`.
 
-    The gradient of a value is g_row . x_column; it is taken a block of edges at a time, so that no tensor of edges
-    times dim is held.
+    The gradient of a value is g_row . x_column; it is computed in blocks of edges, so that no tensor of size
+    edges x dim is held.
     """
     row, column, value = edges
     with torch.autocast(x.device.type, enabled=False):
@@ -80,19 +81,19 @@ class _Edges(torch.autograd.Function):
         x, row, column = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         blocks = zip(row.split(_BLOCK), column.split(_BLOCK), strict=True)
-        of_value = torch.cat([(gradient[i] * x[j]).sum(-1) for i, j in blocks])
-        return _CONVOLUTION(gradient, ctx.graph.transposed), of_value, None, None, None
+        value_gradient = torch.cat([(gradient[i] * x[j]).sum(-1) for i, j in blocks])
+        return _CONVOLUTION(gradient, ctx.graph.transposed), value_gradient, None, None, None
 
 
 def power(step: Callable[[Tensor], Tensor], x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
-    """A^n x; x itself for 0 layers."""
+    """A^n x for n = `n_layers` and the linear map `step`, x -> A x; x itself for 0 layers."""
     for _ in range(n_layers):
         x = step(x)
     return x
 
 
 def layer_mean(graph: Propagation, x: Float[Tensor, "nodes dim"], n_layers: int) -> Float[Tensor, "nodes dim"]:
-    """Mean of x and of its 1 to `n_layers` propagations (He et al. 2020, LightGCN, eq. 3-4 with equal weights)."""
+    """Mean of x, A x, ..., A^n x for n = `n_layers` (He et al. 2020, LightGCN, eq. 3-4 with equal weights)."""
     total = layer = x
     for _ in range(n_layers):
         layer = graph(layer)

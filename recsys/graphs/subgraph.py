@@ -1,4 +1,4 @@
-"""The part of a graph that a batch reads: exact with all neighbours, an unbiased estimate with a few of each node."""
+"""Subgraphs that a batch reads: exact with all neighbours, an unbiased estimate with a sample of each node's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from recsys.settings import check_whole
 
 @dataclass(frozen=True)
 class Hop:
-    """Some rows of a graph, as a bag of weighted columns each: x -> A[rows] x.
+    """The linear map x -> A[rows] x for some rows of a graph, stored like CSR.
 
     Attributes:
-        starts: where each row's columns begin.
-        columns: positions in the x that the hop reads.
-        weights: the entries of A.
+        starts: offset of each row's first edge.
+        columns: column of each edge, as a position in x.
+        weights: entries of A, scaled up where neighbours are sampled.
     """
 
     starts: Int[Tensor, " rows"]
@@ -28,91 +28,93 @@ class Hop:
     weights: Float[Tensor, " edges"]
 
     def __call__(self, x: Float[Tensor, "columns dim"]) -> Float[Tensor, "rows dim"]:
-        """Differentiable in x, not in A."""
+        """A[rows] x; differentiable in x, not in A."""
         return functional.embedding_bag(self.columns, x, self.starts, mode="sum", per_sample_weights=self.weights)
 
 
 @dataclass(frozen=True)
 class Subgraph:
-    """What the embeddings of some nodes read, one hop after the other.
+    """The nodes and edges from which the propagated embeddings of the seed nodes are computed, hop by hop.
 
     Attributes:
-        nodes: whose initial embeddings are read; those asked for come first, in their order.
-        hops: the first maps the embeddings of `nodes` to a beginning of `nodes`, the next ones to ever shorter
-            beginnings, the last one to the nodes asked for.
+        nodes: nodes whose initial embeddings are read; the seed nodes come first, in their order.
+        hops: the first hop maps the embeddings of `nodes` to those of a prefix of `nodes`, each next one to a shorter
+            prefix, the last one to the seed nodes.
     """
 
     nodes: Int[Tensor, " nodes"]
     hops: Sequence[Hop]
 
     @property
-    def asked(self) -> int:
-        """How many nodes were asked for."""
+    def n_seeds(self) -> int:
+        """Number of seed nodes."""
         return len(self.hops[-1].starts) if self.hops else len(self.nodes)
 
-    def layer_mean(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
-        """Mean of x and of its propagations at the nodes asked for, as `propagation.layer_mean` at all."""
-        total = x[: self.asked]
+    def layer_mean(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "seeds dim"]:
+        """Mean of x, A x, ..., A^n x at the seed nodes; `propagation.layer_mean` computes it at all nodes."""
+        total = x[: self.n_seeds]
         for hop in self.hops:
             x = hop(x)
-            total = total + x[: self.asked]
+            total = total + x[: self.n_seeds]
         return total / (len(self.hops) + 1)
 
-    def last(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "asked dim"]:
-        """The last propagation of x, at the nodes asked for."""
+    def last(self, x: Float[Tensor, "nodes dim"]) -> Float[Tensor, "seeds dim"]:
+        """A^n x at the seed nodes, n being the number of hops."""
         for hop in self.hops:
             x = hop(x)
         return x
 
 
 class Neighbourhoods:
-    """Draws subgraphs of a fixed graph, on the CPU.
+    """Samples subgraphs of a fixed graph, on the CPU.
 
-    With `fanout` "all", A x is exact at the nodes asked for. With a number, a node with more neighbours reads that many
-    different ones, each with probability fanout / degree, and weighs them up by degree / fanout. Every hop draws anew,
-    so that A^l x is unbiased for every l; what is not linear in it (the loss, and a product of two nodes that drew
-    together) is an approximation.
+    With `fanout` "all", A x is exact at the seed nodes. With a number, a node with more neighbours reads that many
+    different ones, each with probability fanout / degree, and scales their weights by degree / fanout. Every hop draws
+    anew, so that A^l x is unbiased for every l; what is not linear in it (the loss, and a product of two nodes that
+    were sampled together) is an approximation.
 
     Args:
         matrix: a square torch CSR matrix.
-        fanout: most neighbours per node and hop.
+        fanout: maximum number of neighbours per node and hop, or "all".
     """
 
     def __init__(self, matrix: Tensor, fanout: int | str) -> None:
         check_whole({"fanout": fanout}, "fanout", least=1, word="all")
-        self._most = None if fanout == "all" else int(fanout)
+        self._fanout = None if fanout == "all" else int(fanout)
         self._starts, self._columns, self._values = (
-            part.cpu() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values())
+            tensor.cpu() for tensor in (matrix.crow_indices(), matrix.col_indices(), matrix.values())
         )
-        self._position = torch.full((len(matrix),), -1)  # Scratch: -1 everywhere between two calls.
+        self._position = torch.full((len(matrix),), -1)  # Scratch buffer: -1 everywhere between two calls.
 
-    def around(self, nodes: Int[Tensor, " asked"], n_hops: int, generator: torch.Generator) -> Subgraph:
-        """What `n_hops` propagations read at these nodes, which must differ; on their device."""
+    def around(self, nodes: Int[Tensor, " seeds"], n_hops: int, generator: torch.Generator) -> Subgraph:
+        """The subgraph that `n_hops` propagations read at these distinct seed nodes, on their device."""
         device, nodes, hops = nodes.device, nodes.cpu(), list[Hop]()
-        if self._most is not None:  # One draw, however many nodes: what else the generator gives stays the same.
+        if self._fanout is not None:
+            # One draw from the caller's generator whatever the number of nodes: its later draws do not depend on it.
             seed = int(torch.randint(2**62, (), generator=generator))
             generator = torch.Generator().manual_seed(seed)
         for _ in range(n_hops):
             starts, columns, weights = self._neighbours(nodes, generator)
-            nodes, columns = self._joined(nodes, columns)
+            nodes, columns = self._with_columns(nodes, columns)
             hops.append(Hop(starts.to(device), columns.to(device), weights.to(device)))
         return Subgraph(nodes.to(device), hops[::-1])
 
     def _neighbours(self, nodes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Offsets, columns and weights of the sampled edges of these nodes."""
         first = self._starts[nodes]
         degree = self._starts[nodes + 1] - first
-        taken = degree if self._most is None else degree.clamp(max=self._most)
-        starts = taken.cumsum(0) - taken
-        row = torch.arange(len(nodes)).repeat_interleave(taken)
-        # Systematic sampling: every (degree / taken)th neighbour from a random start. Where all are taken, each once.
-        stride = degree.double() / taken.clamp(min=1)
-        shift = torch.zeros(len(nodes)) if self._most is None else torch.rand(len(nodes), generator=generator)
+        count = degree if self._fanout is None else degree.clamp(max=self._fanout)
+        starts = count.cumsum(0) - count
+        row = torch.arange(len(nodes)).repeat_interleave(count)
+        # Systematic sampling: every (degree / count)th neighbour from a random start; each once where count is degree.
+        stride = degree.double() / count.clamp(min=1)
+        shift = torch.zeros(len(nodes)) if self._fanout is None else torch.rand(len(nodes), generator=generator)
         place = (torch.arange(len(row)) - starts[row] + shift.double()[row]) * stride[row]
         edge = first[row] + place.long()
         return starts, self._columns[edge], self._values[edge] * stride[row].to(self._values.dtype)
 
-    def _joined(self, nodes: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """The nodes with the columns that are not among them, and where each column stands there."""
+    def _with_columns(self, nodes: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """The nodes followed by the columns that are not among them, and the position of each column in this list."""
         position = self._position
         position[nodes] = torch.arange(len(nodes))
         new = columns[position[columns] < 0].unique()
@@ -130,17 +132,19 @@ def layer_mean_at(
     n_layers: int,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-    """`propagation.layer_mean` of the user-item graph at some nodes, which may repeat, and their initial embeddings."""
-    asked, place = nodes.unique(return_inverse=True)
-    part = graph.around(asked, n_layers, generator)
-    initial = joint_rows(users, items, part.nodes)
-    return functional.embedding(place, part.layer_mean(initial)), functional.embedding(place, initial)
+    """Final (`propagation.layer_mean`) and initial embeddings of user-item graph nodes, which may repeat."""
+    seeds, inverse = nodes.unique(return_inverse=True)
+    subgraph = graph.around(seeds, n_layers, generator)
+    initial = joint_rows(users, items, subgraph.nodes)
+    return functional.embedding(inverse, subgraph.layer_mean(initial)), functional.embedding(inverse, initial)
 
 
 def joint_rows(
     first: Float[Tensor, "upper dim"], second: Float[Tensor, "lower dim"], rows: Int[Tensor, " rows"]
 ) -> Float[Tensor, "rows dim"]:
-    """Rows of the two tables one below the other, which are not copied into one for it."""
-    upper = rows < len(first)
-    x = torch.cat([functional.embedding(rows[upper], first), functional.embedding(rows[~upper] - len(first), second)])
-    return torch.zeros_like(x).index_copy(0, torch.cat([upper.nonzero(), (~upper).nonzero()]).flatten(), x)
+    """Rows of two tables stacked vertically, without a copy of the stacked table."""
+    in_first = rows < len(first)
+    x = torch.cat(
+        [functional.embedding(rows[in_first], first), functional.embedding(rows[~in_first] - len(first), second)]
+    )
+    return torch.zeros_like(x).index_copy(0, torch.cat([in_first.nonzero(), (~in_first).nonzero()]).flatten(), x)

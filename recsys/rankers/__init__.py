@@ -1,7 +1,8 @@
-"""Rankers, one a file: MICRO, LATTICE, FREEDOM, VBPR, BM3, LightGCN, Pop. RecBole models that return scores of items.
+"""Rankers, one per file: MICRO, LATTICE, FREEDOM, VBPR, BM3, LightGCN and Pop, all RecBole models that score items.
 
-May import: `recsys.graphs`, `recsys.recbole` and `recsys.features`. Begin with `micro.py`; a new ranker is a file beside it
-whose class derives from `dot_product.DotProductRanker`, named in `recsys.recbole.registry`.
+May import: `recsys.graphs`, `recsys.recbole`, `recsys.features` and `recsys.settings`. Begin with `lightgcn.py`, then
+`micro.py`; a new ranker is a file beside them with a subclass of `dot_product.DotProductRanker`, listed in
+`recsys.recbole.registry`.
 """
 
 import lazy_loader

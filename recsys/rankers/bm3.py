@@ -1,4 +1,4 @@
-"""BM3: learns from clicks without negatives, each view of an item predicting another."""
+"""BM3: bootstrapped learning from interactions without negative samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,17 +17,17 @@ from recsys.settings import check_between, check_whole
 
 
 class BM3(GraphRanker):
-    """BM3 (Zhou et al., WWW 2023): bootstrapped alignment, no negatives, for any number of modalities.
+    """BM3 (Zhou et al., WWW 2023): bootstrapped alignment without negatives, for any number of modalities.
 
     h_u and h_i are LightGCN's, h_i with the item's own embedding added once more (eq. 5); P is a linear predictor;
-    a bar means without gradient and with `dropout`. With C(a, b) = 1 - cos(a, b), the mean over the batch of
-    C(P h_u, bar h_i) + C(P h_i, bar h_u) (eq. 8-9), plus `cl_weight` times, per modality with its projection
+    a bar means without gradient and with `dropout`. With C(a, b) = 1 - cos(a, b), the loss is the mean over the batch
+    of C(P h_u, bar h_i) + C(P h_i, bar h_u) (eq. 8-9), plus `cl_weight` times, per modality with its projection
     t = T_m f_i, C(P t, bar h_i) + C(P t, bar t) (eq. 10-12). The third part is `reg_weight` times (|h_users| +
-    |h_items|) / items, unsquared norms over everything, as the reference code computes it.
+    |h_items|) / items, unsquared norms of the whole tables, as the reference code computes it.
 
-    score = P h_u . P h_i. **It reads no image when it scores**: content only shapes the embeddings in training, so
-    that there is no `frozen` and no counterfactual score. An item without a modality adds nothing to that
-    modality's loss; the mean is over the whole batch all the same.
+    score = P h_u . P h_i. **Scoring reads no features**: content only shapes the embeddings in training, so that there
+    is no `frozen` and no counterfactual score. An item without a modality adds nothing to that modality's loss; the
+    mean is still over the whole batch.
     """
 
     input_type = InputType.POINTWISE
@@ -73,32 +73,36 @@ class BM3(GraphRanker):
         return self.predictor(users), self.predictor(items)
 
     def target(self, online: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """Another view without gradient: each number is 0 with probability p = `dropout`, else divided by 1 - p."""
-        kept = torch.rand(online.shape, generator=self.generator) >= self.settings["dropout"]
-        return online.detach() * kept.to(online.device) / (1 - self.settings["dropout"])
+        """The target view: no gradient; each value is 0 with probability p = `dropout`, else divided by 1 - p."""
+        # Not functional.dropout: the mask comes from the ranker's own generator, on the CPU whatever the device.
+        mask = torch.rand(online.shape, generator=self.generator) >= self.settings["dropout"]
+        return online.detach() * mask.to(online.device) / (1 - self.settings["dropout"])
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
-        """The three parts of the loss of one batch of clicks."""
-        item = interaction[self.ITEM_ID]
+        """The three parts of the loss of one batch of interactions."""
+        item_ids = interaction[self.ITEM_ID]
         users, items = self.online()
         # embedding() has a faster gradient than indexing.
-        user, liked = functional.embedding(interaction[self.USER_ID], users), functional.embedding(item, items)
-        user_target, item_target = self.target(user), self.target(liked)
-        aligned = _distance(self.predictor(user), item_target) + _distance(self.predictor(liked), user_target)
-        content = [self._content(modality, item, item_target) for modality in self.content.names]
-        size = (users.norm() + items.norm()) / self.n_items
-        weighted = self.settings["cl_weight"] * torch.stack(content).sum()
-        return aligned.mean(), weighted, self.settings["reg_weight"] * size
+        user, item = functional.embedding(interaction[self.USER_ID], users), functional.embedding(item_ids, items)
+        user_target, item_target = self.target(user), self.target(item)
+        alignment = _distance(self.predictor(user), item_target) + _distance(self.predictor(item), user_target)
+        content = [self._content_loss(modality, item_ids, item_target) for modality in self.content.names]
+        norms = (users.norm() + items.norm()) / self.n_items
+        weighted_content = self.settings["cl_weight"] * torch.stack(content).sum()
+        return alignment.mean(), weighted_content, self.settings["reg_weight"] * norms
 
-    def _content(self, modality: str, item: Tensor, item_target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-        view = self.projections.of(modality)(self.content.features(modality)[item])
-        predicted = self.predictor(view)
-        distance = _distance(predicted, item_target) + _distance(predicted, self.target(view))
-        return (distance * self.content.has(modality)[item]).mean()
+    def _content_loss(
+        self, modality: str, item_ids: Int[Tensor, " batch"], item_target: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, ""]:
+        """Alignment of the projected features of one modality with the item and with themselves (eq. 10-12)."""
+        projected = self.projections.of(modality)(self.content.features(modality)[item_ids])
+        predicted = self.predictor(projected)
+        distance = _distance(predicted, item_target) + _distance(predicted, self.target(projected))
+        return (distance * self.content.has(modality)[item_ids]).mean()
 
 
-def _distance(one: Float[Tensor, "batch dim"], two: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
-    return 1 - functional.cosine_similarity(one, two, dim=-1)
+def _distance(a: Float[Tensor, "batch dim"], b: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+    return 1 - functional.cosine_similarity(a, b, dim=-1)
 
 
 def _check(config: Any) -> None:

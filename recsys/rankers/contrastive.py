@@ -1,4 +1,4 @@
-"""The contrastive loss between two views of all items, and the items that stand for all."""
+"""Contrastive loss between two views of all items, and sampling of its anchors and negatives."""
 
 from __future__ import annotations
 
@@ -10,68 +10,68 @@ from torch import Tensor
 from torch.nn import functional
 
 SIMILARITIES = 2**20
-"""Most similarities that are held at a time: 4 MB in float32, whatever the number of anchors and items."""
+"""Maximum number of similarities held at a time: 4 MB in float32, whatever the number of anchors and items."""
 
 
 def draw_items(n_items: int, count: int | str, *, generator: torch.Generator) -> Int[Tensor, " drawn"]:
-    """`count` different items drawn uniformly (all of them if there are no more), or all for "all"."""
+    """`count` distinct items drawn uniformly (at most all of them), or all items in order for "all"."""
     if count == "all":
         return torch.arange(n_items)
     return torch.randperm(n_items, generator=generator)[: int(count)]
 
 
 def contrastive_loss(
-    one: Float[Tensor, "items dim"],
-    two: Float[Tensor, "items dim"],
+    view: Float[Tensor, "items dim"],
+    other_view: Float[Tensor, "items dim"],
     anchors: Int[Tensor, " anchors"],
     temperature: float,
     negatives: Int[Tensor, " negatives"] | None = None,
     n_items: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Pulls each item's two views together and away from all other items (Zhang et al. 2023, contrastive fusion).
+    """InfoNCE between two views: pulls an item's views together and away from all others (Zhang et al. 2023, MICRO).
 
-    With s = cos / temperature, the mean over anchors i of
-    -log[ e^s(1_i,2_i) / (sum_j e^s(1_i,1_j) + sum_j e^s(1_i,2_j) - e^s(1_i,1_i)) ], one direction, every item j a
-    negative. Anchors drawn uniformly leave it an unbiased estimate of the loss over all items.
+    With v and w the rows of the two views and s = cos / temperature, the mean over anchors i of
+    -log[ e^s(v_i,w_i) / (sum_j e^s(v_i,v_j) + sum_j e^s(v_i,w_j) - e^s(v_i,v_i)) ], in one direction only, with every
+    item j a negative. With uniformly drawn anchors it is an unbiased estimate of the loss over all items.
 
-    With `negatives` that stand for `n_items`, the sums over j != i are scaled up to all. The logarithm of an estimated
-    sum is biased downwards (by its relative variance / 2): an approximation for very large catalogues, whose cost does
-    not grow with them.
+    With `negatives` that represent `n_items`, the sums over j != i are scaled up to all items. The logarithm of an
+    estimated sum is biased downwards (by half its relative variance): an approximation for very large catalogues, whose
+    cost does not grow with them.
 
     Args:
-        one: the view whose items look for themselves; rows of zeros are allowed.
-        two: the view in which they find themselves.
+        view: the view of the anchors, v; rows of zeros are allowed.
+        other_view: the view of the positives, w.
         anchors: rows of the items i.
         temperature: tau.
-        negatives: rows of the items j, all different; None is every row.
-        n_items: how many items the negatives stand for; None is themselves.
+        negatives: rows of the items j, all distinct; None for all rows.
+        n_items: number of items that the negatives represent; None for their own number.
     """
-    if torch.is_autocast_enabled(one.device.type):  # exponentials of similarities want all their digits
-        with torch.autocast(one.device.type, enabled=False):
-            return contrastive_loss(one.float(), two.float(), anchors, temperature, negatives, n_items)
-    anchors = anchors.to(one.device)
-    others = torch.arange(len(one), device=one.device) if negatives is None else negatives.to(one.device)
+    if torch.is_autocast_enabled(view.device.type):  # exponentials of similarities need full precision
+        with torch.autocast(view.device.type, enabled=False):
+            return contrastive_loss(view.float(), other_view.float(), anchors, temperature, negatives, n_items)
+    anchors = anchors.to(view.device)
+    candidates = torch.arange(len(view), device=view.device) if negatives is None else negatives.to(view.device)
     # embedding() has a faster gradient than indexing.
-    one_i, two_i, one_j, two_j = (
-        functional.normalize(functional.embedding(rows, view), dim=-1)
-        for rows in (anchors, others)
-        for view in (one, two)
+    v_i, w_i, v_j, w_j = (
+        functional.normalize(functional.embedding(rows, table), dim=-1)
+        for rows in (anchors, candidates)
+        for table in (view, other_view)
     )
-    positive = (one_i * two_i).sum(-1) / temperature
-    position = torch.full((len(one),), -1, device=one.device)
-    position[others] = torch.arange(len(others), device=one.device)
-    own = position[anchors]  # where an anchor stands among the negatives, -1 if it does not
-    drawn = (len(others) - (own >= 0).to(one.dtype)).clamp_min(1)  # negatives that are not the anchor itself
-    scale = (((n_items or len(others)) - 1) / drawn).log()
-    return _InOnePass.apply(one_i / temperature, torch.cat([one_j, two_j]), positive, own, scale)
+    positive = (v_i * w_i).sum(-1) / temperature
+    position = torch.full((len(view),), -1, device=view.device)
+    position[candidates] = torch.arange(len(candidates), device=view.device)
+    own = position[anchors]  # position of each anchor among the negatives, -1 if it is not one of them
+    n_negatives = (len(candidates) - (own >= 0).to(view.dtype)).clamp_min(1)  # without the anchor itself
+    log_scale = (((n_items or len(candidates)) - 1) / n_negatives).log()
+    return _OnePassInfoNCE.apply(v_i / temperature, torch.cat([v_j, w_j]), positive, own, log_scale)
 
 
-class _InOnePass(torch.autograd.Function):
-    """Mean over anchors i of softplus(rest_i - p_i), e^rest_i = e^scale_i sum_j e^(q_i . k_j) over keys j but i's own.
+class _OnePassInfoNCE(torch.autograd.Function):
+    """Mean over anchors i of softplus(n_i - p_i), e^n_i = e^log_scale_i sum_j e^(q_i . k_j) over keys j except i's own.
 
-    -log(e^p / (e^p + e^rest)) = softplus(rest - p). The keys are two views of the same items, one below the other;
-    `own` is i's place in each. A few anchors at a time, in one buffer: their exponentials give the value, and at once
-    the gradients, so that nothing that grows with anchors times items is kept.
+    -log(e^p / (e^p + e^n)) = softplus(n - p). The keys are two views of the same items, one below the other; `own` is
+    i's position in each. Anchors are processed in blocks that share one buffer: their exponentials give the value and,
+    in the same pass, the gradients, so that no tensor of size anchors x items is stored for the backward pass.
     """
 
     @staticmethod
@@ -81,39 +81,43 @@ class _InOnePass(torch.autograd.Function):
         keys: Float[Tensor, "twice dim"],
         positive: Float[Tensor, " anchors"],
         own: Int[Tensor, " anchors"],
-        scale: Float[Tensor, " anchors"],
+        log_scale: Float[Tensor, " anchors"],
     ) -> Float[Tensor, ""]:
         rows = max(1, SIMILARITIES // len(keys))
         buffer = queries.new_empty(min(rows, len(queries)), len(keys))
-        losses, of_positive, of_queries = (torch.empty_like(x) for x in (positive, positive, queries))
-        of_keys = torch.zeros_like(keys)
+        losses, positive_grad, query_grad = (torch.empty_like(x) for x in (positive, positive, queries))
+        key_grad = torch.zeros_like(keys)
         for start in range(0, len(queries), rows):
-            here = slice(start, start + rows)
-            q = queries[here]
-            largest, exponentials = _exponentials(q, keys, own[here], buffer[: len(q)])
+            block = slice(start, start + rows)
+            q = queries[block]
+            largest, exponentials = _exponentials(q, keys, own[block], buffer[: len(q)])
+            # Without any other item the sum is 0; its logarithm must stay finite.
             total = exponentials.sum(1).clamp_min(torch.finfo(keys.dtype).tiny)
-            gap = total.log() + largest + scale[here] - positive[here]
-            losses[here], share = functional.softplus(gap), gap.sigmoid()
-            of_positive[here] = -share
-            weight = (share / total)[:, None]
-            torch.mm(exponentials, keys, out=of_queries[here]).mul_(weight)
-            of_keys.addmm_(exponentials.T, q * weight)
-        ctx.save_for_backward(of_queries, of_keys, of_positive)
+            gap = total.log() + largest + log_scale[block] - positive[block]  # n - p
+            losses[block], slope = functional.softplus(gap), gap.sigmoid()
+            positive_grad[block] = -slope
+            weight = (slope / total)[:, None]
+            torch.mm(exponentials, keys, out=query_grad[block]).mul_(weight)
+            key_grad.addmm_(exponentials.T, q * weight)
+        ctx.save_for_backward(query_grad, key_grad, positive_grad)
         return losses.mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        of_queries, of_keys, of_positive = ctx.saved_tensors
-        each = gradients[0] / len(of_queries)
-        return each * of_queries, each * of_keys, each * of_positive, None, None
+        query_grad, key_grad, positive_grad = ctx.saved_tensors
+        per_anchor = gradients[0] / len(query_grad)
+        return per_anchor * query_grad, per_anchor * key_grad, per_anchor * positive_grad, None, None
 
 
 def _exponentials(
     queries: Float[Tensor, "rows dim"], keys: Float[Tensor, "twice dim"], own: Int[Tensor, " rows"], out: Tensor
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows twice"]]:
-    """The largest product of each row with a key that is not its own, and e^(product - largest), 0 for its own."""
+    """The largest product of each query with a key that is not its own, and e^(product - largest), 0 for its own.
+
+    Subtracting the largest product keeps the exponentials from overflowing.
+    """
     torch.mm(queries, keys.T, out=out)
     row, half = (own >= 0).nonzero().flatten(), len(keys) // 2
     out[row, own[row]] = out[row, own[row] + half] = -torch.inf
-    largest = out.amax(1).clamp_min(torch.finfo(out.dtype).min)  # finite where there is no other
+    largest = out.amax(1).clamp_min(torch.finfo(out.dtype).min)  # finite where there are no other keys
     return largest, out.sub_(largest[:, None]).exp_()

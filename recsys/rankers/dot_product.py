@@ -14,7 +14,7 @@ from torch.nn import functional
 from recsys.rankers.modalities import Modalities
 from recsys.recbole.models import GeneralRecommender, InputType
 
-# Users, items that they clicked, and items drawn for comparison.
+# Ids of users, positive items and sampled negative items.
 Triple = tuple[Int[Tensor, " batch"], Int[Tensor, " batch"], Int[Tensor, " batch"]]
 
 
@@ -24,24 +24,25 @@ def bpr_loss(positive: Float[Tensor, " batch"], negative: Float[Tensor, " batch"
 
 
 def half_squared_norm(*embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-    """Half the squared norm of the batch's embeddings, over the size of the batch."""
+    """Half the squared norm of the batch's embeddings, divided by the batch size."""
     return torch.stack([e.square().sum() for e in embeddings]).sum() / (2 * len(embeddings[0]))
 
 
 def batch_rows(
     users: Float[Tensor, "users dim"], items: Float[Tensor, "items dim"], triple: Triple
 ) -> list[Float[Tensor, "batch dim"]]:
-    """Embeddings of a batch's users, items and other items; embedding() has a faster gradient than indexing."""
+    """Embeddings of a batch's users, positive items and negative items."""
+    # embedding() has a faster gradient than indexing.
     return [functional.embedding(rows, table) for rows, table in zip(triple, (users, items, items), strict=True)]
 
 
 class DotProductRanker(GeneralRecommender):
-    """What RecBole asks of such a ranker; a subclass gives `forward() -> (users, items)` and `calculate_loss`.
+    """Base class of rankers; a subclass implements `forward() -> (users, items)` and `calculate_loss`.
 
-    In evaluation mode the embeddings are computed once and kept until `train()`, `eval()` or new weights.
+    In evaluation mode the embeddings are computed once and cached until `train()`, `eval()` or new weights.
 
     Attributes:
-        content: raw features, of a ranker that reads any.
+        content: raw features, in a ranker that reads features.
     """
 
     content: Modalities
@@ -52,26 +53,26 @@ class DotProductRanker(GeneralRecommender):
         super().__init__(config, dataset)
         self.n_users: int
         self.n_items: int
-        self._kept: tuple[Tensor, Tensor] | None = None
+        self._cached: tuple[Tensor, Tensor] | None = None
         self._in_epoch = False
         self.register_load_state_dict_post_hook(lambda module, _: module.forget())
 
     def check_open(self, modality: str) -> None:
-        """ValueError unless the features of this modality can be substituted."""
+        """Raise ValueError unless the features of this modality can be substituted."""
         self.content.position(modality)
 
     def build_graphs(self, modalities: Sequence[str]) -> None:
-        """Build what is made of these modalities' raw features, where a ranker has such a thing."""
+        """Build everything derived from the raw features of these modalities; here nothing."""
 
     def forget(self) -> None:
-        """Drop what was computed from the weights."""
-        self._kept = None
+        """Drop everything computed from the weights."""
+        self._cached = None
 
     @contextlib.contextmanager
     def training_epoch(self) -> Iterator[None]:
-        """Train an epoch inside, after `forget`: what is built once an epoch outlasts a change of mode there.
+        """Context of one training epoch: after `forget`, what is built once an epoch survives changes of the mode.
 
-        RecBole's sampler of dynamic negatives changes to evaluation and back for every batch.
+        RecBole's sampler of dynamic negatives switches to evaluation mode and back for every batch.
         """
         self.forget()
         self._in_epoch = True
@@ -81,24 +82,24 @@ class DotProductRanker(GeneralRecommender):
             self._in_epoch = False
 
     def train(self, mode: bool = True) -> DotProductRanker:
-        """As torch's, after `forget`; inside `training_epoch` only the embeddings kept for evaluation are dropped."""
-        self._kept = None
+        """Set the mode after `forget`; inside `training_epoch` only the cached embeddings are dropped."""
+        self._cached = None
         if not self._in_epoch:
             self.forget()
         return super().train(mode)
 
     def triple(self, interaction: Any) -> Triple:
-        """A batch with one negative per row."""
+        """Ids of the users, positive items and negative items of a batch."""
         return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Float[Tensor, "users dim"], Float[Tensor, "items dim"]]:
-        """Final embeddings of all users and items, padding rows included."""
+        """Final embeddings of all users and items, including the padding rows."""
         if self.training:
             return self.forward()
-        kept = self._kept or self.forward()
-        self._kept = kept
-        return kept
+        embeddings = self._cached or self.forward()
+        self._cached = embeddings
+        return embeddings
 
     def predict(self, interaction: Any) -> Float[Tensor, " batch"]:
         """Scores of user-item pairs."""
@@ -106,6 +107,6 @@ class DotProductRanker(GeneralRecommender):
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
 
     def full_sort_predict(self, interaction: Any) -> Float[Tensor, " flat"]:
-        """Scores of all items for each user, one row after the other."""
+        """Scores of all items for each user, flattened as RecBole expects them."""
         users, items = self.embeddings()
         return (users[interaction[self.USER_ID]] @ items.T).flatten()

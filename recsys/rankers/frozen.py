@@ -1,4 +1,4 @@
-"""Rankers at rest whose content comes from item graphs: one row recomputed, everything else as it was."""
+"""Frozen views of rankers over item graphs, in which the features of single items can be substituted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recsys.graphs.item_graph import ItemGraph
 
 @dataclass(frozen=True)
 class OpenGraph:
-    """A graph of the open modality, as a part of a weighted sum of graphs.
+    """An item graph of the substituted modality, one term of a weighted sum of graphs.
 
     Attributes:
-        graph: without gradient.
-        weight: its share of the sum.
-        projection: weight and bias of the layer whose output the graph compares; None compares the features.
-        unit: every edge weighs 1 / k, whatever its cosine.
+        graph: the graph, without gradient.
+        weight: its weight in the sum.
+        projection: weight and bias of the layer whose output is compared; None for a graph of the raw features.
+        unit: whether every edge weighs 1 / k, whatever its cosine.
     """
 
     graph: ItemGraph
@@ -31,13 +31,13 @@ class OpenGraph:
 
     @property
     def feature_dim(self) -> int:
-        """Width of the features that it takes."""
+        """Width of the features from which a row is computed."""
         return self.graph.unit.shape[1] if self.projection is None else self.projection[0].shape[1]
 
     def rows_times(
         self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"], x: Float[Tensor, "items dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """Rows `items` of weight * graph if the items' features were these, times x."""
+        """Rows `items` of weight * graph, computed with these features of the items, times x."""
         vectors = features if self.projection is None else functional.linear(features, *self.projection)
         columns, weights = self.graph.substituted_rows(items, vectors)
         if self.unit:
@@ -48,37 +48,39 @@ class OpenGraph:
 def open_graphs(
     raw: tuple[float | Tensor, ItemGraph], learned: tuple[float | Tensor, ItemGraph], projection: nn.Linear
 ) -> tuple[OpenGraph, ...]:
-    """The raw and the learned graph of a modality with their weights, without gradient; none of weight 0."""
+    """The raw and the learned graph of a modality with their weights, without gradient; a weight of 0 drops a graph."""
     layer = (projection.weight.detach().clone(), projection.bias.detach().clone())
-    parts = ((*raw, None), (*learned, layer))
-    return tuple(OpenGraph(graph.detached(), float(weight), through) for weight, graph, through in parts if weight)
+    candidates = ((*raw, None), (*learned, layer))
+    return tuple(OpenGraph(graph.detached(), float(weight), linear) for weight, graph, linear in candidates if weight)
 
 
 @dataclass(frozen=True)
 class FrozenGraphRanker:
-    """A trained ranker with items i + h or i + h / |h|, h = A^L E: one modality of the sum A is open to substitution.
+    """A frozen view of a trained ranker with item embeddings i + h or i + h / |h|, h = A^L E (FREEDOM, LATTICE).
+
+    A is a sum of graphs over modalities; the features of one modality can be substituted.
 
     Attributes:
         users: final embeddings.
-        items: final embeddings, before any substitution.
-        collaborative: i, the part of them that comes from interactions.
-        before: A^(L-1) E, what the last propagation reads.
-        rest: the last propagation through the other modalities' graphs.
-        graphs: those of the open modality.
-        normalised: whether h is brought to length 1.
+        items: final embeddings under the items' own features.
+        collaborative: i, the part of `items` that comes from interactions.
+        penultimate: A^(L-1) E, the input of the last propagation.
+        other_modalities: the last propagation through the graphs of the other modalities.
+        graphs: the graphs of the substituted modality.
+        normalised: whether h is normalised to length 1.
     """
 
     users: Float[Tensor, "users dim"]
     items: Float[Tensor, "items dim"]
     collaborative: Float[Tensor, "items dim"]
-    before: Float[Tensor, "items dim"]
-    rest: Float[Tensor, "items dim"]
+    penultimate: Float[Tensor, "items dim"]
+    other_modalities: Float[Tensor, "items dim"]
     graphs: tuple[OpenGraph, ...]
     normalised: bool
 
     @property
     def feature_dim(self) -> int:
-        """Width of the open modality's features."""
+        """Width of the substituted modality's features."""
         return self.graphs[0].feature_dim
 
     def item_embeddings(
@@ -86,36 +88,36 @@ class FrozenGraphRanker:
     ) -> Float[Tensor, "batch dim"]:
         """Final embedding of each item if its features were these; differentiable in them.
 
-        Row i of each open graph is recomputed with the other items' rows and degrees as they are. With more than one
-        item layer only the last propagation of row i is recomputed.
+        Row i of each graph of the modality is recomputed; the rows and degrees of the other items stay as they are.
+        With more than one item layer only the last propagation of row i is recomputed.
 
         Raises:
-            ValueError: a gradient is asked of edges that all weigh the same.
+            ValueError: the features require a gradient, but all edges weigh the same.
         """
         if features.requires_grad and torch.is_grad_enabled() and all(open_.unit for open_ in self.graphs):
             raise ValueError(
                 "edge_weights is unit: the score changes with the features in steps and has no gradient in them; "
                 "train the ranker with edge_weights: cosine, or score without gradient"
             )
-        h = torch.stack([self.rest[items], *(open_.rows_times(items, features, self.before) for open_ in self.graphs)])
-        h = h.sum(dim=0)
+        modality = [open_.rows_times(items, features, self.penultimate) for open_ in self.graphs]
+        h = torch.stack([self.other_modalities[items], *modality]).sum(dim=0)
         return self.collaborative[items] + (functional.normalize(h, dim=-1) if self.normalised else h)
 
 
 @dataclass(frozen=True)
 class FrozenMICRO:
-    """A trained MICRO at rest, with one modality open to substitution.
+    """A frozen view of a trained MICRO in which the features of one modality can be substituted.
 
     Attributes:
         users: final embeddings.
-        items: final embeddings, before any substitution.
-        collaborative: the part of them that comes from interactions.
+        items: final embeddings under the items' own features.
+        collaborative: the part of `items` that comes from interactions.
         hidden: h_m of every modality.
         present: which items have which modality.
-        before: A_m^(L-1) E_item of the open modality: what its last propagation reads.
-        position: the open modality's place among all.
-        graphs: its raw and its learned graph.
-        fusion: the attention.
+        penultimate: A_m^(L-1) E_item of the substituted modality, the input of its last propagation.
+        position: index of the substituted modality.
+        graphs: the raw and the learned graph of the substituted modality.
+        fusion: the attention over modalities.
     """
 
     users: Float[Tensor, "users dim"]
@@ -123,14 +125,14 @@ class FrozenMICRO:
     collaborative: Float[Tensor, "items dim"]
     hidden: Float[Tensor, "modalities items dim"]
     present: Bool[Tensor, "modalities items"]
-    before: Float[Tensor, "items dim"]
+    penultimate: Float[Tensor, "items dim"]
     position: int
     graphs: tuple[OpenGraph, ...]
     fusion: Callable[[Tensor, Tensor], Tensor]
 
     @property
     def feature_dim(self) -> int:
-        """Width of the open modality's features."""
+        """Width of the substituted modality's features."""
         return self.graphs[0].feature_dim
 
     def item_embeddings(
@@ -138,11 +140,11 @@ class FrozenMICRO:
     ) -> Float[Tensor, "batch dim"]:
         """Final embedding of each item if its features were these; differentiable in them.
 
-        Row i of each open graph is recomputed with the other items' rows and degrees as they are. With more than one
-        item layer only the last propagation of row i is recomputed.
+        Row i of each graph of the modality is recomputed; the rows and degrees of the other items stay as they are.
+        With more than one item layer only the last propagation of row i is recomputed.
         """
-        row = torch.stack([open_.rows_times(items, features, self.before) for open_ in self.graphs]).sum(dim=0)
-        here = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
-        hidden = torch.where(here[..., None], row, self.hidden[:, items])
-        fused = self.fusion(hidden, self.present[:, items] | here)
+        row = torch.stack([open_.rows_times(items, features, self.penultimate) for open_ in self.graphs]).sum(dim=0)
+        is_substituted = torch.arange(len(self.hidden), device=items.device)[:, None] == self.position
+        hidden = torch.where(is_substituted[..., None], row, self.hidden[:, items])  # (modalities, batch, dim)
+        fused = self.fusion(hidden, self.present[:, items] | is_substituted)
         return self.collaborative[items] + functional.normalize(fused, dim=-1)

@@ -1,4 +1,4 @@
-"""LATTICE: item graphs of every modality, raw and learned, fused into one."""
+"""LATTICE: raw and learned item graphs of every modality, fused into one graph."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from recsys.settings import check_between, check_choice
 class LATTICE(ItemGraphRanker):
     """LATTICE (Zhang et al., MM 2021) for any number of modalities, over LightGCN (`n_ui_layers: 0`: plain factors).
 
-    Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw of the k nearest neighbours by cosine, in
-    learned features T_m X_m and in the raw X_m (eq. 1-6); A = sum_m alpha_m A_m, alpha = softmax of one learned
-    number per modality (eq. 7); h = A^L E_item (eq. 8). With LightGCN's u, i of the user-item graph, score =
-    u . (i + h / |h|). Each A_learned is normalised by its own degrees, as in the paper and in MICRO; the reference
-    code normalises the sum over modalities instead.
+    Per modality m an item graph A_m = (1 - lambda) A_learned + lambda A_raw, where A_learned and A_raw are the
+    k-nearest-neighbour graphs by cosine of the projected features T_m X_m and of the raw features X_m (eq. 1-6);
+    A = sum_m alpha_m A_m, alpha = softmax of one learned logit per modality (eq. 7); h = A^L E_item (eq. 8). With
+    LightGCN's u, i of the user-item graph, score = u . (i + h / |h|). Each A_learned is normalised by its own degrees,
+    as in the paper and in MICRO; the reference code normalises the sum over modalities instead.
 
     A is rebuilt on the first batch of each epoch, there with gradient in alpha and T_m, and at every evaluation. The
     loss is BPR plus `reg_weight` times half the squared norm of the *propagated* batch embeddings; `adjacency` is
-    the user-item graph's normalisation, by default the reference code's.
+    the normalisation of the user-item graph, by default that of the reference code.
 
-    An item without a modality has no edges in its graphs, and h / |h| comes from the others; without any, it scores
-    u . i.
+    An item without a modality has no edges in its graphs, and its h / |h| comes from the other modalities; without
+    any modality its score is u . i.
     """
 
     LOSSES = ("bpr", "reg")
@@ -67,25 +67,26 @@ class LATTICE(ItemGraphRanker):
         self._graph: Propagation | None = None
 
     def forget(self) -> None:
-        """Also drop the fused graph: the next forward pass builds it anew."""
+        """Also drop the fused graph: the next forward pass rebuilds it."""
         super().forget()
         self._graph = None
 
     def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
-        """The raw and the learned graph of a modality under the present weights, with their shares of A."""
+        """The raw and the learned graph of a modality under the current weights, each with its weight in A."""
         alpha = self.modality_logits.softmax(dim=0)[self.content.position(modality)]
         share = self.settings["lambda_coeff"]
         learned = self.content.learned_graph(modality, self.knn_k, self.projections.of(modality))
         return (alpha * share, self.raw_graphs[modality]), (alpha * (1 - share), learned)
 
     def hidden(self) -> Float[Tensor, "items dim"]:
-        """The content part A^L E_item. On the first batch of an epoch A carries gradient."""
+        """The content embeddings A^L E_item; on the first batch of an epoch A carries gradient."""
         step = self._graph
         if step is None:
-            edges = mixed_edges([part for m in self.content.names for part in self.graphs(m)])
+            edges = mixed_edges([weighted for m in self.content.names for weighted in self.graphs(m)])
             step = Propagation.of(edges, self.n_items)
-            if torch.is_grad_enabled():  # Evaluation keeps the embeddings instead; the first batch needs the gradient.
+            if torch.is_grad_enabled():  # Evaluation caches the embeddings, not the graph.
                 self._graph = step
+                # The later batches of the epoch reuse the graph without its gradient.
                 step = functools.partial(propagate_edges, edges=edges, graph=step)
         return power(step, self.item_embedding.weight, self.settings["n_layers"])
 
@@ -95,31 +96,35 @@ class LATTICE(ItemGraphRanker):
         return users, items + functional.normalize(self.hidden(), dim=-1)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
-        """BPR, and `reg_weight` times the norm of the propagated batch."""
-        batch = batch_rows(*self.forward(), self.triple(interaction))
-        loss = bpr_loss((batch[0] * batch[1]).sum(-1), (batch[0] * batch[2]).sum(-1))
-        return loss, self.settings["reg_weight"] * half_squared_norm(*batch)
+        """BPR, and `reg_weight` times half the squared norm of the propagated batch."""
+        user, positive, negative = batch_rows(*self.forward(), self.triple(interaction))
+        loss = bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))
+        return loss, self.settings["reg_weight"] * half_squared_norm(user, positive, negative)
 
     @torch.no_grad()
     def frozen(self, modality: str) -> FrozenGraphRanker:
-        """Everything that a substituted item needs, copied; the ranker stays as it is, in its mode.
+        """A frozen copy for scoring substituted features of this modality; the ranker and its mode do not change.
 
         Raises:
             ValueError: the ranker has no such modality.
         """
         self.check_open(modality)
-        parts = {m: self.graphs(m) for m in self.content.names}
-        graph = Propagation.of(mixed_edges([part for m in parts for part in parts[m]]), self.n_items)
-        before = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)
-        rest = [part for m in parts if m != modality for part in parts[m]]
+        weighted = {m: self.graphs(m) for m in self.content.names}
+        graph = Propagation.of(mixed_edges([pair for m in weighted for pair in weighted[m]]), self.n_items)
+        penultimate = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)
+        others = [pair for m in weighted if m != modality for pair in weighted[m]]
+        if others:
+            other_modalities = Propagation.of(mixed_edges(others), self.n_items)(penultimate)
+        else:
+            other_modalities = torch.zeros_like(penultimate)
         users, items = self.lightgcn(self.interactions, self.settings["n_ui_layers"])
         return FrozenGraphRanker(
             users=users,
-            items=items + functional.normalize(graph(before), dim=-1),
+            items=items + functional.normalize(graph(penultimate), dim=-1),
             collaborative=items,
-            before=before,
-            rest=Propagation.of(mixed_edges(rest), self.n_items)(before) if rest else torch.zeros_like(before),
-            graphs=open_graphs(*parts[modality], self.projections.of(modality)),
+            penultimate=penultimate,
+            other_modalities=other_modalities,
+            graphs=open_graphs(*weighted[modality], self.projections.of(modality)),
             normalised=True,
         )
 

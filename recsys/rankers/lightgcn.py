@@ -1,4 +1,4 @@
-"""LightGCN: the image-free ranker that every comparison needs."""
+"""LightGCN: graph collaborative filtering without features, the baseline of every comparison."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class LightGCN(GraphRanker):
 
     The loss is BPR plus `reg_weight` times half the squared norm of the batch's *initial* embeddings.
 
-    Configuration: without `fanout` every batch propagates over the whole graph. With "all" over what the batch reads,
-    with the same result; with a number over at most so many neighbours of each node (see `recsys.graphs.subgraph`), whose cost
-    does not grow with the graph. Evaluation always propagates over the whole graph.
+    Configuration: without `fanout` every batch propagates over the whole graph. With "all" it propagates over the
+    subgraph that it reads, with the same result; with a number over a subgraph of at most that many neighbours per node
+    (see `recsys.graphs.subgraph`), whose cost does not grow with the graph. Evaluation always propagates over the
+    whole graph.
     """
 
     LOSSES = ("bpr", "reg")
@@ -54,7 +55,7 @@ class LightGCN(GraphRanker):
         return self.lightgcn(self.graph, self.n_layers)
 
     def _at(self, nodes: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Final and initial embeddings of a batch's nodes."""
+        """Final and initial embeddings of the nodes of a batch."""
         if self.neighbourhoods is not None:
             tables = self.user_embedding.weight, self.item_embedding.weight
             return layer_mean_at(self.neighbourhoods, *tables, nodes, self.n_layers, self.generator)
@@ -65,8 +66,8 @@ class LightGCN(GraphRanker):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """BPR and weighted regularisation of one batch."""
-        user, item, other = self.triple(interaction)
-        final, initial = self._at(torch.cat([user, self.n_users + item, self.n_users + other]))
-        who, liked, not_seen = final.chunk(3)
-        loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
+        users, positives, negatives = self.triple(interaction)
+        final, initial = self._at(torch.cat([users, self.n_users + positives, self.n_users + negatives]))
+        user, positive, negative = final.chunk(3)
+        loss = bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))
         return loss, self.reg_weight * half_squared_norm(*initial.chunk(3))

@@ -1,4 +1,4 @@
-"""What is known of items beside their clicks: one feature table per modality, frozen, with holes."""
+"""Item features of a ranker: one fixed table per modality, in which items may be missing, and linear projections."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from recsys.graphs.neighbours import Search
 
 
 class Modalities(nn.Module):
-    """Raw features of all items in the order of RecBole's item ids, padding included, for any number of modalities.
+    """Raw features of all items by RecBole's internal ids, padding included, for any number of modalities.
 
-    An item without a row in a table, or with a row of zeros, is a hole there: its features are zeros, `present` is
-    false, and it has no edges in that modality's graph. Padding is a hole everywhere.
+    An item without a row in a table, or with a row of zeros, is a hole: its features are zeros, `present` is false,
+    and it has no edges in that modality's item graph. Padding is a hole in every modality.
 
     Args:
-        paths: the `FeatureTable` of each modality.
+        paths: the file of the `FeatureTable` of each modality.
         tokens: item tokens by internal id, the padding token first.
-        device: where the features lie.
+        device: device of the features.
         missing: whether an item without features is a hole or an error.
-        search: how neighbours are searched.
+        search: settings of the neighbour search.
 
     Attributes:
         names: the modalities, in the order of `paths`.
-        present: which modality has which item, shape (modalities, items).
+        present: whether an item has a modality, shape (modalities, items).
 
     Raises:
         FileNotFoundError: a table is missing.
@@ -52,9 +52,10 @@ class Modalities(nn.Module):
         super().__init__()
         if not paths:
             raise ValueError("this ranker needs at least one modality: features: {image: <path of a feature table>}")
-        self.names, present, names = tuple(paths), [], [str(token) for token in tokens]
+        self.names, present, item_tokens = tuple(paths), [], [str(token) for token in tokens]
         for modality, path in paths.items():
-            values, has = item_features(modality, path, names, missing)
+            values, has = item_features(modality, path, item_tokens, missing)
+            # Not persistent: a checkpoint holds a hash of the features, not the features.
             self.register_buffer(f"features_{modality}", torch.from_numpy(values).to(device), persistent=False)
             present.append(torch.from_numpy(has).to(device))
         self.register_buffer("present", torch.stack(present), persistent=False)
@@ -62,20 +63,21 @@ class Modalities(nn.Module):
 
     @classmethod
     def configured(cls, config: Any, tokens: Iterable[Any], device: torch.device) -> Modalities:
-        """By the keys `features`, `missing_features`, `knn_exact_items`, `knn_n_probe` and `knn_n_cells`."""
+        """Construct it from a configuration: `features`, `missing_features` and the `knn_*` keys of `Search`."""
         search = Search(*(config[f"knn_{field.name}"] for field in fields(Search)))
         return cls(config["features"], tokens, device, missing=config["missing_features"], search=search)
 
     def substituted(self, modality: str, item: int, vector: Float[Tensor, " width"]) -> Modalities:
-        """The same, in tensors of its own, with other features of one item in one modality."""
-        twin = copy.copy(self)
+        """A copy in which one item has other features in one modality; the tensors of the original do not change."""
+        substituted = copy.copy(self)
         features, present = self.features(modality).clone(), self.present.clone()
         features[item], present[self.position(modality), item] = vector, True
-        twin._buffers = {**self._buffers, f"features_{modality}": features, "present": present}
-        return twin
+        # A shallow copy of a module shares its dict of buffers: it gets one of its own.
+        substituted._buffers = {**self._buffers, f"features_{modality}": features, "present": present}
+        return substituted
 
     def features(self, modality: str) -> Float[Tensor, "items width"]:
-        """Raw features, zeros where absent."""
+        """Raw features of a modality, zeros for holes."""
         return self.get_buffer(f"features_{modality}")
 
     def has(self, modality: str) -> Bool[Tensor, " items"]:
@@ -83,7 +85,7 @@ class Modalities(nn.Module):
         return self.present[self.position(modality)]
 
     def position(self, modality: str) -> int:
-        """The modality's place in `names`.
+        """Index of the modality in `names`.
 
         Raises:
             ValueError: the ranker has no such modality.
@@ -95,25 +97,23 @@ class Modalities(nn.Module):
     def learned_graph(
         self, modality: str, k: int, projection: nn.Linear, features: Float[Tensor, "items width"] | None = None
     ) -> ItemGraph:
-        """As `graph`, by the projected features (or by others, projected), and carrying gradient.
-
-        Inside autocast too without it: the graph of training is that of evaluation.
-        """
+        """The item graph of the projected features (of the raw features, unless others are given); carries gradient."""
+        # In float32 inside autocast too: training must choose the same neighbours as evaluation.
         with torch.autocast(self.present.device.type, enabled=False):
             return self.graph(modality, k, projection(self.features(modality) if features is None else features))
 
     def graph(self, modality: str, k: int, vectors: Float[Tensor, "items dim"] | None = None) -> ItemGraph:
-        """The `k` nearest neighbours of each item that has the modality, by its raw features or by `vectors`."""
+        """The k-nearest-neighbour graph of the items that have the modality, by raw features or by `vectors`."""
         return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k, self.search)
 
 
 class Projections(nn.ModuleDict):
-    """A linear layer T_m from the features of each modality to `dim`.
+    """One linear layer T_m per modality, from the width of its features to `dim`.
 
     Args:
         content: the features.
-        dim: width of the result.
-        bias: whether T_m adds one; without, a hole projects to zeros.
+        dim: output width.
+        bias: whether T_m has a bias; without one a hole projects to zeros.
     """
 
     def __init__(self, content: Modalities, dim: int, *, bias: bool = True) -> None:

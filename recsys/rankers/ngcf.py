@@ -1,4 +1,4 @@
-"""NGCF: message passing with weights, as a collaborative model inside another ranker."""
+"""NGCF: message passing with learned weights, used as the collaborative model of MICRO."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from recsys.graphs.propagation import Propagation
 
 
 class NGCF(nn.ModuleList):
-    """The mean of x and of every layer's state at length 1; Wang et al. (2019, eq. 9) put them side by side instead.
+    """NGCF's layers; the result is the mean of x and of every layer's output normalised to length 1.
+
+    As MICRO's reference code has it; Wang et al. (2019, eq. 9) concatenate them instead.
 
     Args:
-        dim: width of all states.
-        n_layers: how many.
-        dropout: of messages, in training.
+        dim: width of all layers.
+        n_layers: number of layers.
+        dropout: dropout of a layer's output, in training.
     """
 
     def __init__(self, dim: int, n_layers: int, dropout: float) -> None:
@@ -34,8 +36,8 @@ class NGCF(nn.ModuleList):
 class NGCFLayer(nn.Module):
     """LeakyReLU(W1 m + b1) + LeakyReLU(W2 (x * m) + b2) with messages m = A x, then dropout (Wang et al. 2019, eq. 7).
 
-    As MICRO's reference code has it: x itself enters through the self edges of A alone, and both parts have their own
-    LeakyReLU (slope 0.01).
+    As MICRO's reference code has it: x itself enters through the self-loops of A only, and both terms have a LeakyReLU
+    of their own (slope 0.01).
     """
 
     def __init__(self, dim: int, dropout: float) -> None:
@@ -46,6 +48,6 @@ class NGCFLayer(nn.Module):
     def forward(
         self, x: Float[Tensor, "nodes dim"], messages: Float[Tensor, "nodes dim"]
     ) -> Float[Tensor, "nodes dim"]:
-        """The next layer's state; what enters the mean over layers is this at length 1."""
-        parts = functional.leaky_relu(self.plain(messages)) + functional.leaky_relu(self.product(x * messages))
-        return self.dropout(parts)
+        """The layer's output, not normalised."""
+        output = functional.leaky_relu(self.plain(messages)) + functional.leaky_relu(self.product(x * messages))
+        return self.dropout(output)

@@ -1,4 +1,4 @@
-"""VBPR: matrix factorisation with a second factor that is read off the picture."""
+"""VBPR: matrix factorisation with a second item factor that is linear in the features."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from recsys.settings import check_between, check_whole
 class VBPR(DotProductRanker):
     """VBPR (He & McAuley 2016, eq. 4) for any number of modalities; f_i is their concatenation.
 
-    score = p_u . q_i + theta_u . (E f_i) + beta_i + beta' . f_i; the paper's alpha and beta_u order nothing. As one
-    product: users are (p_u, theta_u, 1), items (q_i, E f_i, beta_i + beta' . f_i). p, q and theta have
-    `embedding_size` coordinates each. An item without a modality has zeros there, which add nothing to its score.
+    score = p_u . q_i + theta_u . (E f_i) + beta_i + beta' . f_i; the paper's alpha and beta_u do not change the order
+    of a user's items and are left out. As one inner product: users are (p_u, theta_u, 1), items
+    (q_i, E f_i, beta_i + beta' . f_i). p, q and theta have `embedding_size` coordinates each. An item without a
+    modality has zeros there, which add nothing to its score.
 
     The loss is BPR plus `reg_weight` times half the squared norm of p_u, theta_u, q and beta of the batch; as in the
-    paper, E and beta' are free. Raw features enter the score as they are: their scale matters.
+    paper, E and beta' are not regularised. Raw features are not normalised: their scale matters.
     """
 
     LOSSES = ("bpr", "reg")
@@ -52,30 +53,33 @@ class VBPR(DotProductRanker):
         nn.init.zeros_(self.item_bias.weight)
 
     def _items(self, items: Int[Tensor, " batch"], modalities: tuple[str, ...]) -> Float[Tensor, "batch final"]:
-        """Final embeddings, of these modalities' features only."""
+        """Final embeddings of items, computed from the features of these modalities only."""
         factors, bias = self.item_embedding(items), self.item_bias(items)
-        seen = [self.projections.of(m)(self.content.features(m)[items]) for m in modalities]
-        content = torch.stack([functional.pad(bias, (factors.shape[1], 0)), *seen]).sum(dim=0)
+        projected = [self.projections.of(m)(self.content.features(m)[items]) for m in modalities]
+        # The bias is added to the last column, beta' . f_i.
+        content = torch.stack([functional.pad(bias, (factors.shape[1], 0)), *projected]).sum(dim=0)
         return torch.cat([factors, content], dim=-1)
 
     def forward(self) -> tuple[Float[Tensor, "users final"], Float[Tensor, "items final"]]:
         """Final embeddings of all users and items."""
-        everything = torch.arange(self.n_items, device=self.content.present.device)
-        return _with_one(self.user_embedding.weight), self._items(everything, self.content.names)
+        all_items = torch.arange(self.n_items, device=self.content.present.device)
+        return _append_one(self.user_embedding.weight), self._items(all_items, self.content.names)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
-        """BPR and weighted regularisation of one batch; only its own items' features are read."""
-        user, item, other = self.triple(interaction)
-        factors = self.user_embedding(user)
-        who = _with_one(factors)
-        liked, not_seen = (self._items(some, self.content.names) for some in (item, other))
-        loss = bpr_loss((who * liked).sum(-1), (who * not_seen).sum(-1))
-        own = [table(some) for table in (self.item_embedding, self.item_bias) for some in (item, other)]
-        return loss, self.reg_weight * half_squared_norm(torch.cat([factors, *own], dim=-1))
+        """BPR and weighted regularisation of one batch; only the features of its items are read."""
+        users, positives, negatives = self.triple(interaction)
+        user_factors = self.user_embedding(users)
+        user = _append_one(user_factors)
+        positive, negative = (self._items(items, self.content.names) for items in (positives, negatives))
+        loss = bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))
+        regularised = [
+            table(items) for table in (self.item_embedding, self.item_bias) for items in (positives, negatives)
+        ]
+        return loss, self.reg_weight * half_squared_norm(torch.cat([user_factors, *regularised], dim=-1))
 
     @torch.no_grad()
     def frozen(self, modality: str) -> FrozenVBPR:
-        """Everything that a substituted item needs, copied; the ranker stays as it is.
+        """A frozen copy for scoring substituted features of this modality; the ranker does not change.
 
         Raises:
             ValueError: the ranker has no such modality.
@@ -83,39 +87,40 @@ class VBPR(DotProductRanker):
         self.check_open(modality)
         users, items = self.forward()
         others = tuple(m for m in self.content.names if m != modality)
-        everything = torch.arange(self.n_items, device=items.device)
+        all_items = torch.arange(self.n_items, device=items.device)
         projection = self.projections.of(modality).weight.detach().clone()
-        return FrozenVBPR(users, items, self._items(everything, others), projection)
+        return FrozenVBPR(users, items, self._items(all_items, others), projection)
 
 
 @dataclass(frozen=True)
 class FrozenVBPR:
-    """A trained VBPR at rest, with one modality open to substitution.
+    """A frozen view of a trained VBPR in which the features of one modality can be substituted.
 
     Attributes:
         users: final embeddings.
-        items: final embeddings, before any substitution.
-        rest: the same without the open modality.
-        projection: E of the open modality, beta' as its last row.
+        items: final embeddings under the items' own features.
+        without_modality: final item embeddings without the substituted modality.
+        projection: E of the substituted modality, with beta' as its last row.
     """
 
     users: Float[Tensor, "users final"]
     items: Float[Tensor, "items final"]
-    rest: Float[Tensor, "items final"]
+    without_modality: Float[Tensor, "items final"]
     projection: Float[Tensor, "content width"]
 
     @property
     def feature_dim(self) -> int:
-        """Width of the open modality's features."""
+        """Width of the substituted modality's features."""
         return self.projection.shape[1]
 
     def item_embeddings(
         self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch final"]:
-        """Final embedding of each item if its features were these: exact, a product; differentiable in them."""
+        """Final embedding of each item if its features were these; exact, and differentiable in them."""
         content = functional.linear(features, self.projection)
-        return self.rest[items] + functional.pad(content, (self.rest.shape[1] - content.shape[1], 0))
+        fixed = self.without_modality[items]
+        return fixed + functional.pad(content, (fixed.shape[1] - content.shape[1], 0))
 
 
-def _with_one(users: Float[Tensor, "batch factors"]) -> Float[Tensor, "batch final"]:
+def _append_one(users: Float[Tensor, "batch factors"]) -> Float[Tensor, "batch final"]:
     return functional.pad(users, (0, 1), value=1.0)

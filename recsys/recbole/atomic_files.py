@@ -1,4 +1,4 @@
-"""RecBole's data set read from atomic files, with the splits and the order in time that RecBole lacks."""
+"""RecBole's data set read from atomic files, with exact chronological order and with splits that RecBole lacks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,12 @@ from recsys.recbole.isolation import isolated
 from recsys.recbole.splits import Parts, by_label, cold_start
 
 with isolated():
-    import recbole.config.configurator
-    import recbole.data
     import recbole.data.dataset
-    import recbole.data.interaction
-    import recbole.model.abstract_recommender
-    import recbole.model.general_recommender
-    import recbole.trainer.trainer
     import recbole.utils
-    import recbole.utils.argument_list
 
 
-class _AtomicFiles(recbole.data.dataset.Dataset):
-    """RecBole's data set, with the order in time kept to the second and ties broken by a seeded shuffle."""
+class AtomicFileDataset(recbole.data.dataset.Dataset):
+    """RecBole's data set in chronological order, exact to the second, with ties broken by a seeded shuffle."""
 
     def _download(self) -> None:
         raise FileNotFoundError(f"there is no data folder {self.dataset_path}; prepare the data set first")
@@ -45,23 +38,24 @@ class _AtomicFiles(recbole.data.dataset.Dataset):
         if label is not None:
             if self.field2type[label] is not recbole.utils.FeatureType.FLOAT:
                 raise ValueError(f"{file} declares {label} as {self.field2type[label].value}, write {label}:float")
-            self._given_split(self.inter_feat[label].to_numpy(), str(file))
+            self._split_by_label(self.inter_feat[label].to_numpy(), str(file))  # checks the labels of the whole file
 
     @staticmethod
-    def _given_split(labels: np.ndarray, where: str) -> Parts:
+    def _split_by_label(labels: np.ndarray, source: str) -> Parts:
         try:
             return by_label(labels)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{source}: {error}") from error
 
     def build(self) -> list[Any]:
-        """The three parts: RecBole's splits, a given one, or one that withholds items."""
+        """The training, validation and test sets: RecBole's splits, `LABEL` by a column, or `COLD` by items."""
         ((kind, value),) = self.config["eval_args"]["split"].items()
         if kind not in ("LABEL", "COLD"):
             return super().build()
+        # What RecBole's `build` does before and after its own split: columns become tensors, unused ones are dropped.
         self._change_feat_format()
         if kind == "LABEL":
-            parts = self._given_split(self.inter_feat[value].numpy(), f"{self.dataset_path} after filtering")
+            parts = self._split_by_label(self.inter_feat[value].numpy(), f"{self.dataset_path} after filtering")
         else:
             parts = cold_start(self.inter_feat[self.iid_field].numpy(), value, self.config["split_seed"])
         self._drop_unused_col()
@@ -83,9 +77,10 @@ class _AtomicFiles(recbole.data.dataset.Dataset):
             self.inter_feat = self.inter_feat.sort_values(self.time_field, kind="stable")
         self.inter_feat = self.inter_feat.reset_index(drop=True)
         token, interaction = recbole.utils.FeatureType.TOKEN, recbole.utils.FeatureSource.INTERACTION
+        # The exact order has a column of its own, by which `sort` sorts in place of the rounded time stamps.
         self.inter_feat["order"] = np.arange(len(self.inter_feat))
         self.set_field_property("order", token, interaction, 1)
 
     def sort(self, by: Any, ascending: Any = True) -> None:
-        """As RecBole's, except that rows in order of time already lie so."""
+        """Sort as RecBole does, except that sorting by time uses the exact order."""
         super().sort("order" if by == self.time_field else by, ascending)

@@ -1,4 +1,4 @@
-"""A ranker on disk: weights as safetensors, the rest as JSON, and a refusal when they belong to something else."""
+"""Checkpoints of rankers: weights as safetensors, state as JSON with the identity of what was trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 STATE, WEIGHTS = "ranker.json", "ranker.safetensors"
 
-# Where and how fast a ranker is trained or evaluated does not change what it is.
+# Keys that do not change the trained ranker: where files are, what is shown, how fast it runs. `features` is among
+# them because `identity` hashes the content of the feature files instead of their paths.
 INCIDENTAL = {
     "data_path",
     "checkpoint_dir",
@@ -45,12 +46,12 @@ INCIDENTAL = {
 
 
 def identity(config: Mapping[str, Any], data_digest: str, code: Path | None = None) -> dict[str, Any]:
-    """What a trained ranker depends on, as JSON types: settings, data, and the content of every feature file.
+    """Everything a trained ranker depends on, as JSON types: settings, data, and the hash of every feature file.
 
     Args:
         config: the complete configuration as plain types (`Config.plain`).
         data_digest: `Dataset.digest()`.
-        code: the file of a ranker of one's own (`Config.code`), whose content counts as a setting.
+        code: the source file of a user's ranker (`Config.code`), whose content counts as a setting.
 
     Raises:
         FileNotFoundError: a feature file is missing.
@@ -64,19 +65,19 @@ def identity(config: Mapping[str, Any], data_digest: str, code: Path | None = No
 
 
 def _file_hash(path: Path) -> str:
-    """Of a feature table with whatever lies beside it."""
+    """Hash of a feature table and of its file of item tokens, if it has one."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no feature file {path}; encode the catalogue first")
     return hashlib.sha256(b"".join(file.read_bytes() for file in feature_files(path))).hexdigest()
 
 
-def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, one phrase each."""
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Differences between the identity in a checkpoint and the current one, one phrase each."""
     phrases = []
-    if saved.get("data") != wanted["data"]:
+    if saved.get("data") != current["data"]:
         phrases.append("the interactions or the catalogue")
     for part, name in (("features", "the features"), ("settings", "")):
-        before, after = saved.get(part, {}), wanted[part]
+        before, after = saved.get(part, {}), current[part]
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 value = f": {before.get(key)!r} there, {after.get(key)!r} here" if part == "settings" else ""
@@ -85,21 +86,22 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write all of it or nothing."""
+    """Write JSON atomically: a killed process leaves the whole file or the previous one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
     temporary.replace(path)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write all of them or nothing."""
+    """Write safetensors atomically: a killed process leaves the whole file or the previous one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # safetensors refuses tensors that share memory, such as tied weights: each is copied.
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
     temporary.replace(path)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The JSON part of a checkpoint; None if there is none, or a damaged one, of which a warning speaks."""
+    """Read the JSON part of a checkpoint; None if it is missing or damaged (which logs a warning)."""
     try:
         return json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -110,7 +112,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU.
+    """Read the tensors of a safetensors file to the CPU.
 
     Raises:
         ValueError: the file is missing, cut short, or no safetensors file.
@@ -124,21 +126,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def resume_file(folder: Path, epoch: int) -> Path:
-    """Where a run that finished `epoch` epochs keeps what it needs to go on; the name ties it to the state."""
+    """The file from which a run that finished `epoch` epochs is resumed; the name ties it to the state."""
     return folder / f"resume-{epoch}.safetensors"
 
 
 def ranker_tensors(ranker: Any) -> dict[str, Tensor]:
-    """Weights and, for RecBole's counting models, what they counted."""
+    """The weights of a ranker and the tensors that RecBole keeps outside its state_dict (counts of Pop and ItemKNN)."""
     tensors = {f"weight.{name}": tensor for name, tensor in ranker.state_dict().items()}
-    counted = {f"other.{name}": value for name, value in ranker.other_parameter().items()}
-    return tensors | {name: value for name, value in counted.items() if isinstance(value, Tensor)}
+    other = {f"other.{name}": value for name, value in ranker.other_parameter().items()}
+    return tensors | {name: value for name, value in other.items() if isinstance(value, Tensor)}
 
 
 def restore_ranker(ranker: Any, tensors: Mapping[str, Tensor]) -> None:
-    """The reverse of `ranker_tensors`."""
-    ranker.load_state_dict(_under("weight.", tensors))
-    ranker.load_other_parameter({k: v.to(ranker.device) for k, v in _under("other.", tensors).items()})
+    """Load what `ranker_tensors` returned into a ranker."""
+    ranker.load_state_dict(_with_prefix("weight.", tensors))
+    ranker.load_other_parameter({k: v.to(ranker.device) for k, v in _with_prefix("other.", tensors).items()})
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -152,23 +154,23 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The reverse of `optimizer_tensors`."""
+    """Load what `optimizer_tensors` returned into an optimiser; its parameter groups stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _under("optimizer.", tensors).items():
+    for name, tensor in _with_prefix("optimizer.", tensors).items():
         number, entry = name.split(".", 1)
         state.setdefault(int(number), {})[entry] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def scaler_tensors(scaler: torch.amp.GradScaler) -> dict[str, Tensor]:
-    """What scaled gradients need to go on; nothing where they are not scaled."""
+    """The state of a gradient scaler as tensors; empty for a disabled one."""
     return {f"scaler.{name}": torch.tensor(value) for name, value in scaler.state_dict().items()}
 
 
 def restore_scaler(scaler: torch.amp.GradScaler, tensors: Mapping[str, Tensor]) -> None:
-    """The reverse of `scaler_tensors`."""
-    scaler.load_state_dict({name: tensor.item() for name, tensor in _under("scaler.", tensors).items()})
+    """Load what `scaler_tensors` returned into a gradient scaler."""
+    scaler.load_state_dict({name: tensor.item() for name, tensor in _with_prefix("scaler.", tensors).items()})
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""RecBole's configuration of one ranker: its keys, our defaults, and what is refused."""
+"""RecBole's configuration of one ranker: its keys, this library's defaults, and checks that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -17,23 +17,16 @@ from recsys.recbole.isolation import isolated
 
 with isolated():
     import recbole.config.configurator
-    import recbole.data
-    import recbole.data.dataset
-    import recbole.data.interaction
-    import recbole.model.abstract_recommender
-    import recbole.model.general_recommender
-    import recbole.trainer.trainer
-    import recbole.utils
     import recbole.utils.argument_list
-from recsys.recbole.registry import _nearest, code_of, ranker_class
+
+from recsys.recbole.registry import code_of, did_you_mean, ranker_class
 
 _PROPERTIES = Path(recbole.config.configurator.__file__).parent.parent / "properties"
 
-
-# Where we differ from RecBole's own defaults, for every ranker.
+# Where this library differs from RecBole's own defaults, for every ranker.
 DEFAULTS: Mapping[str, Any] = {
     "use_gpu": False,  # the counterfactual score and the reward live on the CPU in this version
-    "split_seed": 0,
+    "split_seed": 0,  # RecBole splits by `seed`, and every training seed would have its own test set
     "encoding": "utf-8",
     "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id"]},
     "rm_dup_inter": "first",
@@ -41,8 +34,8 @@ DEFAULTS: Mapping[str, Any] = {
     "metrics": ["Recall", "NDCG"],
     "topk": [10, 20],
     "valid_metric": "Recall@20",
-    "metric_decimal_place": 8,
-    "eval_batch_size": None,
+    "metric_decimal_place": 8,  # RecBole rounds to 4, and epochs that differ by less tie in validation
+    "eval_batch_size": None,  # set by `Dataset.load` from the number of items
     "show_progress": False,
     "lr_decay": None,
     "lr_decay_epochs": 50,
@@ -53,11 +46,10 @@ DEFAULTS: Mapping[str, Any] = {
     "missing_features": "hole",
 }
 
-
-# RecBole's ways to split, and two of ours. Its own for a given split, `benchmark_filename`, wants one file a part and
-# cuts the rows by their number: it would switch off every filter, and the order in time that we keep to the second.
+# RecBole's kinds of split (RS, LS, TS) and two of this library's. RecBole's own kind for a given split,
+# `benchmark_filename`, needs one file per part and cuts the rows by number: it would switch off every filter and the
+# exact chronological order.
 _SPLITS = {"RS", "LS", "TS", "LABEL", "COLD"}
-
 
 _NESTED_KEYS = {
     "eval_args": {"split", "group_by", "order", "mode"},
@@ -66,7 +58,7 @@ _NESTED_KEYS = {
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as RecBole reads it."""
+    """Reads 1e-3 as a number, as RecBole does; plain YAML 1.1 requires a dot and reads a string."""
 
 
 _YamlLoader.add_implicit_resolver(
@@ -75,7 +67,7 @@ _YamlLoader.add_implicit_resolver(
 
 
 def known_keys(model_name: str) -> set[str]:
-    """Every key that RecBole or the ranker reads from a configuration of this ranker."""
+    """All keys that RecBole or the ranker reads from a configuration of this ranker."""
     files = (_PROPERTIES / "overall.yaml", _PROPERTIES / "dataset/sample.yaml")
     keys = {"model", "dataset", *DEFAULTS, *getattr(ranker_class(model_name), "DEFAULTS", {})}
     for file in (*files, _PROPERTIES / f"model/{model_name}.yaml"):
@@ -87,19 +79,19 @@ def known_keys(model_name: str) -> set[str]:
 
 
 def check_keys(config: Mapping[str, Any]) -> None:
-    """Refuse a key that nobody reads.
+    """Refuse unknown keys, and impossible values of `eval_args.split`, `features` and `missing_features`.
 
     Raises:
-        ValueError: names the key and the nearest valid one.
+        ValueError: a key is unknown (the message suggests the closest valid one), or a value is impossible.
     """
     model = config.get("model", "LightGCN")
     for key in config:
         if key not in (known := known_keys(model)):
-            raise ValueError(f"unknown key {key!r} for the ranker {model}{_nearest(key, known)}")
+            raise ValueError(f"unknown key {key!r} for the ranker {model}{did_you_mean(key, known)}")
     for parent, known in _NESTED_KEYS.items():
         for key in config.get(parent) or {}:
             if key not in known:
-                raise ValueError(f"unknown key {parent}.{key!r}{_nearest(key, known)}")
+                raise ValueError(f"unknown key {parent}.{key!r}{did_you_mean(key, known)}")
     _check_split((config.get("eval_args") or {}).get("split", {"RS": []}))
     _check_features(config)
 
@@ -125,15 +117,19 @@ def _check_features(config: Mapping[str, Any]) -> None:
 
 
 def with_ranker(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """The same experiment under another ranker: keys that it does not read are left out."""
+    """The same configuration for another ranker, without the keys that this ranker does not read."""
     known = known_keys(model)
     return {key: value for key, value in config.items() if key in known} | {"model": model}
 
 
 class Config(recbole.config.configurator.Config):
-    """RecBole's configuration of one ranker, from a mapping alone: no files, no argv, no evaluated strings.
+    """RecBole's configuration of one ranker, read from a mapping only: no files, no argv, no evaluated strings.
 
-    Values come from, in rising priority: RecBole's defaults, ours, the ranker's `DEFAULTS`, the mapping.
+    Values come from, in ascending priority: RecBole's defaults, `DEFAULTS` of this module, the ranker's `DEFAULTS`,
+    the mapping.
+
+    Raises:
+        ValueError: an unknown key, an impossible value, or no `dataset` or `data_path`.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -145,6 +141,7 @@ class Config(recbole.config.configurator.Config):
         self._ranker = values.pop("model", "LightGCN")
         model = ranker_class(self._ranker)
         if "eval_args" in values:
+            # Entries that are not configured keep the defaults above, not RecBole's.
             values["eval_args"] = {**DEFAULTS["eval_args"], **values["eval_args"]}
         self._data_folder = str(Path(values["data_path"]) / values["dataset"])
         with isolated():
@@ -155,44 +152,45 @@ class Config(recbole.config.configurator.Config):
 
     @property
     def label_column(self) -> str | None:
-        """The column of a given split, `eval_args: {split: {LABEL: <column>}}`."""
+        """The column that holds the split, from `eval_args: {split: {LABEL: <column>}}`; None for other splits."""
         return self.final_config_dict["eval_args"]["split"].get("LABEL")
 
     @property
     def code(self) -> Path | None:
-        """The file of a ranker of one's own."""
+        """The source file of a user's ranker (see `registry.code_of`)."""
         return code_of(self._ranker)
 
     def compatibility_settings(self) -> None:
-        """Do nothing: the NumPy names exist inside `isolated` only."""
+        """Do nothing. RecBole sets removed NumPy names for the whole process here; `isolated` does so for a while."""
 
     def _build_yaml_loader(self) -> type:
         return _YamlLoader
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return config_dict  # RecBole would eval() every string.
+        return config_dict  # RecBole calls eval() on every string.
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        # Without a data set's name: RecBole's presets for "ml-100k" would replace columns and filters of ours.
+        # Without the data set's name: RecBole's presets for "ml-100k" would replace our columns and filters.
         super()._load_internal_config_dict(model, model_class, "")
         self.internal_config_dict.update(copy.deepcopy(dict(DEFAULTS)))
         self.internal_config_dict.update(copy.deepcopy(dict(getattr(model_class, "DEFAULTS", {}))))
 
     def _set_default_parameters(self) -> None:
         super()._set_default_parameters()
-        # RecBole replaces the path of anything called "ml-100k" by its own copy.
+        # RecBole replaces the path of every data set called "ml-100k" by that of its own copy.
         self.final_config_dict["data_path"] = self._data_folder
 
     def _init_device(self) -> None:
         gpu = self.final_config_dict["use_gpu"] and torch.cuda.is_available()
         first = int(str(self.final_config_dict["gpu_id"]).split(",")[0] or 0)
         self.final_config_dict["device"] = torch.device(f"cuda:{distributed.gpu(first)}" if gpu else "cpu")
+        # RecBole's own method would set CUDA_VISIBLE_DEVICES and start a second process group.
         self.final_config_dict.update(single_spec=True, local_rank=0)
 
     def plain(self) -> dict[str, Any]:
-        """What was decided, as JSON types; the keys that `known_keys` lists."""
+        """The final values of all `known_keys`, sorted by key."""
         known = known_keys(self._ranker)
         return {key: value for key, value in sorted(self.final_config_dict.items()) if key in known}

@@ -1,4 +1,4 @@
-"""Interactions read, numbered and split by RecBole: users and items as internal ids, and the loaders of each part."""
+"""Interactions read, numbered and split by RecBole: internal ids of users and items, and a data loader of each part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 from unittest import mock
 
 import numpy as np
@@ -17,27 +17,19 @@ from jaxtyping import Int
 from recsys.recbole.isolation import isolated
 
 with isolated():
-    import recbole.config.configurator
     import recbole.data
-    import recbole.data.dataset
-    import recbole.data.interaction
-    import recbole.model.abstract_recommender
-    import recbole.model.general_recommender
-    import recbole.trainer.trainer
-    import recbole.utils
-    import recbole.utils.argument_list
-from recsys.recbole.atomic_files import _AtomicFiles
+
+from recsys.recbole.atomic_files import AtomicFileDataset
 from recsys.recbole.config import Config
+from recsys.recbole.splits import Phase
 
+# Users and items of the same interactions, as internal ids.
 Pairs = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
-
-
-Phase = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """The split: users and items of each part as internal ids, by user and then oldest first."""
+    """The split: users and items of each part as internal ids, sorted by user and then chronologically."""
 
     train: Pairs
     valid: Pairs
@@ -47,14 +39,14 @@ class Interactions:
 class Dataset:
     """Interactions read, numbered and split by RecBole.
 
-    Internal ids index `user_tokens` and `item_tokens`; row 0 of both is padding. Items of `<dataset>.item` are
-    numbered even when nobody ever touched them.
+    Internal ids index `user_tokens` and `item_tokens`; row 0 of both is padding. Items of `<dataset>.item` have ids
+    even without any interaction.
 
     Attributes:
         config: the complete RecBole configuration.
         user_tokens: tokens by internal id.
         item_tokens: tokens by internal id.
-        interactions: the three parts.
+        interactions: the training, validation and test interactions.
     """
 
     def __init__(self, config: Config, whole: Any, parts: Sequence[Any]) -> None:
@@ -72,46 +64,46 @@ class Dataset:
         """Read `<data_path>/<dataset>/<dataset>.inter` (and `.item`) and split it.
 
         Args:
-            config: RecBole's keys. By default each person's interactions are split in time, 80/10/10.
+            config: RecBole's keys. By default each user's interactions are split chronologically, 80/10/10.
 
         Raises:
             ValueError: an unknown key, a missing column, or nothing left after filtering.
             FileNotFoundError: the folder or its `.inter` file is missing.
         """
-        full = Config(config)
-        with isolated(full["split_seed"]):
-            whole = _AtomicFiles(full)
+        complete = Config(config)
+        with isolated(complete["split_seed"]):
+            whole = AtomicFileDataset(complete)
             parts = whole.build()
-        dataset = cls(full, whole, parts)
-        if full["eval_batch_size"] is None:
-            # RecBole scores eval_batch_size // n_items people at a time: 64 MB of scores.
-            full["eval_batch_size"] = dataset.n_items * max(1, min(1024, 2**24 // dataset.n_items))
+        dataset = cls(complete, whole, parts)
+        if complete["eval_batch_size"] is None:
+            # RecBole scores eval_batch_size // n_items users at a time: at most 2^24 scores (64 MB), 1024 users.
+            complete["eval_batch_size"] = dataset.n_items * max(1, min(1024, 2**24 // dataset.n_items))
         return dataset
 
     @property
     def n_users(self) -> int:
-        """Users, the padding row included."""
+        """Number of users, including the padding row."""
         return len(self.user_tokens)
 
     @property
     def n_items(self) -> int:
-        """Items, the padding row included."""
+        """Number of items, including the padding row."""
         return len(self.item_tokens)
 
     def user_id(self, token: str) -> int:
-        """Internal id of a user; KeyError if RecBole has none of that name."""
+        """Internal id of a user; KeyError for an unknown token."""
         return self._users[str(token)]
 
     def item_id(self, token: str) -> int:
-        """Internal id of an item; KeyError if RecBole has none of that name."""
+        """Internal id of an item; KeyError for an unknown token."""
         return self._items[str(token)]
 
     def history(self, user: int) -> Int[np.ndarray, " n"]:
-        """Items of the user's training interactions, oldest first."""
+        """Items of the user's training interactions in chronological order."""
         return self.interactions.train[1][self._starts[user] : self._starts[user + 1]]
 
     def digest(self) -> str:
-        """Hash of the numbering and of the split: two data sets with the same digest train the same ranker."""
+        """Hash of the internal ids and of the split: data sets with the same digest train the same ranker."""
         digest = hashlib.sha256()
         for tokens in (self.user_tokens, self.item_tokens):
             digest.update("\0".join(map(str, tokens)).encode())
@@ -121,14 +113,14 @@ class Dataset:
         return digest.hexdigest()
 
     def new_ranker(self) -> Any:
-        """An untrained ranker of the configured class; its weights depend on the key `seed` alone."""
-        with isolated(self.config["seed"]), _fillable_dok():
+        """An untrained ranker of the configured class; its initial weights depend on the key `seed` alone."""
+        with isolated(self.config["seed"]), _dok_with_update():
             return self.config.model_class(self.config, self._parts[0]).to(self.config["device"])
 
     def loader(self, phase: Phase) -> Any:
         """RecBole's data loader of a phase: train (with negative samples), valid or test."""
         samplers = recbole.data.create_samplers(self.config, self._whole, self._parts)
-        position = ("train", "valid", "test").index(phase)
+        position = get_args(Phase).index(phase)
         build: Any = recbole.data.get_dataloader(self.config, phase)
         shuffle = phase == "train" and self.config["shuffle"]
         # A copy: the loader for evaluation sorts its data in place.
@@ -136,22 +128,22 @@ class Dataset:
         return build(self.config, part, samplers[position], shuffle=shuffle)
 
 
-def _fill(matrix: Any, values: Mapping[Any, Any]) -> None:
+def _update_dok(matrix: Any, values: Mapping[Any, Any]) -> None:
     for position, value in values.items():
         matrix[position] = value
 
 
 @contextlib.contextmanager
-def _fillable_dok() -> Iterator[None]:
-    """`dok_matrix._update`, with which RecBole's graph rankers fill theirs, is gone since scipy 1.13: put it back."""
+def _dok_with_update() -> Iterator[None]:
+    """Provide `dok_matrix._update`, which RecBole's graph rankers call and which scipy 1.13 removed."""
     if hasattr(scipy.sparse.dok_matrix, "_update"):
         yield
         return
-    with mock.patch.object(scipy.sparse.dok_matrix, "_update", _fill, create=True):
+    with mock.patch.object(scipy.sparse.dok_matrix, "_update", _update_dok, create=True):
         yield
 
 
 def _pairs(part: Any) -> Pairs:
     users, items, order = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field, "order"))
-    by_user = np.lexsort((order, users))
+    by_user = np.lexsort((order, users))  # the last key is the primary one
     return users[by_user], items[by_user]

@@ -1,4 +1,4 @@
-"""Quarantine for a library with side effects: whatever it does to the process is undone when it returns."""
+"""Context managers that undo what RecBole does to a process: argv, environment, NumPy names, seeds, root logger."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-# NumPy removed these names in 1.24; RecBole 1.2.1 puts them back for the whole process and needs them at run time.
+# Names that RecBole 1.2.1 expects in the namespace of NumPy and that the installed NumPy may lack. RecBole sets the
+# first group for the whole process (`Config.compatibility_settings`); we set what is missing while RecBole runs.
 _NUMPY_NAMES = {
+    # Removed in NumPy 1.24; its metrics, data set and interactions read them at run time. NumPy 2.0 brought `bool` and
+    # `long` back with the same meaning, and these two are then left as they are.
     "bool": np.bool_,
     "int": np.int_,
     "float": np.float64,
@@ -23,9 +26,14 @@ _NUMPY_NAMES = {
     "str": np.str_,
     "long": np.int_,
     "unicode": np.str_,
+    # Removed in NumPy 2.0. `Config.compatibility_settings` of RecBole reads these three; ours does not, but code that
+    # constructs RecBole's own Config does.
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "unicode_": np.str_,
 }
 
-# Third-party warnings that tell a user of this library nothing, by message and with the reason.
+# Third-party warnings on which a user of this library cannot act, by the beginning of their message.
 _WARNINGS = (
     # RecBole 1.2.1 on pandas 2: chained fillna(inplace=True). It works up to pandas 3, which the package excludes.
     ("A value is trying to be set on a copy of a DataFrame or Series through chained assignment", FutureWarning),
@@ -33,7 +41,7 @@ _WARNINGS = (
     ("Deprecated call to `pkg_resources.declare_namespace", DeprecationWarning),
     ("`torch.jit.", FutureWarning),
     ("`torch.jit.", DeprecationWarning),
-    # RecBole's graph rankers (NGCF, ...) and torch's former constructors.
+    # RecBole's graph rankers (NGCF, ...) call constructors of sparse tensors that torch has deprecated.
     (r"torch\.sparse\.SparseTensor\(indices", UserWarning),
     ("Creating a tensor from a list of numpy.ndarrays is extremely slow", UserWarning),
     ("Sparse CSR tensor support is in beta state", UserWarning),
@@ -43,7 +51,7 @@ _WARNINGS = (
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the third-party warnings listed above, and no others."""
+    """Silence the third-party warnings of `_WARNINGS`, and no others."""
     with warnings.catch_warnings():
         for message, category in _WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=category)
@@ -52,10 +60,12 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def isolated(seed: int | None = None) -> Iterator[None]:
-    """Run foreign code with its own argv, environment, NumPy names, random state and root logger.
+    """Run third-party code with its own argv, environment, NumPy names, random state and root logger.
+
+    All of them are restored on exit, after an exception too.
 
     Args:
-        seed: seeds Python's, NumPy's and torch's global generators inside; their states return afterwards.
+        seed: seeds the global generators of Python, NumPy and torch inside; their states are restored on exit.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet())
@@ -66,7 +76,7 @@ def isolated(seed: int | None = None) -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators; call it only inside `isolated`, which puts them back."""
+    """Seed the global generators; call it only inside `isolated`, which restores their states."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - RecBole's negative sampler draws from the legacy global generator
     torch.manual_seed(seed)
@@ -74,6 +84,7 @@ def seed_everything(seed: int) -> None:
 
 @contextlib.contextmanager
 def _own_argv() -> Iterator[None]:
+    # RecBole parses sys.argv as configuration overrides: it sees the program's name only.
     argv, sys.argv = sys.argv, sys.argv[:1] or [""]
     try:
         yield
@@ -109,23 +120,23 @@ def _own_numpy_names() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_root_logger() -> Iterator[None]:
-    """What is logged on the root logger inside goes to `recsys.recbole.dataset`, one level down: info becomes debug."""
-    root, ours = logging.getLogger(), logging.getLogger("recsys.recbole.dataset")
+    """Redirect records of the root logger to the logger `recsys.recbole`, with level INFO lowered to DEBUG."""
+    root, library_logger = logging.getLogger(), logging.getLogger("recsys.recbole")
     level, handlers = root.level, list(root.handlers)
 
-    def divert(record: logging.LogRecord) -> bool:
-        record.name = ours.name
+    def redirect(record: logging.LogRecord) -> bool:
+        record.name = library_logger.name
         if record.levelno == logging.INFO:
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        if ours.isEnabledFor(record.levelno):
-            ours.handle(record)
-        return False
+        if library_logger.isEnabledFor(record.levelno):
+            library_logger.handle(record)
+        return False  # The root logger itself drops the record.
 
-    root.addFilter(divert)
+    root.addFilter(redirect)
     try:
         yield
     finally:
-        root.removeFilter(divert)
+        root.removeFilter(redirect)
         root.setLevel(level)
         root.handlers[:] = handlers
 
@@ -133,6 +144,7 @@ def _own_root_logger() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_random_state(seed: int | None) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    # Asking for a GPU's state would initialise CUDA in a process that does not use it.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=list(devices)):
         if seed is not None:
@@ -146,10 +158,10 @@ def _own_random_state(seed: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread inside, as many as before outside.
+    """Limit torch to one thread inside; the number of threads is restored on exit.
 
-    The sparse products of graph rankers add up in another order from run to run when two threads share them; with one,
-    the same seed gives the same ranker to the last bit.
+    With two threads the sparse products of graph rankers are summed in an order that differs from run to run; with
+    one, the same seed gives the same ranker to the last bit.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""RecBole's model classes: the base of every ranker, and what is asked of any of its models."""
+"""RecBole's base classes for rankers and trainers, and functions that work on any of its models."""
 
 from __future__ import annotations
 
@@ -14,32 +14,28 @@ from torch import Tensor
 from recsys.recbole.isolation import isolated
 
 with isolated():
-    import recbole.config.configurator
-    import recbole.data
-    import recbole.data.dataset
     import recbole.data.interaction
     import recbole.model.abstract_recommender
     import recbole.model.general_recommender
     import recbole.trainer.trainer
     import recbole.utils
-    import recbole.utils.argument_list
-
 
 GeneralRecommender = recbole.model.abstract_recommender.GeneralRecommender
-
+"""The base class of every ranker."""
 
 InputType = recbole.utils.InputType
-
+"""Whether a ranker trains on single interactions or on pairs of a positive and a negative item."""
 
 RecBolePop = recbole.model.general_recommender.Pop
-
+"""RecBole's popularity ranker."""
 
 BaseTrainer = recbole.trainer.trainer.Trainer
+"""RecBole's trainer."""
 
 
 @torch.no_grad()
 def full_scores(ranker: Any, users: Int[Tensor, " batch"]) -> Float[Tensor, "batch items"]:
-    """Scores of all items for some users, by any of the rankers; the padding column is -inf."""
+    """Scores of all items for the given users, by any ranker; the padding column is -inf."""
     interaction = recbole.data.interaction.Interaction({ranker.USER_ID: users})
     with isolated():
         scores = ranker.full_sort_predict(interaction.to(ranker.device)).view(len(users), -1).float()
@@ -48,11 +44,14 @@ def full_scores(ranker: Any, users: Int[Tensor, " batch"]) -> Float[Tensor, "bat
 
 @contextlib.contextmanager
 def without_folders() -> Iterator[None]:
-    """Construct RecBole's trainer inside: it would open folders for TensorBoard and checkpoints where we stand."""
+    """Stop RecBole's trainer from creating folders for TensorBoard and checkpoints in the working directory.
+
+    It does so in its constructor: construct it inside this context.
+    """
     with mock.patch.multiple(recbole.trainer.trainer, get_tensorboard=mock.DEFAULT, ensure_dir=mock.DEFAULT):
         yield
 
 
 def is_counting(ranker: Any) -> bool:
-    """Whether the ranker (Pop, ItemKNN) is done after one pass; a second one would count everything twice."""
+    """Whether the ranker (Pop, ItemKNN) only counts interactions: a second epoch would count everything twice."""
     return ranker.type == recbole.utils.ModelType.TRADITIONAL

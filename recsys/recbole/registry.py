@@ -1,4 +1,4 @@
-"""Rankers by name: ours, RecBole's general recommenders, and `package.module:Class` of your own."""
+"""Ranker classes by name: this library's, RecBole's general recommenders, and `package.module:Class` of your own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ from pathlib import Path
 from recsys.recbole.isolation import isolated
 
 with isolated():
-    import recbole.config.configurator
-    import recbole.data
-    import recbole.data.dataset
-    import recbole.data.interaction
-    import recbole.model.abstract_recommender
     import recbole.model.general_recommender
-    import recbole.trainer.trainer
-    import recbole.utils
-    import recbole.utils.argument_list
+
 from recsys.recbole.models import GeneralRecommender
 
-# Our rankers by name; every other name is looked up among RecBole's general recommenders.
-_OURS = {
+# Modules of this library's rankers, imported when asked for: they import this package themselves. Every other name is
+# looked up among RecBole's general recommenders.
+_MODULES = {
     "BM3": "recsys.rankers.bm3",
     "FREEDOM": "recsys.rankers.freedom",
     "LATTICE": "recsys.rankers.lattice",
@@ -34,9 +28,9 @@ _OURS = {
 
 
 def ranker_class(name: str) -> type:
-    """The ranker of that name: ours, otherwise RecBole's general recommenders (BPR, Pop, ItemKNN, ...).
+    """The ranker class of that name: this library's, else one of RecBole's general recommenders (BPR, ItemKNN, ...).
 
-    `package.module:Class` is a general recommender from anywhere, for example your own.
+    `package.module:Class` is a general recommender from anywhere on the Python path, for example your own.
 
     Raises:
         ValueError: there is no such ranker; the nearest name is given.
@@ -44,23 +38,28 @@ def ranker_class(name: str) -> type:
     module, colon, attribute = name.partition(":")
     if colon:
         return getattr(importlib.import_module(module), attribute)
-    if name in _OURS:
-        return getattr(importlib.import_module(_OURS[name]), name)
-    found = getattr(recbole.model.general_recommender, name, None)
-    if isinstance(found, type) and issubclass(found, GeneralRecommender):
-        return found
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    candidate = getattr(recbole.model.general_recommender, name, None)
+    if isinstance(candidate, type) and issubclass(candidate, GeneralRecommender):
+        return candidate
     models = vars(recbole.model.general_recommender)
-    names = {key for key, value in models.items() if isinstance(value, type)} | set(_OURS)
-    raise ValueError(f"there is no ranker {name!r}{_nearest(name, names)}")
+    names = {key for key, value in models.items() if isinstance(value, type)} | set(_MODULES)
+    raise ValueError(f"there is no ranker {name!r}{did_you_mean(name, names)}")
 
 
 def code_of(name: str) -> Path | None:
-    """The file of a ranker of one's own (`package.module:Class`), if it has one: another text makes another ranker."""
-    module, own, _ = name.partition(":")
-    file = getattr(importlib.import_module(module), "__file__", None) if own else None
+    """The source file of a user's ranker (`package.module:Class`); None for other rankers or without a file.
+
+    Its content is part of the identity of a trained ranker: edited code means another ranker.
+    """
+    module, colon, _ = name.partition(":")
+    file = getattr(importlib.import_module(module), "__file__", None) if colon else None
     return None if file is None else Path(file)
 
 
-def _nearest(word: str, names: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of an error message that suggests the closest of the valid names; "" if there are none."""
+    # cutoff=0: even a distant name shows what kind of name is expected.
     close = difflib.get_close_matches(word, sorted(names), n=1, cutoff=0)
     return f"; did you mean {close[0]!r}?" if close else ""

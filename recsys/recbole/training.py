@@ -1,4 +1,4 @@
-"""From a RecBole configuration to a trained ranker on disk, continued after an interruption."""
+"""Training of the ranker that a RecBole configuration describes, with checkpoints from which it is resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -15,6 +15,7 @@ from recsys import distributed
 from recsys.recbole import checkpoint
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import one_thread
+from recsys.recbole.splits import HeldOutPhase
 from recsys.recbole.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -26,10 +27,10 @@ class TrainedRanker:
 
     Attributes:
         ranker: the RecBole model.
-        dataset: what it was trained on.
+        dataset: the data set it was trained on.
         history: one row per epoch: `epoch` (from 1), `seconds`, `loss.<name>`, and `valid.<metric>` where measured.
         best_epoch: the epoch of the weights, from 1.
-        best_valid: its value of `valid_metric`; None if there was nothing to validate on.
+        best_valid: `valid_metric` after that epoch; None if there was nothing to validate on.
     """
 
     ranker: Any
@@ -39,7 +40,7 @@ class TrainedRanker:
     best_valid: float | None
 
     @one_thread()
-    def metrics(self, phase: Literal["valid", "test"] = "test") -> dict[str, float]:
+    def metrics(self, phase: HeldOutPhase = "test") -> dict[str, float]:
         """RecBole's evaluator on `valid` or `test`, for example `{"recall@10": 0.12, ...}`."""
         metrics = Trainer(self.dataset, self.ranker).evaluate_on(phase)
         self.ranker.eval()
@@ -47,19 +48,19 @@ class TrainedRanker:
 
 
 def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = True) -> TrainedRanker:
-    """Train the configured ranker, keep the weights of the best validation, write them to `folder`.
+    """Train the configured ranker and write the weights of its best validation to `folder`.
 
-    A finished checkpoint of the same configuration, data and features is returned as it is; an unfinished one is
-    continued after its last validation and ends at the same numbers; any other is replaced, and a warning says what
-    differs.
+    A finished checkpoint of the same configuration, data and features is loaded instead; an unfinished one is resumed
+    after its last validation and ends with the same numbers; any other one is replaced, and a warning lists the
+    differences.
 
-    Under `accelerate launch` every process calls this and trains with the first one's arguments; that one writes. The
-    folder must be seen by all. A program that does more than training is better run by `led`.
+    Under `accelerate launch` every process calls this function and trains with the arguments of the first one, which
+    alone writes. All processes must see the folder. Run a program that does more than training by `led`.
 
     Args:
         config: RecBole's keys, with `model`, `data_path` and `dataset`.
         folder: receives ranker.safetensors and ranker.json.
-        progress: show a bar with the time left.
+        progress: show a progress bar.
 
     Raises:
         ValueError: an unknown key, or data that cannot be trained on.
@@ -69,9 +70,9 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
 
 
 def led(program: Callable[[], None]) -> None:
-    """Run a program once, on the first process; the others only join its `train_ranker` and `distributed.together`.
+    """Run a program on the first process only; the others join its `train_ranker` and `distributed.together` calls.
 
-    So one process leads, prints and writes, however many `accelerate launch` started. Alone, the program just runs.
+    So one process prints and writes, however many `accelerate launch` started. A single process just runs the program.
     """
     if distributed.rank() == 0:
         program()
@@ -88,35 +89,35 @@ def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRa
     dataset = Dataset.load(config)
     identity = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
     state = checkpoint.read_state(folder)
-    different = [] if state is None else checkpoint.differences(state["identity"], identity)
-    if different and distributed.rank() == 0:
-        logger.warning("the ranker in %s is another one and is replaced; different: %s", folder, "; ".join(different))
-    if state is None or different:
+    differences = [] if state is None else checkpoint.differences(state["identity"], identity)
+    if differences and distributed.rank() == 0:
+        logger.warning("the ranker in %s is another one and is replaced; different: %s", folder, "; ".join(differences))
+    if state is None or differences:
         state = {"identity": identity, "epoch": 0, "best_epoch": 0, "best_valid": None, "since_best": 0, "history": []}
         state["finished"] = False
     elif state["finished"]:
         return _restored(dataset, state, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _Run(dataset, state, folder).to_the_end(progress=progress and distributed.rank() == 0)
+    _TrainingRun(dataset, state, folder).finish(progress=progress and distributed.rank() == 0)
     return _restored(dataset, state, folder)
 
 
 @one_thread()
 def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
-    """The ranker that `train_ranker` finished in this folder.
+    """Load the ranker that `train_ranker` finished in this folder.
 
     Raises:
         FileNotFoundError: there is no finished checkpoint.
-        ValueError: the checkpoint belongs to another configuration, catalogue or feature table (says which), or is
-            damaged.
+        ValueError: the checkpoint belongs to another configuration, catalogue or feature table (the message says
+            which), or is damaged.
     """
     dataset = Dataset.load(config)
     state = checkpoint.read_state(folder)
     if state is None or not state["finished"]:
         raise FileNotFoundError(f"{folder} holds no finished ranker; train one first")
-    wanted = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
-    if different := checkpoint.differences(state["identity"], wanted):
-        raise ValueError(f"the ranker in {folder} is another one; different: {'; '.join(different)}")
+    identity = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
+    if differences := checkpoint.differences(state["identity"], identity):
+        raise ValueError(f"the ranker in {folder} is another one; different: {'; '.join(differences)}")
     return _restored(dataset, state, folder)
 
 
@@ -130,8 +131,8 @@ def _restored(dataset: Dataset, state: Mapping[str, Any], folder: Path) -> Train
     return TrainedRanker(ranker.eval(), dataset, state["history"], state["best_epoch"], state["best_valid"])
 
 
-class _Run:
-    """One training run: the trainer, and the state that goes to disk at every validation."""
+class _TrainingRun:
+    """One training run: the trainer, and the state that is written at every validation and read to resume it."""
 
     def __init__(self, dataset: Dataset, state: dict[str, Any], folder: Path) -> None:
         self.trainer = Trainer(dataset, dataset.new_ranker())
@@ -145,22 +146,24 @@ class _Run:
             if state["best_valid"] is not None:
                 self.trainer.best_valid_score = state["best_valid"]
 
-    def to_the_end(self, *, progress: bool) -> None:
+    def finish(self, *, progress: bool) -> None:
+        """Train the remaining epochs, or until validation stops improving, and mark the checkpoint as finished."""
         trainer, first = self.trainer, self.state["epoch"]
         bar = tqdm(total=trainer.epochs, initial=first, desc=type(trainer.model).__name__, disable=not progress)
         with bar:
             for epoch in range(first, trainer.epochs):
                 if trainer.should_stop:
                     break
-                bar.set_postfix(self._one_epoch(epoch))
+                bar.set_postfix(self._train_epoch(epoch))
                 bar.update()
         self.state["finished"] = True
         if distributed.rank() == 0:
             checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
-            self._drop_resume_files(but=None)
-        distributed.from_first(None)  # Nobody reads before all is written.
+            self._delete_resume_files(keep=None)
+        distributed.from_first(None)  # No process reads the files before all are written.
 
-    def _one_epoch(self, epoch: int) -> dict[str, str]:
+    def _train_epoch(self, epoch: int) -> dict[str, str]:
+        """Train and validate one epoch, add its row to the history and save; returns what the progress bar shows."""
         start = time.perf_counter()
         losses = self.trainer.run_epoch(epoch)
         row = {"epoch": epoch + 1, "seconds": time.perf_counter() - start}
@@ -169,13 +172,13 @@ class _Run:
         if validation is not None:
             row |= {f"valid.{name}": value for name, value in validation[0].items()}
         self.state["history"].append(row)
-        last = epoch + 1 == self.trainer.epochs
-        if validation is not None or last:
+        is_last = epoch + 1 == self.trainer.epochs
+        if validation is not None or is_last:
             self._save(epoch, best=validation[1] if validation is not None else True)
-        shown = {"loss": f"{sum(losses.values()):.4f}"}
+        postfix = {"loss": f"{sum(losses.values()):.4f}"}
         if self.state["best_valid"] is not None:
-            shown[f"best {self.trainer.valid_metric}"] = f"{self.state['best_valid']:.4f}"
-        return shown
+            postfix[f"best {self.trainer.valid_metric}"] = f"{self.state['best_valid']:.4f}"
+        return postfix
 
     def _save(self, epoch: int, *, best: bool) -> None:
         if best:
@@ -190,15 +193,15 @@ class _Run:
         weights = checkpoint.ranker_tensors(trainer.model)
         if best:
             checkpoint.write_tensors(self.folder / checkpoint.WEIGHTS, weights)
-        moving = checkpoint.optimizer_tensors(trainer.optimizer) | checkpoint.scaler_tensors(trainer.scaler)
-        # In this order a kill at any point leaves a state and the file that belongs to it.
-        checkpoint.write_tensors(checkpoint.resume_file(self.folder, epoch), weights | moving)
+        training = checkpoint.optimizer_tensors(trainer.optimizer) | checkpoint.scaler_tensors(trainer.scaler)
+        # The order matters: a process killed at any point leaves a state and the resume file that belongs to it.
+        checkpoint.write_tensors(checkpoint.resume_file(self.folder, epoch), weights | training)
         checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
-        self._drop_resume_files(but=epoch)
+        self._delete_resume_files(keep=epoch)
 
-    def _drop_resume_files(self, *, but: int | None) -> None:
+    def _delete_resume_files(self, *, keep: int | None) -> None:
         for file in self.folder.glob("resume-*.safetensors"):
-            if but is None or file != checkpoint.resume_file(self.folder, but):
+            if keep is None or file != checkpoint.resume_file(self.folder, keep):
                 file.unlink()
 
     @property

@@ -1,6 +1,6 @@
-"""What a trained ranker says: ranks, Recall@k, NDCG@k, Delta R, counterfactual scores, and their statistics.
+"""Evaluation of trained rankers: ranks, Recall@k, NDCG@k, Delta R, counterfactual scores, and their statistics.
 
-May import: `recsys.recbole`. Begin with `metrics.py` (NDCG is there) and `counterfactual.py` (eq. 10).
+May import: `recsys.recbole` and `recsys.settings`. Begin with `metrics.py` (NDCG) and `counterfactual.py` (eq. 10).
 """
 
 import lazy_loader

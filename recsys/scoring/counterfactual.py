@@ -1,4 +1,4 @@
-"""The counterfactual score: what a user would think of an item if its image were another."""
+"""Counterfactual scores: how a ranker would score an item for a user if the item had another image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsys.settings import check_choice
 
 
 class FrozenRanker(Protocol):
-    """What a ranker gives of itself: `ranker.frozen(modality)`."""
+    """Frozen view of a ranker for counterfactual scores, as `ranker.frozen(modality)` returns it."""
 
     @property
     def users(self) -> Tensor:
@@ -23,7 +23,7 @@ class FrozenRanker(Protocol):
 
     @property
     def items(self) -> Tensor:
-        """Final embeddings of items under their own features."""
+        """Final embeddings of items with their own features."""
         ...
 
     @property
@@ -39,20 +39,22 @@ class FrozenRanker(Protocol):
 
 
 Method = Literal["inductive", "exact"]
-# What of a ranker `exact` works with; `recsys.rankers.dot_product.DotProductRanker` has it all but the first.
+"""How a counterfactual score is computed, see `Counterfactual`."""
+
+# Attributes of a ranker that `exact` needs; `recsys.rankers.dot_product.DotProductRanker` has all but `content`.
 _REBUILDABLE = ("content", "build_graphs", "check_open", "embeddings", "forget")
 
 
 class Rebuilt:
-    """A trained ranker at rest that is rebuilt around every substituted feature, one after the other.
+    """Frozen view of a ranker that rebuilds all graphs for every substituted feature, one after the other.
 
     Raises:
-        ValueError: the ranker has no such modality, or is none of ours that could be rebuilt.
+        ValueError: the ranker has no such modality, or lacks an attribute that rebuilding needs.
     """
 
     def __init__(self, ranker: Any, modality: str) -> None:
-        if lacking := [name for name in _REBUILDABLE if not hasattr(ranker, name)]:
-            raise ValueError(f"{type(ranker).__name__} cannot be rebuilt (method exact): it lacks {', '.join(lacking)}")
+        if missing := [name for name in _REBUILDABLE if not hasattr(ranker, name)]:
+            raise ValueError(f"{type(ranker).__name__} cannot be rebuilt (method exact): it lacks {', '.join(missing)}")
         ranker.check_open(modality)
         self._ranker, self._modality = copy.deepcopy(ranker).eval(), modality
         self.users, self.items = self._ranker.embeddings()
@@ -67,39 +69,40 @@ class Rebuilt:
         self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch dim"]:
         """Final embedding of each item if its features were these and all graphs were built with them."""
-        rebuilt = [
-            self._twin(int(item), vector).embeddings()[1][item] for item, vector in zip(items, features, strict=True)
+        embeddings = [
+            self._rebuild(int(item), vector).embeddings()[1][item] for item, vector in zip(items, features, strict=True)
         ]
-        return torch.stack(rebuilt) if rebuilt else self.items[items]
+        return torch.stack(embeddings) if embeddings else self.items[items]
 
-    def _twin(self, item: int, vector: Float[Tensor, " width"]) -> Any:
-        """The ranker on the same weights, and with a catalogue in which the item has these features."""
-        twin = copy.copy(self._ranker)
-        content = twin.content.substituted(self._modality, item, vector)
-        twin._modules = {**twin._modules, "content": content}
-        twin.build_graphs([self._modality])
-        twin.forget()
-        return twin
+    def _rebuild(self, item: int, vector: Float[Tensor, " width"]) -> Any:
+        """A ranker with the same weights and with graphs in which the item has these features."""
+        rebuilt = copy.copy(self._ranker)
+        content = rebuilt.content.substituted(self._modality, item, vector)
+        # A shallow copy of a module shares its dict of submodules: it gets one of its own.
+        rebuilt._modules = {**rebuilt._modules, "content": content}
+        rebuilt.build_graphs([self._modality])
+        rebuilt.forget()
+        return rebuilt
 
 
 class Counterfactual:
-    """Scores of (user, item) pairs under substituted features.
+    """Scores of (user, item) pairs with substituted item features.
 
-    A frozen view, taken once: the ranker is not touched, and training it further does not change the view. The users'
-    embeddings stay as they are, and an item that had no image gets one.
+    A frozen view of the ranker: the ranker does not change, and training it further does not change the view. User
+    embeddings stay as they are; an item without an image gets the substituted one.
 
-    `inductive`: the item's rows of the raw and of the learned neighbour graph are recomputed, the new features being
-    the item's own column; the other items' rows and degrees stay as they are. One matrix product of batch x items per
-    graph. `exact`: all graphs are built anew around each feature, a thousand times slower and without gradient; what
-    `inductive` is measured by.
+    `inductive`: the item's rows of the raw and of the learned item graph are recomputed, with the new features in the
+    item's own column; the rows and degrees of the other items stay as they are. It costs one matrix product of
+    batch x items per graph. `exact`: all graphs are rebuilt for each feature, a thousand times slower and without
+    gradient; it measures the error of `inductive`.
 
     Args:
-        ranker: a trained ranker that reads pictures when it scores.
-        modality: whose features are substituted.
+        ranker: a trained ranker that reads features when it scores.
+        modality: the modality whose features are substituted.
         method: `inductive` or `exact`.
 
     Raises:
-        ValueError: the ranker reads no pictures, has no such modality, or cannot be rebuilt for `exact`.
+        ValueError: the ranker reads no features, has no such modality, or cannot be rebuilt for `exact`.
     """
 
     @one_thread()
@@ -123,13 +126,13 @@ class Counterfactual:
         return scores
 
     def spread(self, users: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Standard deviation (over the population) of each user's original scores of the real items."""
+        """Population standard deviation of each user's original scores over all items without padding."""
         return self.scores(users)[:, 1:].std(dim=1, correction=0)
 
     def substitute(
         self, users: Int[Tensor, " batch"], items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
     ) -> Float[Tensor, " batch"]:
-        """Scores of the pairs if each item's features were these; differentiable in `features` (inductive).
+        """Scores of the pairs if each item's features were these; `inductive` is differentiable in `features`.
 
         Raises:
             ValueError: the features have another width than the ranker's, or a row that is zero or not finite.
@@ -140,7 +143,7 @@ class Counterfactual:
     def substitute_lists(
         self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch c"], features: Float[Tensor, "batch c width"]
     ) -> Float[Tensor, "batch c"]:
-        """As `substitute`, for a list of items per user; each item is substituted on its own."""
+        """As `substitute`, for a list of items per user; each item is substituted separately."""
         flat = self.substitute(
             users.repeat_interleave(items.shape[1]), items.flatten(), features.reshape(-1, features.shape[-1])
         )
@@ -149,8 +152,8 @@ class Counterfactual:
     def _check(self, items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]) -> None:
         if features.shape[1] != self.feature_dim:
             raise ValueError(f"the features are {features.shape[1]} wide, the ranker was trained on {self.feature_dim}")
-        size = features.detach().square().sum(dim=1)
-        wrong = ~(torch.isfinite(size) & (size > 0))
-        if wrong.any():
-            row = int(wrong.nonzero()[0])
+        squared_norms = features.detach().square().sum(dim=1)
+        invalid = ~(torch.isfinite(squared_norms) & (squared_norms > 0))
+        if invalid.any():
+            row = int(invalid.nonzero()[0])
             raise ValueError(f"features of item {int(items[row])} (row {row} of {len(items)}) are zero or not finite")

@@ -1,39 +1,34 @@
-"""Recall@k, NDCG@k and Delta R from ranks, person by person."""
+"""Recall@k, NDCG@k and Delta R from ranks, per user."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-if TYPE_CHECKING:
-    pass
-
-
 Ranks = np.ndarray | int | float
+"""One rank or an array of ranks, from 1."""
 
 
 def delta_r(rank_original: Ranks, rank_generated: Ranks) -> np.ndarray | float:
-    """Eq. 16: (rk_ori - rk_gen) / (1 + rk_ori), ranks from 1. Positive where the generated image ranks higher; < 1."""
+    """Delta R (eq. 16), (rk_ori - rk_gen) / (1 + rk_ori): below 1, positive where the generated image ranks higher."""
     return (rank_original - rank_generated) / (1 + rank_original)
 
 
 def recall_at(ranks: Int[np.ndarray, " held_out"], k: int) -> float:
-    """Share of a user's held-out items with rank at most k."""
+    """Recall@k of one user: the share of the held-out items with rank at most k."""
     return float(np.mean(ranks <= k))
 
 
 def ndcg_at(ranks: Int[np.ndarray, " held_out"], k: int) -> float:
-    """The sum over hits of 1/log2(rank + 1), divided by that of the best possible ranking of as many items."""
+    """NDCG@k of one user: the sum over hits of 1 / log2(rank + 1), divided by that of an ideal ranking."""
     hits = ranks[ranks <= k]
     ideal = np.arange(1, min(len(ranks), k) + 1)
     return float((1 / np.log2(hits + 1)).sum() / (1 / np.log2(ideal + 1)).sum())
 
 
 def per_user(ranks: pd.DataFrame, k: int = 10) -> pd.DataFrame:
-    """Recall@k and NDCG@k of every user from `held_out_ranks`.
+    """Recall@k and NDCG@k of every user, from the result of `held_out_ranks`.
 
     Returns:
         Columns user, metric (`recall@10`, `ndcg@10`) and value, users in order of first appearance.

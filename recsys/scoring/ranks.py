@@ -1,9 +1,9 @@
-"""Ranks and what is computed from them, person by person.
+"""Ranks of held-out items and top-k lists, per user.
 
 Protocol: full ranking over the items the user has not seen in training or validation (for validation: in training).
-Ranks count from 1. Ties are resolved against the item in question: whatever scores the same stands before it, so that
-a ranker that gives everything the same score gains nothing. Without ties the numbers are those of RecBole's evaluator,
-which resolves ties by the order in which its top-k happens to come.
+Ranks count from 1. Ties count against the held-out item: it ranks below every item with the same score, so that a
+ranker that gives all items the same score gains nothing. Without ties the numbers are those of RecBole's evaluator,
+which breaks ties arbitrarily.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,55 +19,65 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recsys.recbole.splits import HeldOutPhase
+
 if TYPE_CHECKING:
     from recsys.recbole.dataset import Dataset
 
-
-# Scores of all items for a batch of users, (batch,) -> (batch, items).
 Scorer = Callable[[Tensor], Tensor]
+"""Scores of all items for a batch of users, (batch,) -> (batch, items)."""
 
-
-Phase = Literal["valid", "test"]
+# Rows (in a block of users) and items of interactions before the evaluated phase.
+Seen = tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]
 
 
 @torch.no_grad()
 def held_out_ranks(
-    score: Scorer, dataset: Dataset, *, phase: Phase = "test", users: Sequence[int] | None = None, block: int = 256
+    score: Scorer,
+    dataset: Dataset,
+    *,
+    phase: HeldOutPhase = "test",
+    users: Sequence[int] | None = None,
+    block: int = 256,
 ) -> pd.DataFrame:
-    """The rank of every held-out item of every user (or of some).
+    """The rank of every held-out item of every user, or of the given users.
 
     Args:
         score: original scores, e.g. `lambda users: full_scores(ranker, users)`.
         dataset: the split.
         phase: which part is held out.
-        users: internal ids; all who have held-out items by default.
-        block: users scored at a time.
+        users: internal ids; by default all users with held-out items.
+        block: number of users scored at a time.
 
     Returns:
-        Columns user, item (tokens) and rank; what somebody has in the part twice stands there once.
+        Columns user, item (tokens) and rank; a repeated interaction counts once.
 
     Raises:
         ValueError: the score of a held-out item is not finite.
     """
     held_users, held_items = getattr(dataset.interactions, phase)
     if users is not None:
-        keep = np.isin(held_users, np.asarray(users))
-        held_users, held_items = held_users[keep], held_items[keep]
-    once = np.sort(np.unique(held_users * dataset.n_items + held_items, return_index=True)[1])
-    held_users, held_items = held_users[once], held_items[once]
+        selected = np.isin(held_users, np.asarray(users))
+        held_users, held_items = held_users[selected], held_items[selected]
+    # The first occurrence of each (user, item) pair, in the original order.
+    first_occurrence = np.sort(np.unique(held_users * dataset.n_items + held_items, return_index=True)[1])
+    held_users, held_items = held_users[first_occurrence], held_items[first_occurrence]
     ranks = np.empty(len(held_users), np.int64)
-    for some, scores, seen in _blocks(score, dataset, np.unique(held_users), phase, block):
-        first, end = np.searchsorted(held_users, [some[0], some[-1] + 1])
-        row, item = np.searchsorted(some, held_users[first:end]), held_items[first:end]
+    for block_users, scores, seen in _blocks(score, dataset, np.unique(held_users), phase, block):
+        start, end = np.searchsorted(held_users, [block_users[0], block_users[-1] + 1])
+        row, item = np.searchsorted(block_users, held_users[start:end]), held_items[start:end]
         scores = scores.cpu()
-        own = scores[row, item]
-        if not (finite := torch.isfinite(own)).all():
+        held_scores = scores[row, item]
+        if not (finite := torch.isfinite(held_scores)).all():
             at = int(finite.int().argmin())
-            user, what = dataset.user_tokens[some[row[at]]], dataset.item_tokens[item[at]]
-            raise ValueError(f"the score of item {what} for user {user} is {own[at].item()}, which has no rank")
+            user, token = dataset.user_tokens[block_users[row[at]]], dataset.item_tokens[item[at]]
+            raise ValueError(
+                f"the score of item {token} for user {user} is {held_scores[at].item()}, which has no rank"
+            )
         scores[seen] = -torch.inf
-        scores[row, item] = own  # An item that was also seen earlier is still ranked, as RecBole does.
-        ranks[first:end] = [int((scores[r] >= value).sum()) for r, value in zip(row, own, strict=True)]
+        scores[row, item] = held_scores  # A held-out item that was also seen earlier is ranked, as RecBole does.
+        # >= counts the item itself, hence ranks from 1, and all ties.
+        ranks[start:end] = [int((scores[r] >= value).sum()) for r, value in zip(row, held_scores, strict=True)]
     return pd.DataFrame(
         {"user": dataset.user_tokens[held_users], "item": dataset.item_tokens[held_items], "rank": ranks}
     )
@@ -79,19 +89,19 @@ def top_lists(
     dataset: Dataset,
     *,
     k: int = 10,
-    phase: Phase = "test",
+    phase: HeldOutPhase = "test",
     users: Sequence[int] | None = None,
     block: int = 256,
 ) -> pd.DataFrame:
-    """What is recommended: each user's `k` best items among those that the user has not seen before this phase.
+    """Recommendation lists: each user's top `k` items among those the user has not seen before this phase.
 
     Args:
         score: original scores, e.g. `lambda users: full_scores(ranker, users)`.
         dataset: the split.
-        k: items a list. Somebody who has fewer unseen ones gets a shorter list.
+        k: items per list. A user with fewer unseen items gets a shorter list.
         phase: decides what counts as seen. An item that was seen and is held out again is not recommended.
-        users: internal ids; all who have held-out items in this phase by default.
-        block: users scored at a time.
+        users: internal ids; by default all users with held-out items in this phase.
+        block: number of users scored at a time.
 
     Returns:
         Columns user, item (tokens), rank (from 1) and score, users in ascending order of internal id.
@@ -101,49 +111,56 @@ def top_lists(
     """
     if not 1 <= k < dataset.n_items:
         raise ValueError(f"lists of k = {k} were asked for, but there are {dataset.n_items - 1} items")
-    people = np.unique(getattr(dataset.interactions, phase)[0] if users is None else np.asarray(users, dtype=np.int64))
-    best = np.empty((len(people), k), np.int64)
-    values = np.empty((len(people), k), np.float32)
+    held_users = getattr(dataset.interactions, phase)[0]
+    ranked_users = np.unique(held_users if users is None else np.asarray(users, dtype=np.int64))
+    top_items = np.empty((len(ranked_users), k), np.int64)
+    top_scores = np.empty((len(ranked_users), k), np.float32)
     start = 0
-    for some, scores, seen in _blocks(score, dataset, people, phase, block):
+    for block_users, scores, seen in _blocks(score, dataset, ranked_users, phase, block):
         scores[seen] = -torch.inf
-        found = scores.topk(k, dim=1)
-        best[start : start + len(some)], values[start : start + len(some)] = found.indices.cpu(), found.values.cpu()
-        start += len(some)
-    row, place = np.nonzero(values > -np.inf)
+        top = scores.topk(k, dim=1)
+        end = start + len(block_users)
+        top_items[start:end], top_scores[start:end] = top.indices.cpu(), top.values.cpu()
+        start = end
+    row, position = np.nonzero(top_scores > -np.inf)
     return pd.DataFrame(
         {
-            "user": dataset.user_tokens[people[row]],
-            "item": dataset.item_tokens[best[row, place]],
-            "rank": place + 1,
-            "score": values[row, place],
+            "user": dataset.user_tokens[ranked_users[row]],
+            "item": dataset.item_tokens[top_items[row, position]],
+            "rank": position + 1,
+            "score": top_scores[row, position],
         }
     )
 
 
-Seen = tuple[Int[Tensor, " seen"], Int[Tensor, " seen"]]
-
-
 def _blocks(
-    score: Scorer, dataset: Dataset, people: Int[np.ndarray, " people"], phase: Phase, block: int
+    score: Scorer, dataset: Dataset, users: Int[np.ndarray, " users"], phase: HeldOutPhase, block: int
 ) -> Iterator[tuple[Int[np.ndarray, " block"], Float[Tensor, "block items"], Seen]]:
-    """A block of users at a time: ids, scores of all items (padding -inf), rows and columns of what they have seen."""
-    parts = [dataset.interactions.train] + ([dataset.interactions.valid] if phase == "test" else [])
-    users, items = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-    known = np.isin(users, people)
-    row, items = np.searchsorted(people, users[known]), items[known]
+    """Blocks of users: their ids, their scores of all items (padding -inf), and the items they have seen.
+
+    Args:
+        score: scores of all items for a batch of users.
+        dataset: the split.
+        users: internal ids in ascending order.
+        phase: what was seen before this phase counts as seen.
+        block: number of users per block.
+    """
+    earlier = [dataset.interactions.train] + ([dataset.interactions.valid] if phase == "test" else [])
+    seen_users, seen_items = (np.concatenate([part[side] for part in earlier]) for side in (0, 1))
+    selected = np.isin(seen_users, users)
+    row, seen_items = np.searchsorted(users, seen_users[selected]), seen_items[selected]
     order = np.argsort(row, kind="stable")
-    row, items = torch.from_numpy(row[order]), torch.from_numpy(items[order])
-    for start in range(0, len(people), block):
-        some = people[start : start + block]
+    row, seen_items = torch.from_numpy(row[order]), torch.from_numpy(seen_items[order])
+    for start in range(0, len(users), block):
+        block_users = users[start : start + block]
         first, end = torch.searchsorted(row, torch.tensor([start, start + block])).tolist()
-        scores = score(torch.from_numpy(some))
+        scores = score(torch.from_numpy(block_users))
         scores[:, 0] = -torch.inf
-        yield some, scores, (row[first:end] - start, items[first:end])
+        yield block_users, scores, (row[first:end] - start, seen_items[first:end])
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write all of a table or nothing; users and items as text."""
+    """Write a table atomically: a killed process leaves the whole file or the previous one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     frame.to_parquet(temporary, index=False)

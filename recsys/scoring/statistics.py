@@ -1,6 +1,6 @@
-"""Statistics over people: means, medians and paired differences with bootstrap intervals.
+"""Statistics over users: means, medians and paired differences with bootstrap confidence intervals.
 
-The unit is the person: several values of one person (seeds, windows) are averaged before anything else.
+The unit of resampling is the user: several values of one user (seeds, windows) are averaged first.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from jaxtyping import Float
 from scipy import stats
 
 Statistic = Callable[..., np.ndarray]
+"""A function of an array and `axis`, such as `np.mean`."""
+
 Values = Sequence[float] | Float[np.ndarray, " n"]
+
 BATCH = 500
+"""Bootstrap resamples computed at a time; all at once would take resamples x users numbers of memory."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic and the ends of its bootstrap interval over ``n`` people."""
+    """A statistic and the ends of its bootstrap confidence interval over ``n`` users."""
 
     value: float
     low: float
@@ -29,7 +33,7 @@ class Interval:
 
 
 def per_person(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
-    """One value a person: the mean of hers, people in ascending order.
+    """The mean value of each user, users in ascending order.
 
     Raises:
         ValueError: a value is not a finite number, or values and users differ in number.
@@ -46,9 +50,9 @@ def per_person(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
 def interval(
     values: Values, *, statistic: Statistic = np.mean, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """A statistic of one value a person, with its percentile bootstrap interval (Efron 1979).
+    """A statistic of one value per user, with its percentile bootstrap interval (Efron 1979).
 
-    One person, or equal values, give an interval of no width.
+    A single user, or equal values, give an interval of width 0.
 
     Raises:
         ValueError: there is no value, or one is not a finite number.
@@ -57,6 +61,7 @@ def interval(
     if not len(array) or not np.isfinite(array).all():
         raise ValueError(f"an interval needs finite numbers, got {len(array)} of which {np.isfinite(array).sum()} are")
     value = float(statistic(array))
+    # scipy refuses a single value.
     if len(array) == 1 or np.ptp(array) == 0:
         return Interval(value, value, value, len(array))
     result = stats.bootstrap(
@@ -72,14 +77,20 @@ def interval(
     return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
 
 
-def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.mean, **how: float) -> Interval:
-    """Of ``a - b``, person by person (the indices are people).
+def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.mean, **options: float) -> Interval:
+    """The statistic of ``a - b`` per user, with its bootstrap interval; the indices of both are users.
+
+    Args:
+        a: one value per user.
+        b: one value per user, for the same users in any order.
+        statistic: see :func:`interval`.
+        options: ``confidence``, ``resamples`` and ``seed`` of :func:`interval`.
 
     Raises:
-        ValueError: the two are not about the same people.
+        ValueError: the two are not about the same users.
     """
     if set(a.index) != set(b.index) or not a.index.is_unique or not b.index.is_unique:
         raise ValueError(
             f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
         )
-    return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **how)  # type: ignore[arg-type]
+    return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
-"""Rendered covers: a picture for a film from its genres, decade and title, drawn by this library.
+"""Rendered covers: images of films drawn from their genres, decade and title.
 
-May import: nothing of this library. Begin with `film_cover.py`; motifs, ornaments and layouts are tables of functions.
+May import: nothing of this library outside this package. Begin with `film_cover.py`; motifs, ornaments and layouts are
+drawing functions in tables.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Backgrounds of a rendered cover."""
+"""Backgrounds of a rendered cover: a gradient, and the shape behind the motif."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from recsys.data.covers.palettes import Palette
 from recsys.data.covers.pen import Color, Pen
 
 Layout = Callable[[Pen, Palette, Color], None]
+"""Draws the shape behind the motif in the frame of the scene, in a given colour."""
 
 
-def _gradient(top: Color, bottom: Color, size: tuple[int, int]) -> Image.Image:
+def vertical_gradient(top: Color, bottom: Color, size: tuple[int, int]) -> Image.Image:
+    """An image whose colour changes from `top` to `bottom`."""
     ramp = Image.linear_gradient("L").resize(size)
     return Image.composite(Image.new("RGB", size, bottom), Image.new("RGB", size, top), ramp)
-
-
-# The shapes behind the motif, in the scene's frame.
 
 
 def _disc(pen: Pen, palette: Palette, tone: Color) -> None:
@@ -49,3 +48,4 @@ def _rays(pen: Pen, palette: Palette, tone: Color) -> None:
 
 
 LAYOUTS: tuple[Layout, ...] = (_disc, _band, _diagonal, _arch, _halves, _rays)
+"""All layouts; a cover draws one at random by its index."""

@@ -1,7 +1,6 @@
 """Motifs: one small drawing per genre, in a frame of radius 1, for rendered covers.
 
-Every motif is drawn with a pen in a palette. The random generator varies what may vary (the stars of a sky, the turn
-of a spiral) and nothing that tells the genre.
+The random generator varies details (the stars of a sky, the turn of a spiral) and nothing that identifies the genre.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from recsys.data.covers.palettes import Palette, mixed
 from recsys.data.covers.pen import Pen
 
 Motif = Callable[[Pen, Palette, np.random.Generator], None]
+"""Draws a motif with a pen, in the colours of a palette, with details varied by the generator."""
 
 
 def burst(pen: Pen, colors: Palette, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Ornaments of a rendered cover, by decade."""
+"""Ornaments of a rendered cover, one per decade, drawn in the frame of the scene."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from recsys.data.covers.pen import Color, Pen
 
-# The ornaments of the decades, in the scene's frame.
 
-
-def _ornament(year: int) -> Callable[[Pen, Color], None]:
+def ornament_of(year: int) -> Callable[[Pen, Color], None]:
+    """The function that draws the ornament of the decade of this year."""
     for first, ornament in ((2000, _corner_dots), (1990, _corner_marks), (1980, _grid), (1970, _stripes)):
         if year >= first:
             return ornament

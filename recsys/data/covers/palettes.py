@@ -1,4 +1,4 @@
-"""Palettes: the colours of a rendered cover, one palette per genre, aged by the year and varied a little per item."""
+"""Palettes: the colours of a rendered cover, one palette per genre, aged by year and with a slightly shifted hue."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Palette:
     """Details of the motif."""
 
     def aged(self, year: int | None, *, hue: float = 0.0) -> Palette:
-        """The palette as a print of that year would show it, its hues turned by ``hue`` (a fraction of the circle).
+        """The palette as in a print of that year, with hues shifted by ``hue`` (a fraction of the colour circle).
 
-        From 1920 to 1990 colours gain saturation and lose a sepia tint; later years, and an unknown one, leave them.
+        From 1920 to 1990 colours gain saturation and lose a sepia tint; later years and None keep the colours.
         """
         age = 0.0 if year is None else min(max((1990 - year) / 70, 0.0), 1.0)
         return Palette(*(_aged(color, age, hue) for color in (self.ground, self.shade, self.figure, self.accent)))
@@ -46,8 +46,8 @@ def luminance(color: Color) -> float:
 
 def mixed(a: Color, b: Color, share: float) -> Color:
     """``a`` with ``share`` of ``b`` mixed in, 0 to 1."""
-    r, g, b_ = (round((1 - share) * x + share * y) for x, y in zip(a, b, strict=True))
-    return r, g, b_
+    red, green, blue = (round((1 - share) * x + share * y) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def _rgb(code: str) -> Color:
@@ -78,7 +78,7 @@ PALETTES: dict[str, Palette] = {
     "War": _palette("6C7442", "474E29", "262B15", "D8CFA0"),
     "Western": _palette("F6B873", "E07A3A", "8C2F1B", "FFF0C2"),
 }
-"""One palette per MovieLens genre; no two grounds are near each other, so that colour alone tells most genres."""
+"""One palette per MovieLens genre, with distinct background colours, so that colour alone tells most genres apart."""
 
 PLAIN = _palette("C9C7C2", "ABA8A2", "57554F", "F5F3EE")
 """The palette of an item without a known genre."""

@@ -1,3 +1,4 @@
+import importlib
 import logging
 import os
 import random
@@ -56,11 +57,31 @@ def test_the_seed_decides_what_is_drawn_inside() -> None:
         assert float(np.random.rand()) == first[0]  # noqa: NPY002
 
 
+@pytest.mark.parametrize(("name", "kind"), [("float", "f"), ("float_", "f"), ("complex_", "c"), ("unicode_", "U")])
+def test_numpy_names_of_other_versions_exist_inside_only(monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
+    """NumPy 1.24 removed `float`, NumPy 2.0 the others: where this version has the name, it is taken away first."""
+    monkeypatch.delattr(np, name, raising=False)
+    with isolated():
+        assert np.dtype(getattr(np, name)).kind == kind
+    assert name not in vars(np)
+
+
+def test_recboles_own_settings_leave_no_numpy_name_behind() -> None:
+    """RecBole sets np.int and np.str, among others, for the whole process; `float_` is one of the names it reads."""
+    with isolated():
+        config = importlib.import_module("recbole.config.configurator").Config
+        before = dict(vars(np))
+        config.compatibility_settings(object())
+        assert vars(np)["float"] is np.float64
+        assert vars(np).keys() == before.keys()
+    assert not {"int", "float", "complex", "object", "str", "unicode"} & vars(np).keys()
+
+
 def test_root_logging_becomes_ours(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), isolated():
         logging.getLogger().warning("careful")
         logging.getLogger().info("chatter")
-    assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole.dataset", "careful")]
+    assert [(r.name, r.getMessage()) for r in caplog.records] == [("recsys.recbole", "careful")]
 
 
 def test_one_thread_inside_and_as_many_as_before_outside() -> None:

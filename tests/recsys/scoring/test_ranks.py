@@ -8,36 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
-from recsys.recbole.training import train_ranker
-from recsys.scoring.metrics import delta_r, ndcg_at, per_user, recall_at
+from recsys.scoring.metrics import per_user
 from recsys.scoring.ranks import held_out_ranks, top_lists, write_parquet
 from worlds import Checkerboard
-
-
-def test_metrics_by_hand() -> None:
-    """Ranks 1, 3 and 12 of three items, k = 10: 2 of 3; (1 + 1/2) / (1 + 1/log2(3) + 1/2)."""
-    ranks = np.array([1, 3, 12])
-    assert recall_at(ranks, 10) == pytest.approx(2 / 3)
-    assert ndcg_at(ranks, 10) == pytest.approx(1.5 / (1.5 + 1 / np.log2(3)))
-    assert ndcg_at(np.array([11]), 10) == 0
-    assert ndcg_at(np.arange(1, 21), 10) == pytest.approx(1)  # more items than places: the ideal has k of them
-
-
-def test_delta_r_by_hand() -> None:
-    """From rank 9 to 4: 5/10. From 1 to 3: -2/2."""
-    assert delta_r(9, 4) == 0.5
-    np.testing.assert_array_equal(delta_r(np.array([1.0, 9.0]), np.array([3.0, 9.0])), [-1.0, 0.0])
-
-
-@given(st.integers(1, 500), st.integers(1, 500))
-def test_delta_r_is_below_one_and_signed(original: int, generated: int) -> None:
-    value = delta_r(original, generated)
-    assert value < 1
-    assert np.sign(value) == np.sign(original - generated)
 
 
 def _random_clicks(folder: Path, seed: int) -> dict:
@@ -170,14 +146,3 @@ def test_a_held_out_item_without_a_finite_score_has_no_rank(world: Checkerboard,
     user, item = dataset.user_tokens[users[3]], dataset.item_tokens[items[3]]
     with pytest.raises(ValueError, match=f"the score of item {item} for user {user} is {value}"):
         held_out_ranks(lambda some: table[some], dataset, block=2)
-
-
-def test_pop_counts_training_clicks(world: Checkerboard, tmp_path: Path) -> None:
-    trained = train_ranker(with_ranker(world.config, "Pop"), tmp_path, progress=False)
-    counts = np.bincount(trained.dataset.interactions.train[1], minlength=trained.dataset.n_items)
-    scores = full_scores(trained.ranker, torch.tensor([1]))[0]
-    np.testing.assert_allclose(scores[1:], counts[1:] / counts.max(), rtol=1e-6)
-    # Nobody clicked a withheld item in training: every one ties with 41 others and stands behind all of them.
-    ranks = held_out_ranks(lambda users: full_scores(trained.ranker, users), trained.dataset)
-    assert ranks["rank"].min() > 60 - 10
-    assert trained.metrics()["recall@10"] == 0
