@@ -29,8 +29,9 @@ from transformers import (
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
-from generation.ragar.pipeline import RagarPipeline, reference_weights
+from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
+from generation.ragar.references import reference_weights
 from generation_world import SMALL, World, request
 
 HISTORY = ["orange-circle", "blue-bar", "red-bar", "teal-square"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.ragar.config import RagarConfig
+from generation.ragar.description import global_row_weights
 from generation.ragar.ragar import Ragar
 from generation.request import Generator
 from generation_world import SMALL, World, request
@@ -206,7 +207,7 @@ def test_every_token_of_the_global_text_has_a_weight_and_padding_has_none(ragar:
     captions = ["bar, red", "", "circle " * 30]
     keywords = [(("blue", "1950s"), (0.75, 0.25)), (("red",), (1.0,)), ((), ())]
     texts = [", ".join((caption, *words)) for caption, (words, _) in zip(captions, keywords, strict=True)]
-    weights = ragar._row_weights(captions, keywords, texts)
+    weights = global_row_weights(captions, keywords, tokenizer, ragar.backbone.context)
     for row, text in zip(weights, texts, strict=True):
         # begin, words, end: as many as the tokenizer makes of the whole text, at most 16
         assert int((row > 0).sum()) == len(tokenizer(text, truncation=True).input_ids)
