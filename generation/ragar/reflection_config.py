@@ -1,20 +1,32 @@
-"""The section `reflection` of the config: how the generator is trained."""
+"""The section `reflection` of the config: settings of the warm start, and of the reward phase after it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from generation.ragar.policy import NoiseMode, Objective
+from generation.ragar.policy import NoiseMode
 from generation.rewards.choice import reward_conflicts
+
+Objective = Literal["reinforce", "path", "paper_literal"]
+"""How the reward's gradient is found: see :class:`ReflectionConfig`."""
 
 
 @dataclass(frozen=True)
-class ReflectionConfig:
-    """How the generator is trained."""
+class WarmStartConfig:
+    """How the generator is trained before any reward: everything that the warm start reads."""
 
     warm_start_steps: int = 200
     """Supervised steps before any reward."""
     warm_start_learning_rate: float = 2e-3
     """Of the warm start."""
+    seed: int = 0
+    """Of batches, noise and the people held out."""
+
+
+@dataclass(frozen=True)
+class ReflectionConfig(WarmStartConfig):
+    """How the generator is trained: the warm start's settings and those of the reward phase."""
+
     reward_steps: int = 100
     """Steps of the reward phase."""
     batch_size: int = 16
@@ -66,8 +78,6 @@ class ReflectionConfig:
     """Of the reward phase (the paper's 1e-5 is for models a thousand times larger)."""
     held_out: float = 0.2
     """Share of people kept from generator training for judging it (and half as many for validation)."""
-    seed: int = 0
-    """Of batches, noise and the people held out."""
 
     @property
     def in_pairs(self) -> bool:

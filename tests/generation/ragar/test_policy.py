@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.ragar.policy import GaussianPolicy, RunningScale, leave_one_out, paired, rank_loss, rewards, silent
+from generation.ragar.advantage import (
+    RunningScale,
+    antithetic_advantage,
+    hinge_reward,
+    is_silent,
+    leave_one_out_advantage,
+)
+from generation.ragar.policy import GaussianPolicy, rank_loss
 
 ROWS, WIDTH = 3, 2
 MODES = ("full", "token_shared", "low_rank")
@@ -82,14 +89,14 @@ def test_rewards_by_hand() -> None:
     generated = torch.tensor([[1.0, 0.0, -2.0]])
     rivals = torch.tensor([[0.5, -1.0]])
     # at 1: both margins are kept. At 0: .5 - 0 + .5 = 1 and -1 + .5 < 0. At -2: .5 + 2 + .5 = 3 and -1 + 2 + .5 = 1.5
-    assert rewards(generated, rivals, 0.5).tolist() == [[0.0, -1.0, -4.5]]
+    assert hinge_reward(generated, rivals, 0.5).tolist() == [[0.0, -1.0, -4.5]]
 
 
 def test_leave_one_out_by_hand() -> None:
     # 1 - (2 + 6) / 2, 2 - (1 + 6) / 2, 6 - (1 + 2) / 2
-    assert leave_one_out(torch.tensor([[1.0, 2.0, 6.0]])).tolist() == [[-3.0, -1.5, 4.5]]
+    assert leave_one_out_advantage(torch.tensor([[1.0, 2.0, 6.0]])).tolist() == [[-3.0, -1.5, 4.5]]
     with pytest.raises(ValueError, match="at least 2 samples a request, got 1"):
-        leave_one_out(torch.zeros(3, 1))
+        leave_one_out_advantage(torch.zeros(3, 1))
 
 
 def test_antithetic_samples_are_mirror_images(rng: torch.Generator) -> None:
@@ -104,7 +111,7 @@ def test_antithetic_samples_are_mirror_images(rng: torch.Generator) -> None:
 
 def test_paired_by_hand() -> None:
     # samples 0 and 2 mirror each other, 1 and 3 do
-    assert paired(torch.tensor([[1.0, 2.0, 4.0, -6.0]])).tolist() == [[-1.5, 4.0, 1.5, -4.0]]
+    assert antithetic_advantage(torch.tensor([[1.0, 2.0, 4.0, -6.0]])).tolist() == [[-1.5, 4.0, 1.5, -4.0]]
 
 
 def test_divergence_is_that_of_two_normals(rng: torch.Generator) -> None:
@@ -121,7 +128,7 @@ def test_divergence_is_that_of_two_normals(rng: torch.Generator) -> None:
 
 
 def test_silent_groups_are_those_without_a_difference() -> None:
-    assert silent(torch.tensor([[0.0, 0.0, 0.0], [-1.0, -1.0, 0.0]])).tolist() == [True, False]
+    assert is_silent(torch.tensor([[0.0, 0.0, 0.0], [-1.0, -1.0, 0.0]])).tolist() == [True, False]
 
 
 def test_rank_loss_by_hand() -> None:
@@ -158,10 +165,10 @@ def estimates(made: GaussianPolicy, samples: int, groups: int, how: str, rng: to
     mu = torch.zeros(groups, ROWS, WIDTH, requires_grad=True)
     x = made.sample(mu, samples, rng, antithetic=how == "antithetic")
     rivals = torch.zeros(groups, 1)  # the best there is: every hinge is open
-    gained = rewards(score(x), rivals, 0.5)
+    gained = hinge_reward(score(x), rivals, 0.5)
     advantage = {
-        "leave_one_out": lambda: leave_one_out(gained),
-        "antithetic": lambda: paired(gained),
+        "leave_one_out": lambda: leave_one_out_advantage(gained),
+        "antithetic": lambda: antithetic_advantage(gained),
         "plain": lambda: gained,
         "paper_literal": lambda: (rivals[:, None] - score(x)[..., None]).clamp_min(0).sum(-1) + 0.5,
     }[how]()
@@ -239,13 +246,15 @@ def test_leave_one_out_has_less_than_half_the_variance_of_none(mode: str, rng: t
 def test_pairs_say_what_the_raw_reward_says_and_leave_one_out_on_them_would_exaggerate(rng: torch.Generator) -> None:
     made = policy("full", SIGMA)
     x = made.sample(torch.zeros(50, ROWS, WIDTH), 4, rng, antithetic=True)
-    gained = rewards(score(x), torch.zeros(50, 1), 0.5)
+    gained = hinge_reward(score(x), torch.zeros(50, 1), 0.5)
 
     def direction(advantage: Tensor) -> Tensor:
         return (advantage[..., None] * made.project(x)).mean(1)
 
-    torch.testing.assert_close(direction(paired(gained)), direction(gained), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(direction(leave_one_out(gained)), 4 / 3 * direction(gained), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(direction(antithetic_advantage(gained)), direction(gained), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        direction(leave_one_out_advantage(gained)), 4 / 3 * direction(gained), atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)

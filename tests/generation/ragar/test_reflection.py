@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generation.ragar.advantage import leave_one_out_advantage
+from generation.ragar.divergence import frozen_copy
 from generation.ragar.exploration import build_policy, principal_directions
 from generation.ragar.losses import calibrator_loss, semantic_loss
-from generation.ragar.policy import GaussianPolicy, leave_one_out, rank_loss
+from generation.ragar.policy import GaussianPolicy, rank_loss
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import frozen_copy, gradient_norms, reflect
+from generation.ragar.reflection import gradient_norms, reflect
 from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.reflection_log import ReflectionLog
 from generation.ragar.scoring import rival_scores, score_samples
-from generation.ragar.warm_start import ReflectionLog, warm_start
+from generation.ragar.warm_start import warm_start
 from generation.request import Request
 from generation.training import Curves
 from generation_world import COLOURS, SHAPES, SMALL, World, request
@@ -237,7 +240,7 @@ def test_one_update_moves_the_mean_towards_the_better_samples(world: World) -> N
     x = policy.sample(made.detail, 4, torch.Generator().manual_seed(0))
     scores = score_samples(ragar, made, x, REQUESTS[:4], redness, steps=2)
     assert scores.std(1).min() > 0.01  # the samples differ in redness
-    advantage = leave_one_out(scores)
+    advantage = leave_one_out_advantage(scores)
     parts = list(ragar.trained_parts().values())
     loss = rank_loss(policy, made.detail, x, advantage)
     gradients = torch.autograd.grad(loss, parts)
@@ -291,7 +294,7 @@ def advantages(
         given.append(advantage.tolist())
         return rank_loss(policy, mu, x, advantage)
 
-    monkeypatch.setattr("generation.ragar.reflection.rank_loss", listens)
+    monkeypatch.setattr("generation.ragar.rank_term.rank_loss", listens)
     config = replace(FAST, reward_steps=len(scores) // 2, batch_size=1, margin=0.5, noise="full", objective=objective)
     reflect(
         world.ragar(),
@@ -505,7 +508,7 @@ def test_path_measures_no_noise_but_for_the_divergence(
         made.append(build_policy(*arguments))
         return made[-1]
 
-    monkeypatch.setattr("generation.ragar.exploration.build_policy", watched)
+    monkeypatch.setattr("generation.ragar.reflection.build_policy", watched)
     config = replace(FAST, objective=objective, kl=kl, reward_steps=1)
     reflect(world.ragar(), REQUESTS, redness, config, ReflectionLog(), progress=False)
     assert len(made) == times

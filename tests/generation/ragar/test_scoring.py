@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from generation.encoders.hog import HogEncoder
-from generation.ragar.policy import GaussianPolicy, paired, rank_loss
+from generation.ragar.advantage import antithetic_advantage
+from generation.ragar.policy import GaussianPolicy, rank_loss
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
 from generation.ragar.scoring import check_gradient, path_scores, rival_scores, score_samples
@@ -110,7 +111,7 @@ def test_the_estimator_finds_the_gradient_of_path(world: World, rng: torch.Gener
     mu = made.detail.detach().expand(200, -1, -1).clone().requires_grad_()
     many = ragar.encode_preference(group)
     x = policy.sample(mu, 2, rng, antithetic=True)
-    rank_loss(policy, mu, x, paired(score_samples(ragar, many, x, group, redness, steps=2))).backward()
+    rank_loss(policy, mu, x, antithetic_advantage(score_samples(ragar, many, x, group, redness, steps=2))).backward()
     assert mu.grad is not None
     found = policy.project(-mu.grad * 200)  # (200, 2)
     standard = found.std(0) / 200**0.5
