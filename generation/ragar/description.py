@@ -109,7 +109,8 @@ def global_row_weights(
     for i, (caption, (words, frequencies)) in enumerate(zip(captions, keywords, strict=True)):
         row = [1.0]  # the begin token
         row += [1.0] * len(tokenizer(caption, add_special_tokens=False).input_ids)
-        # CLIP's BPE never merges across a space or a comma, so tokens of the parts are those of the joined text.
+        # Part by part, to know whose each token is. These are the tokens of the joined text, unless a part ends in
+        # punctuation: then CLIP's pre-tokeniser may join it with the comma behind it, and there is one token fewer.
         for word, frequency in zip(words, frequencies, strict=True):
             row += [frequency] * len(tokenizer(", " + word, add_special_tokens=False).input_ids)
         row = [*row, 1.0][:context]  # the end token
