@@ -1,4 +1,4 @@
-"""A catalogue of coloured shapes, and a generator made from it that is as small as its classes allow."""
+"""A catalogue of coloured shapes, and the smallest generator of the real classes that is trained on it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SMALL = RagarConfig(
 
 @dataclass(frozen=True)
 class Shape:
-    """A row of a catalogue, written down without importing one."""
+    """A catalogue row: satisfies `generation.request.Item` without importing a catalogue."""
 
     id: str
     title: str = ""
@@ -108,7 +108,7 @@ def catalogue(folder: Path) -> list[Shape]:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that is trained once for all tests; a test that trains makes its own :meth:`ragar` from it."""
+    """The frozen parts, trained once for all tests; a test that trains makes its own :meth:`ragar` from them."""
 
     items: list[Shape]
     encoder: OpenClipEncoder
@@ -117,7 +117,7 @@ class World:
     curves: Curves
 
     def language(self, *, image_tokens: int = SMALL.image_tokens, text_rows: int = SMALL.text_rows) -> LanguageModel:
-        """A new one: its [IMG] rows may be trained."""
+        """A new language model, whose [IMG] rows may be trained."""
         model, tokenizer = train_language_model(
             self.gallery.captions,
             LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=2),
@@ -134,7 +134,7 @@ class World:
 
 
 def build_world(folder: Path) -> World:
-    """Draw the catalogue, then train three steps of everything: enough for weights that are nobody's default."""
+    """Draw the catalogue, then train every model for three steps: enough for weights that are not the initial ones."""
     items = catalogue(folder)
     images = read_pictures(items, (TINY.image_height, TINY.image_width))
     captions = caption(items, images, PaletteCaptioner())
@@ -145,9 +145,9 @@ def build_world(folder: Path) -> World:
 
 
 def in_float64(ragar: Ragar) -> Backbone:
-    """The generator's backbone with all parts in float64, and a fresh UNet of Stable Diffusion's kind.
+    """The generator's backbone with all parts in float64, and a fresh UNet with Stable Diffusion's own blocks.
 
-    (Ours also pools the words, and diffusers takes the softmax of that in float32 whatever the weights are.)
+    The small backbone's UNet also pools the words, and diffusers computes that softmax in float32 for any weights.
     """
     pipeline = copy.deepcopy(ragar.backbone.pipeline)
     with torch.random.fork_rng(devices=[]):

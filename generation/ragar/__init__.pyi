@@ -1,8 +1,11 @@
 from . import fixed_shape as fixed_shape
 from . import retrieval as retrieval
 from .config import RagarConfig as RagarConfig
+from .fixed_shape import FixedShape as FixedShape
 from .pipeline import RagarPipeline as RagarPipeline
 from .ragar import Ragar as Ragar
 from .reflection import reflect as reflect
 from .reflection_config import ReflectionConfig as ReflectionConfig
+from .reflection_config import WarmStartConfig as WarmStartConfig
+from .reflection_log import ReflectionLog as ReflectionLog
 from .warm_start import warm_start as warm_start

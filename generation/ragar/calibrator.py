@@ -1,4 +1,4 @@
-"""The balance calibrator: detailed and global preference into one condition (eq. 9)."""
+"""Eq. 9, the balance calibrator: joins the detailed preference E_d and the global preference E_g to P_gen."""
 
 from typing import Literal
 
@@ -21,8 +21,8 @@ class BalanceCalibrator(nn.Module):
     * ``residual``: without the concatenation;
     * ``literal``: eq. 9 as printed, without parameters.
 
-    A row of ``E_g`` may carry a weight: the logarithm is added to its attention logits, so that it multiplies the
-    attention. This is how a keyword's retrieval weight enters; weight 0 hides a (padding) row.
+    Each row of ``E_g`` has a weight, which multiplies the (unnormalised) attention that it gets: its logarithm is added
+    to the logits. This is how a keyword's retrieval weight enters; weight 0 masks a (padding) row.
 
     Shapes:
         ``(batch, m, width)``, ``(batch, n, width)``, ``(batch, n)`` -> ``(batch, m + n, width)``; ``residual``
@@ -35,7 +35,8 @@ class BalanceCalibrator(nn.Module):
         if mode != "literal":
             self.norm = nn.LayerNorm(width)
             self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-            nn.init.zeros_(self.attention.out_proj.weight)  # begins as the identity on E_d
+            # With a zero output projection the layer begins as the identity on E_d.
+            nn.init.zeros_(self.attention.out_proj.weight)
             nn.init.zeros_(self.attention.out_proj.bias)
 
     def forward(
@@ -45,11 +46,13 @@ class BalanceCalibrator(nn.Module):
         weights: Float[Tensor, "batch n"],
     ) -> Float[Tensor, "batch rows width"]:
         """``P_gen`` of ``E_d``, ``E_g`` and the weights of the rows of ``E_g``."""
+        # A floor instead of log 0: -inf in every logit of a row would give NaN.
         bias = weights.clamp_min(1e-9).log()[:, None]  # (B, 1, n)
         if self.mode == "literal":
             attention = (detail @ overall.mT / self.width**0.5 + bias).softmax(-1)
             return torch.cat([attention @ overall, overall], dim=1)
+        # torch wants one mask a head, (B * heads, m, n), the heads of one request side by side.
         mask = bias.expand(-1, detail.shape[1], -1).repeat_interleave(self.attention.num_heads, 0)
-        mixed, _ = self.attention(self.norm(detail), overall, overall, attn_mask=mask, need_weights=False)
-        calibrated = detail + mixed
+        attended, _ = self.attention(self.norm(detail), overall, overall, attn_mask=mask, need_weights=False)
+        calibrated = detail + attended
         return torch.cat([calibrated, overall], dim=1) if self.mode == "residual_concat" else calibrated

@@ -21,13 +21,13 @@ class RagarConfig:
     history: retrieval.HistoryMode = "top_k"
     """How the retrieved items are chosen (figure 2)."""
     temperature: float = 1.0
-    """Of the softmax over normalised similarities (eq. 5)."""
+    """Temperature of the softmax over normalised similarities (eq. 5)."""
     normalization: retrieval.Normalization = "minmax"
-    """Of the similarities (s' in eq. 5)."""
+    """How the similarities are normalised (s' in eq. 5)."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
     keywords_from: Literal["retrieved", "history"] = "retrieved"
-    """``retrieved`` items, weighted, or the whole ``history``, equally."""
+    """Items whose keywords count: the ``retrieved`` ones by their weights, or the whole ``history`` equally."""
     image_tokens: int = 8
     """L, the number of [IMG] tokens (eq. 7)."""
     text_rows: int = 16
@@ -37,24 +37,24 @@ class RagarConfig:
     mapper_layers: int = 2
     """Layers of its encoder and of its decoder (GILL: 4)."""
     calibrator: Mode = "residual_concat"
-    """Form of eq. 9."""
+    """Form of eq. 9: see :class:`generation.ragar.calibrator.BalanceCalibrator`."""
     steps: int = 3
     """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
     strength: float = 0.25
     """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
     guidance_scale: float = 3.0
-    """Classifier-free guidance."""
+    """Scale of classifier-free guidance; 1 is none."""
     text_to_image: bool = False
     """Begin from noise instead of the reference's latent."""
     seed: int = 0
-    """Of fresh weights."""
+    """Seed of the initial weights."""
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
         needed = 2 * self.k if self.history == "next_k" else self.k
         if needed > self.history_length:
-            asked = f"k {self.k} with history {self.history} needs {needed} items"
-            yield f"{asked}, but history_length is {self.history_length}"
+            requirement = f"k {self.k} with history {self.history} needs {needed} items"
+            yield f"{requirement}, but history_length is {self.history_length}"
         if not 0 < self.strength <= 1:
             yield f"strength {self.strength} must be above 0 and at most 1"
         if self.guidance_scale < 1:
@@ -69,7 +69,7 @@ class RagarConfig:
 
     @classmethod
     def read(cls, folder: Path) -> "RagarConfig":
-        """The ``config.json`` of a saved generator.
+        """Read the ``config.json`` of a saved generator.
 
         Raises:
             FileNotFoundError: there is none.

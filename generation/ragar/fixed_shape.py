@@ -1,4 +1,4 @@
-"""Many requests in batches of one shape, so that a picture depends on its request alone, to the last bit."""
+"""Batches of one fixed shape, so that a picture depends on its request alone, to the last bit."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
@@ -12,38 +12,41 @@ from generation.ragar.ragar import Ragar
 from generation.request import Request
 
 ROWS = 16
-"""Preferences and texts that are encoded at a time."""
+"""Preferences, or texts, that are encoded at a time."""
 TOKENS = 64
-"""Prompts are padded to multiples of it."""
-KEPT = 512
-"""Preferences, and encoded texts, that are kept for the requests that follow."""
+"""Prompts are padded to a multiple of this number of tokens."""
+CACHE_SIZE = 512
+"""Preferences, and encoded texts, that are cached for the requests that follow."""
 
 Row = TypeVar("Row")
 Key = TypeVar("Key", bound=Hashable)
 
 
 class FixedShape:
-    """Answers requests as :meth:`Ragar.generate` does, up to rounding, and whatever stands beside them.
+    """Generates what :meth:`Ragar.generate` does, up to rounding, independently of the other requests of a batch.
 
     How a sum over a batch is split, and so its last bit, depends on the batch's shape: on the number of rows and on the
-    longest prompt among them. Here every network sees the same number of rows, the last ones repeated where requests
-    are missing, and prompts padded to a length that follows from their own. Two runs that cut the same requests into
-    other batches, in another order or by several processes, make the same pictures, on one kind of machine and with one
-    ``batch_size``.
+    longest prompt among them. Here every network gets the same number of rows, the last one repeated where requests
+    are missing, and prompts padded to a length that depends on their own alone. Two runs that divide the same requests
+    into other batches, in another order or by several processes, make the same pictures, on one kind of machine and
+    with one ``batch_size``.
 
-    Each preference is encoded once for all its requests (seeds), each text (E_g) once for all people whose reference
-    and keywords are the same: the last :data:`KEPT` of each are kept, so equal ones should come close together.
+    Each preference is encoded once for all its requests (seeds), each text (E_g) once for all users whose reference
+    and keywords are the same: the last :data:`CACHE_SIZE` of each are cached, so equal ones should come close together.
 
     Example:
         >>> pictures = FixedShape(ragar, batch_size=64).generate(requests)
     """
 
     def __init__(self, ragar: Ragar, batch_size: int = 64) -> None:
-        """Wrap a generator, which must not be trained meanwhile.
+        """Wrap a generator.
 
         Args:
-            ragar: makes the pictures; its weights are taken to stay as they are.
-            batch_size: pictures at a time: memory against speed.
+            ragar: draws the pictures. It must not be trained meanwhile: cached preferences would be out of date.
+            batch_size: pictures that are drawn at a time: memory against speed.
+
+        Raises:
+            ValueError: ``batch_size`` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -53,67 +56,70 @@ class FixedShape:
 
     @torch.no_grad()
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
-        """One picture a request, in [0, 1]."""
-        parts = []
-        for chunk, full in filled(requests, self.batch_size):
-            embeds = self.encode(chunk)
-            embeds = torch.cat([embeds, embeds[-1:].expand(len(full) - len(chunk), -1, -1)])
-            parts.append(self.ragar.render(embeds, full)[: len(chunk)])
-        return torch.cat(parts) if parts else torch.empty(0, 3, *self.ragar.backbone.size)
+        """Draw one picture a request, in [0, 1]."""
+        pictures = []
+        for batch, padded in padded_batches(requests, self.batch_size):
+            embeds = self.encode(batch)
+            embeds = torch.cat([embeds, embeds[-1:].expand(len(padded) - len(batch), -1, -1)])
+            pictures.append(self.ragar.render(embeds, padded)[: len(batch)])
+        return torch.cat(pictures) if pictures else torch.empty(0, 3, *self.ragar.backbone.size)
 
     @torch.no_grad()
     def encode(self, requests: Sequence[Request]) -> Float[Tensor, "n rows width"]:
-        """P_gen of each request."""
+        """Encode P_gen of each request."""
         keys = [self._key(request) for request in requests]
-        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.preferences}
-        found = {key: self.preferences[key] for key in keys if key in self.preferences}
-        # One request at a time: retrieval pads histories to the longest of the batch, and is no work for a network.
-        described = {key: self.ragar.describe([request]) for key, request in new.items()}
+        uncached = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.preferences}
+        preferences = {key: self.preferences[key] for key in keys if key in self.preferences}
+        # One request at a time, because retrieval pads histories to the longest of the batch. It runs no network.
+        described = {key: self.ragar.describe([request]) for key, request in uncached.items()}
         for length, group in self._by_length(described).items():
-            for chunk, full in filled(group, ROWS):
-                batch = Description.joined([described[key] for key in full])
-                made = self.ragar.encode(batch, overall=self._overall(batch.texts), length=length).embeds()
-                found.update(zip(chunk, made, strict=False))
-        remember(self.preferences, found)
-        return torch.stack([found[key] for key in keys])
+            for batch, padded in padded_batches(group, ROWS):
+                description = Description.joined([described[key] for key in padded])
+                global_states = self._global_states(description.texts)
+                embeds = self.ragar.encode(description, overall=global_states, length=length).embeds()
+                preferences.update(zip(batch, embeds, strict=False))  # not strict: padding rows are dropped
+        update_cache(self.preferences, preferences)
+        return torch.stack([preferences[key] for key in keys])
 
     def _key(self, request: Request) -> Hashable:
-        """What a preference depends on."""
+        """Everything that a request's preference depends on."""
         config = self.ragar.config
         seed = request.seed if config.history == "random" else None
         return request.reference, request.history[-config.history_length :], seed
 
     def _by_length(self, described: dict[Key, Description]) -> dict[int, list[Key]]:
-        """Keys by the length that their prompts are padded to.
+        """Group keys by the length that their prompts are padded to.
 
-        Always above a prompt's own: a batch without padding would go through attention by another kernel.
+        The length is always above a prompt's own: attention without any padding would run by another kernel.
         """
         groups: dict[int, list[Key]] = {}
-        own = self.ragar.language.tokens([one.prompts[0] for one in described.values()]) if described else []
-        for key, tokens in zip(described, own, strict=True):
+        prompts = [description.prompts[0] for description in described.values()]
+        lengths = self.ragar.language.tokens(prompts) if prompts else []  # a tokenizer refuses an empty list
+        for key, tokens in zip(described, lengths, strict=True):
             groups.setdefault((tokens // TOKENS + 1) * TOKENS, []).append(key)
         return groups
 
-    def _overall(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
+    def _global_states(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
         """E_g of each text."""
-        found = {text: self.texts[text] for text in texts if text in self.texts}
-        for chunk, full in filled([text for text in dict.fromkeys(texts) if text not in found], ROWS):
-            found.update(zip(chunk, self.ragar.backbone.states(full), strict=False))
-        remember(self.texts, found)
-        return torch.stack([found[text] for text in texts])
+        states = {text: self.texts[text] for text in texts if text in self.texts}
+        uncached = [text for text in dict.fromkeys(texts) if text not in states]
+        for batch, padded in padded_batches(uncached, ROWS):
+            states.update(zip(batch, self.ragar.backbone.states(padded), strict=False))
+        update_cache(self.texts, states)
+        return torch.stack([states[text] for text in texts])
 
 
-def filled(rows: Sequence[Row], size: int) -> Iterable[tuple[list[Row], list[Row]]]:
-    """Rows in chunks of at most ``size``, and each chunk again with its last row repeated up to exactly ``size``."""
+def padded_batches(rows: Sequence[Row], size: int) -> Iterable[tuple[list[Row], list[Row]]]:
+    """Batches of at most ``size`` rows, each as it is and with its last row repeated up to exactly ``size``."""
     for start in range(0, len(rows), size):
-        chunk = list(rows[start : start + size])
-        yield chunk, chunk + chunk[-1:] * (size - len(chunk))
+        batch = list(rows[start : start + size])
+        yield batch, batch + batch[-1:] * (size - len(batch))
 
 
-def remember(kept: dict[Key, Tensor], found: dict[Key, Tensor]) -> None:
-    """Put what was used last at the end, and drop from the beginning what exceeds :data:`KEPT`."""
-    for key, value in found.items():
-        kept.pop(key, None)
-        kept[key] = value.clone()  # A row of a batch would keep the whole batch.
-    for key in list(kept)[: max(0, len(kept) - KEPT)]:
-        del kept[key]
+def update_cache(cache: dict[Key, Tensor], used: dict[Key, Tensor]) -> None:
+    """Move what was used to the end of the cache, and drop from its beginning what exceeds :data:`CACHE_SIZE`."""
+    for key, value in used.items():
+        cache.pop(key, None)
+        cache[key] = value.clone()  # a view of one row would keep the whole batch in memory
+    for key in list(cache)[: max(0, len(cache) - CACHE_SIZE)]:
+        del cache[key]

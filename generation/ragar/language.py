@@ -1,4 +1,4 @@
-"""The language side: a causal LM reads the preference prompt and L [IMG] tokens (eq. 7)."""
+"""Eq. 7: a causal language model phi_g reads the prompt p_g and L [IMG] tokens, and gives E_txt and E_img."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from generation.precision import single
 from generation.words.prompts import preference_prompt
 
 PROMPT = preference_prompt()
-"""p_g as the package brings it (``templates/preference.txt``)."""
+"""The package's own p_g (``generation/words/templates/preference.txt``)."""
 
 
 class LanguageModel(nn.Module):
@@ -25,8 +25,11 @@ class LanguageModel(nn.Module):
 
     Args:
         model: any ``transformers`` causal LM.
-        text_rows: how many of the prompt's last states make ``E_txt``. Every state has read all that stands before it,
-            so the last ones know the whole prompt; one length for all requests keeps batches free of padding.
+        tokenizer: the model's own.
+        image_tokens: L, the number of [IMG] tokens.
+        text_rows: how many of the prompt's last states make ``E_txt``. A causal state depends on all tokens before it,
+            so the last ones cover the whole prompt; one number for all requests keeps ``E_txt`` free of padding.
+        generator: draws the initial [IMG] rows.
     """
 
     def __init__(
@@ -48,26 +51,27 @@ class LanguageModel(nn.Module):
         self.renormalise()
 
     def renormalise(self) -> None:
-        """GILL's rule after each optimiser step: the new rows get the mean norm of the frozen ones."""
+        """Rescale the [IMG] rows to the mean norm of the frozen embeddings, as GILL does after each optimiser step."""
         with torch.no_grad():
             self.image_rows.mul_(self.norm / self.image_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
     def tokens(self, prompts: Sequence[str]) -> list[int]:
-        """How many tokens each prompt has."""
+        """Number of tokens of each prompt."""
         return [len(ids) for ids in self.tokenizer(list(prompts), truncation=False).input_ids]
 
     def forward(
         self, prompts: Sequence[str], length: int | None = None
     ) -> tuple[Float[Tensor, "batch text width"], Float[Tensor, "batch images width"]]:
-        """``E_txt`` and ``E_img`` (eq. 7). As GILL reads it, an [IMG] feature is hidden state plus input embedding.
+        """``E_txt`` and ``E_img`` (eq. 7). As in GILL, an [IMG] feature is hidden state plus input embedding.
 
         Args:
             prompts: texts without the [IMG] tokens.
-            length: tokens to which they are padded in front; by default those of the longest.
+            length: tokens to which they are padded on the left; by default those of the longest.
 
         Raises:
             ValueError: a prompt has fewer tokens than ``text_rows``, or more than the model takes.
         """
+        # Padded on the left, so that every prompt's last states stand directly before the [IMG] tokens.
         encoded = self.tokenizer(
             list(prompts),
             return_tensors="pt",
@@ -83,12 +87,12 @@ class LanguageModel(nn.Module):
                 f"the prompt {prompts[shortest]!r} has {int(lengths[shortest])} tokens, fewer than the "
                 f"{self.text_rows} text rows that are read: lengthen the prompt's template or lower text_rows"
             )
-        most = getattr(self.model.config, "max_position_embeddings", None)
-        if most is not None and int(lengths.max()) + len(self.image_rows) > most:
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit is not None and int(lengths.max()) + len(self.image_rows) > limit:
             longest = int(lengths.argmax())
             raise ValueError(
                 f"the prompt {prompts[longest][:60]!r}… has {int(lengths[longest])} tokens and {len(self.image_rows)} "
-                f"image tokens behind it, more than the {most} that the language model takes: shorten the captions or "
+                f"image tokens behind it, more than the {limit} that the language model takes: shorten the captions or "
                 "the prompt's template, or lower n_keywords"
             )
         encoded = encoded.to(self.image_rows.device)
@@ -96,9 +100,11 @@ class LanguageModel(nn.Module):
         images = self.image_rows.expand(len(prompts), -1, -1)
         inputs = torch.cat([words, images.to(words.dtype)], dim=1)
         mask = torch.cat([encoded.attention_mask, encoded.attention_mask.new_ones(images.shape[:2])], dim=1)
-        # Without the head: over a vocabulary of 150,000 its logits would outweigh everything else.
+        # Positions count the real tokens: models with absolute positions would otherwise count the padding too.
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        # Without the head: over a vocabulary of 150,000 its logits would take more memory than everything else.
         states = self.model.base_model(
-            inputs_embeds=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0), use_cache=False
+            inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state
         hidden = single(states)
         split = words.shape[1]
@@ -106,10 +112,10 @@ class LanguageModel(nn.Module):
 
 
 def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
-    """Any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+    """Read any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
 
     Raises:
-        FileNotFoundError: there is none, or only a part of one; the sentence says how to get one.
+        FileNotFoundError: there is none, or only a part of one; the message says how to get one.
         ValueError: its weights are pickled or do not read.
     """
     with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):

@@ -1,20 +1,24 @@
-"""The reward phase: training with the ranker's reward (eq. 10-15)."""
+"""Eq. 15: L = alpha L_rank + beta L_cal + gamma L_sem, and the reward phase, which trains the generator with it.
 
-import copy
+L_rank (eq. 10-12) is in `rank_term.py`, L_cal (eq. 13) and L_sem (eq. 14) are in `losses.py`.
+"""
+
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from generation.ragar.divergence import WarmStartDivergence
 from generation.ragar.exploration import build_policy
 from generation.ragar.losses import calibrator_loss, semantic_loss
-from generation.ragar.policy import RunningScale
+from generation.ragar.policy import GaussianPolicy
+from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
-from generation.ragar.rank_term import path_term, policy_term
+from generation.ragar.rank_term import PathGradient, PolicyGradient
 from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.reflection_log import ReflectionLog
 from generation.ragar.scoring import check_gradient, rival_scores
-from generation.ragar.warm_start import ReflectionLog
 from generation.request import Request
 from generation.reward import Reward
 from generation.training import batches, follow, one_cycle
@@ -29,13 +33,13 @@ def reflect(
     *,
     progress: bool = True,
 ) -> None:
-    """The reward phase: L = alpha L_rank + beta L_cal + gamma L_sem (eq. 15), on every trained part together.
+    """Run the reward phase: minimise alpha L_rank + beta L_cal + gamma L_sem (eq. 15) over all trained parts together.
 
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
     ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
     With ``lora_rank`` the generator gets LoRA, which L_rank alone reaches. With ``kl``, a fourth term holds the
     preference near the warm start's. With ``ema``, what remains is the moving average of the trained parts, its [IMG]
-    rows at their length again. The reward is only called, never changed.
+    rows rescaled to their length. The reward is only called, never changed.
 
     Raises:
         ValueError: fewer than two requests, ``path`` with a reward that has no gradient, a reward that is not one
@@ -43,67 +47,69 @@ def reflect(
     """
     if len(requests) < 2:
         raise ValueError(f"reflection needs at least 2 requests, got {len(requests)}")
+    # One generator for batches and noise, drawn by turns: the order is part of the result.
     generator = torch.Generator().manual_seed(config.seed + 1)
     policy = build_policy(ragar, requests, config) if config.objective != "path" or config.kl else None
+    objective = _rank_objective(ragar, reward, config, policy, generator)
     if config.objective == "path":
         check_gradient(ragar, requests[0], reward)
     rivals = rival_scores(ragar, requests, reward, steps=config.steps, progress=progress)  # (requests, 2)
-    start = frozen_copy(ragar) if config.kl else None
+    # Before LoRA is added: it compares with the warm start, which has none.
+    divergence = WarmStartDivergence(ragar, policy) if policy is not None and config.kl else None
     if config.lora_rank:
         ragar.add_lora(config.lora_rank, torch.Generator().manual_seed(config.seed + 2))
-    parts = ragar.trained_parts()
-    optimizer = torch.optim.Adam(parts.values(), lr=config.learning_rate)
+    parameters = list(ragar.trained_parts().values())
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
     schedule = one_cycle(optimizer, config.reward_steps)
-    average = [part.detach().clone() for part in parts.values()]
-    scale = RunningScale()
+    average = [parameter.detach().clone() for parameter in parameters]
     steps = batches(len(requests), config.batch_size, config.reward_steps, generator)
-    for step, picked in enumerate(
-        tqdm(steps, total=config.reward_steps, desc="reward training", unit="step", disable=not progress)
-    ):
-        chosen = [requests[i] for i in picked.tolist()]
-        preference = ragar.encode_preference(chosen)
-        if policy is None or config.objective == "path":
-            scores, rank, without_signal = path_term(ragar, preference, chosen, reward, rivals[picked], config)
-        else:
-            scores, rank, without_signal = policy_term(
-                ragar, preference, chosen, reward, rivals[picked], config, policy, scale, generator
-            )
-        losses = {
-            "rank": config.alpha * rank,
-            "cal": config.beta * calibrator_loss(ragar, preference),
-            "sem": config.gamma * semantic_loss(preference, ragar.reference_states(chosen)),
-        }
-        if start is not None and policy is not None:
-            with torch.no_grad():
-                before = start.encode_preference(chosen).detail
-            losses["kl"] = config.kl * policy.divergence(preference.detail, before).mean()
+    bar = tqdm(steps, total=config.reward_steps, desc="reward training", unit="step", disable=not progress)
+    for step, indices in enumerate(bar):
+        batch = [requests[i] for i in indices.tolist()]
+        preference = ragar.encode_preference(batch)
+        rank = objective(preference, batch, rivals[indices])
+        losses = weighted_losses(ragar, preference, batch, rank.loss, config, divergence)
         optimizer.zero_grad()
-        if step % 10 == 0:
-            for name, norm in gradient_norms(losses, list(parts.values())).items():
-                log.curves.add(f"gradient norm: {name}", step, norm)
+        if step % 10 == 0:  # as often as a curve needs: each term costs a backward pass of its own
+            log.add_gradient_norms(step, gradient_norms(losses, parameters))
         sum(losses.values(), torch.zeros(())).backward()
-        nn.utils.clip_grad_norm_(parts.values(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         ragar.language.renormalise()
         if config.ema:
-            follow(average, parts.values(), step, config.ema)
-        log.groups += len(chosen)
-        log.silent_groups += int(without_signal.sum())
-        log.curves.add("reward: score of v_gen", step, scores.mean().item())
-        log.curves.add("reward: over the reference", step, (scores - rivals[picked][:, :1]).mean().item())
-        log.curves.add("groups: share without signal", step, without_signal.float().mean().item())
+            follow(average, parameters, step, config.ema)
+        log.add_batch(step, rank.scores, rivals[indices][:, :1], rank.silent)
     if config.ema:
-        with torch.no_grad():
-            for part, kept in zip(parts.values(), average, strict=True):
-                part.copy_(kept)
-        ragar.language.renormalise()
+        _replace(ragar, parameters, average)
 
 
-def frozen_copy(ragar: Ragar) -> Ragar:
-    """The generator as it is now, to compare with: trained parts copied, everything frozen shared."""
-    shared = (ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer, *ragar.painter.frozen)
-    return copy.deepcopy(ragar, {id(part): part for part in shared})
+def _rank_objective(
+    ragar: Ragar, reward: Reward, config: ReflectionConfig, policy: GaussianPolicy | None, generator: torch.Generator
+) -> PathGradient | PolicyGradient:
+    """How L_rank is computed; under ``path`` the policy, if there is one, serves the divergence alone."""
+    if policy is None or config.objective == "path":
+        return PathGradient(ragar, reward, config)
+    return PolicyGradient(ragar, reward, config, policy, generator)
+
+
+def weighted_losses(
+    ragar: Ragar,
+    preference: Preference,
+    requests: Sequence[Request],
+    rank_loss: Tensor,
+    config: ReflectionConfig,
+    divergence: WarmStartDivergence | None = None,
+) -> dict[str, Tensor]:
+    """The terms of eq. 15 by name, each times its weight; beside them ``kl``, where there is a divergence."""
+    losses = {
+        "rank": config.alpha * rank_loss,
+        "cal": config.beta * calibrator_loss(ragar, preference),
+        "sem": config.gamma * semantic_loss(preference, ragar.reference_states(requests)),
+    }
+    if divergence is not None:
+        losses["kl"] = config.kl * divergence(preference, requests)
+    return losses
 
 
 def gradient_norms(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:
@@ -113,3 +119,12 @@ def gradient_norms(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> d
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         norms[name] = float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
     return norms
+
+
+def _replace(ragar: Ragar, parameters: Sequence[nn.Parameter], average: Sequence[Tensor]) -> None:
+    """Put the moving average in place of the last weights."""
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.copy_(mean)
+    # The mean of vectors of one length is shorter.
+    ragar.language.renormalise()

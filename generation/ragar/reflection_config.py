@@ -1,16 +1,20 @@
-"""The section `reflection` of the config: how the generator is trained."""
+"""The section `reflection` of the config: settings of the warm start, and of the reward phase after it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from generation.ragar.policy import NoiseMode, Objective
+from generation.ragar.policy import NoiseMode
 from generation.rewards.choice import reward_conflicts
 from generation.settings import INCIDENTAL
+
+Objective = Literal["reinforce", "path", "paper_literal"]
+"""How the reward's gradient is found: see :class:`ReflectionConfig`."""
 
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """What the warm start reads."""
+    """How the generator is trained before any reward: everything that the warm start reads."""
 
     warm_start_steps: int = 200
     """Supervised steps before any reward."""
@@ -22,7 +26,7 @@ class WarmStartConfig:
 
 @dataclass(frozen=True)
 class ReflectionConfig(WarmStartConfig):
-    """How the generator is trained."""
+    """How the generator is trained: the warm start's settings and those of the reward phase."""
 
     reward_steps: int = 100
     """Steps of the reward phase."""

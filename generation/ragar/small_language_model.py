@@ -1,4 +1,4 @@
-"""The small causal language model, trained on the catalogue's texts: section `language` of the config."""
+"""A small language model for eq. 7, trained on the catalogue's texts: section `language` of the config."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,28 @@ from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from generation.tokens import train_bpe
 from generation.training import Curves, batches, one_cycle
 
+POSITIONS = 512
+"""Most tokens that the model reads, [IMG] tokens included."""
+BATCH_SIZE = 32
+"""Texts a training step."""
+TRAINING_TOKENS = 96
+"""Tokens of a text that are trained on; the rest is cut off."""
+
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """The small causal LM's shape and budget."""
+    """Size and training budget of the small causal LM."""
 
     hidden_size: int = 128
-    """Width."""
+    """Width of the hidden states."""
     layers: int = 2
-    """Transformer layers."""
+    """Number of transformer layers."""
     vocab_size: int = 2048
-    """Most tokens of the tokenizer that is learned from the catalogue."""
+    """Largest vocabulary of the tokenizer that is learned from the catalogue."""
     steps: int = 100
     """Training steps on the catalogue's text, 32 texts each."""
     seed: int = 0
-    """Of weights and batches."""
+    """Seed of the initial weights and of the batches."""
 
     def conflicts(self) -> Iterator[str]:
         """Sizes that cannot be built, each as a sentence."""
@@ -43,35 +50,20 @@ class LanguageConfig:
 def train_language_model(
     texts: Sequence[str], config: LanguageConfig, *, curves: Curves, progress: bool = True
 ) -> tuple[Qwen2ForCausalLM, Tokenizer]:
-    """Qwen2's classes at a small size, tokenizer and next-token model learned from ``texts``."""
+    """Learn a tokenizer and a next-token model from ``texts``: Qwen2's own classes at a small size."""
     vocab, merges = train_bpe(texts, vocab_size=config.vocab_size, special=["<|endoftext|>"])
-    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=512)  # type: ignore[arg-type]
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=POSITIONS)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = Qwen2ForCausalLM(
-            Qwen2Config(
-                vocab_size=len(tokenizer),
-                hidden_size=config.hidden_size,
-                intermediate_size=2 * config.hidden_size,
-                num_hidden_layers=config.layers,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                max_position_embeddings=512,
-                eos_token_id=0,
-                pad_token_id=0,
-                bos_token_id=0,
-            )
-        )
+    model = _fresh_model(config, vocab_size=len(tokenizer))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = one_cycle(optimizer, config.steps)
-    steps = batches(len(texts), 32, config.steps, generator)
-    shown = tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)
-    for step, rows in enumerate(shown):
-        picked: list[int] = rows.tolist()
-        encoded = tokenizer(
-            [texts[i] for i in picked], return_tensors="pt", padding=True, truncation=True, max_length=96
-        )
+    steps = batches(len(texts), BATCH_SIZE, config.steps, generator)
+    bar = tqdm(steps, total=config.steps, desc="language model", unit="step", disable=not progress)
+    for step, rows in enumerate(bar):
+        indices: list[int] = rows.tolist()
+        batch = [texts[i] for i in indices]
+        encoded = tokenizer(batch, return_tensors="pt", padding=True, truncation=True, max_length=TRAINING_TOKENS)
+        # transformers' loss skips labels of -100.
         labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
         loss = model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels).loss
         optimizer.zero_grad()
@@ -82,3 +74,23 @@ def train_language_model(
         if step % 10 == 0:
             curves.add("language model: next-token loss", step, loss.item())
     return model.eval(), tokenizer
+
+
+def _fresh_model(config: LanguageConfig, *, vocab_size: int) -> Qwen2ForCausalLM:
+    """The untrained model. Token 0 is the only special one: begin, end and padding."""
+    settings = Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=2 * config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=POSITIONS,
+        eos_token_id=0,
+        pad_token_id=0,
+        bos_token_id=0,
+    )
+    # transformers initialises weights from torch's global generator: seed it here, and leave it as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Qwen2ForCausalLM(settings)

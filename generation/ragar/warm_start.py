@@ -1,52 +1,45 @@
-"""The warm start: supervised training of the mapper, before any reward."""
+"""The warm start: supervised training of mapper, [IMG] rows and text projection, before any reward (as in GILL)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection_config import WarmStartConfig
-from generation.training import Curves, batches, one_cycle
+from generation.ragar.reflection_log import ReflectionLog
+from generation.training import batches, one_cycle
 
-
-@dataclass
-class ReflectionLog:
-    """What the training did: curves, and how many groups gave no signal."""
-
-    curves: Curves = field(default_factory=Curves)
-    silent_groups: int = 0
-    groups: int = 0
+BATCH_SIZE = 32
+"""Items a step."""
+CAPTION_SHARE = 0.5
+"""Share of the prompts that hold the caption."""
 
 
 def warm_start(ragar: Ragar, config: WarmStartConfig, log: ReflectionLog, *, progress: bool = True) -> None:
-    """Teach the mapper to put a picture's feature into the text encoder's words, as GILL aligns its own.
+    """Train the mapper to translate a picture's feature into the text encoder's states of its caption, as GILL does.
 
-    Every item of the gallery is its own retrieved item: the prompt holds the caption in half of the cases and nothing
-    else, P_ret is the item's own feature, the target are the caption's states. What comes out later for a history is a
-    mixture of what its pictures look like and of the reference's words.
+    Every item of the gallery that has a picture is an example, and its own retrieved item: P_ret is the item's visual
+    feature, the target is the caption's states. Half of the prompts hold the caption, so that the mapper learns from
+    words; the others do not, so that it learns from P_ret. For a history it will then mix what the retrieved pictures
+    look like with the reference's words.
+
+    The calibrator is not trained: it is no part of this loss, and stays the identity.
     """
-    gallery = ragar.gallery
+    # One generator for batches and captions, drawn by turns: the order is part of the result.
     generator = torch.Generator().manual_seed(config.seed)
-    rows = gallery.pictured.nonzero()[:, 0]
-    parameters = [p for name, p in ragar.trained_parts().items() if not name.startswith("calibrator")]
+    rows = ragar.gallery.pictured.nonzero()[:, 0]
+    parameters = [value for name, value in ragar.trained_parts().items() if not name.startswith("calibrator")]
     optimizer = torch.optim.AdamW(parameters, lr=config.warm_start_learning_rate)
     schedule = one_cycle(optimizer, config.warm_start_steps)
-    steps = batches(len(rows), 32, config.warm_start_steps, generator)
-    for step, picked in enumerate(
-        tqdm(steps, total=config.warm_start_steps, desc="warm start", unit="step", disable=not progress)
-    ):
-        chosen = rows[picked]
-        captions = [gallery.captions[r] for r in chosen.tolist()]
-        told = (torch.rand(len(chosen), generator=generator) < 0.5).tolist()
-        text_states, image_states = ragar.language(
-            [ragar.prompt((), caption if tell else "") for caption, tell in zip(captions, told, strict=True)]
-        )
-        mapped = ragar.mapper(image_states, ragar.centred(chosen).to(image_states))
-        states = ragar.backbone.states(captions)
-        loss = F.mse_loss(mapped, states) + F.mse_loss(ragar.project_text(text_states).mean(1), states.mean(1))
+    steps = batches(len(rows), BATCH_SIZE, config.warm_start_steps, generator)
+    bar = tqdm(steps, total=config.warm_start_steps, desc="warm start", unit="step", disable=not progress)
+    for step, indices in enumerate(bar):
+        with_caption = (torch.rand(len(indices), generator=generator) < CAPTION_SHARE).tolist()
+        loss = warm_start_loss(ragar, rows[indices], with_caption)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -55,3 +48,21 @@ def warm_start(ragar: Ragar, config: WarmStartConfig, log: ReflectionLog, *, pro
         ragar.language.renormalise()
         if step % 10 == 0:
             log.curves.add("warm start: distance to the caption's states", step, loss.item())
+
+
+def warm_start_loss(ragar: Ragar, rows: Int[Tensor, " batch"], with_caption: Sequence[bool]) -> Float[Tensor, ""]:
+    """E_d of pictured items against the text encoder's states of their captions, in the form of L_sem (eq. 14).
+
+    Args:
+        ragar: the generator.
+        rows: gallery rows of the items.
+        with_caption: whether an item's prompt holds its caption; otherwise it holds nothing.
+    """
+    captions = [ragar.gallery.captions[row] for row in rows.tolist()]
+    prompts = [
+        ragar.prompt((), caption if shown else "") for caption, shown in zip(captions, with_caption, strict=True)
+    ]
+    text_states, image_states = ragar.language(prompts)
+    mapped = ragar.mapper(image_states, ragar.centred(rows).to(image_states))
+    target = ragar.backbone.states(captions)
+    return F.mse_loss(mapped, target) + F.mse_loss(ragar.project_text(text_states).mean(1), target.mean(1))

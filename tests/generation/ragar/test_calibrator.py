@@ -10,12 +10,12 @@ from generation.ragar.calibrator import BalanceCalibrator
 
 
 def trained(width: int = 8, heads: int = 2, mode: str = "residual_concat") -> BalanceCalibrator:
-    """One whose attention says something."""
+    """A calibrator whose attention is not zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = BalanceCalibrator(width, heads=heads, mode=mode)  # type: ignore[arg-type]
-        torch.nn.init.normal_(made.attention.out_proj.weight)
-    return made
+        calibrator = BalanceCalibrator(width, heads=heads, mode=mode)  # type: ignore[arg-type]
+        torch.nn.init.normal_(calibrator.attention.out_proj.weight)
+    return calibrator
 
 
 def random(rng: torch.Generator, rows: int, overall: int, width: int = 8) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,15 +67,15 @@ def test_weight_zero_hides_a_row(mode: str, rng: torch.Generator) -> None:
     detail, overall, weights = random(rng, 3, 4)
     weights[:, 2] = 0
     calibrator = BalanceCalibrator(8, mode="literal") if mode == "literal" else trained(mode=mode)
-    seen = calibrator(detail, overall, weights)[:, :3]
+    expected = calibrator(detail, overall, weights)[:, :3]
     overall[:, 2] = torch.randn(2, 8, generator=rng)
-    torch.testing.assert_close(calibrator(detail, overall, weights)[:, :3], seen, atol=1e-6, rtol=0)
+    torch.testing.assert_close(calibrator(detail, overall, weights)[:, :3], expected, atol=1e-6, rtol=0)
     overall[:, 1] += 1
-    assert (calibrator(detail, overall, weights)[:, :3] - seen).abs().max() > 1e-2
+    assert (calibrator(detail, overall, weights)[:, :3] - expected).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("mode", ["residual", "literal"])
-def test_weight_two_is_a_row_said_twice(mode: str, rng: torch.Generator) -> None:
+def test_weight_two_equals_a_repeated_row(mode: str, rng: torch.Generator) -> None:
     detail, overall, _ = random(rng, 3, 2)
     calibrator = BalanceCalibrator(8, mode="literal") if mode == "literal" else trained(mode=mode)
     twice = calibrator(detail, overall[:, [0, 1, 1]], torch.ones(2, 3))

@@ -13,31 +13,31 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from generation.ragar import fixed_shape
 from generation.ragar.config import RagarConfig
-from generation.ragar.fixed_shape import FixedShape, filled
+from generation.ragar.fixed_shape import FixedShape, padded_batches
 from generation.ragar.language import LanguageModel
 from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
 from generation_world import SMALL, World, request
 
 
-def stirred(world: World, config: RagarConfig = SMALL, *, lora: bool = False) -> Ragar:
-    """Trained parts that are nobody's start."""
-    made, generator = world.ragar(config), torch.Generator().manual_seed(9)
+def perturbed(world: World, config: RagarConfig = SMALL, *, lora: bool = False) -> Ragar:
+    """A generator whose trained parts are not at their initial values."""
+    ragar, generator = world.ragar(config), torch.Generator().manual_seed(9)
     if lora:
-        made.add_lora(2, torch.Generator())
+        ragar.add_lora(2, torch.Generator())
     with torch.no_grad():
-        for value in made.trained_parts().values():
+        for value in ragar.trained_parts().values():
             value.add_(0.2 * torch.randn(value.shape, generator=generator))
-    return made
+    return ragar
 
 
 @pytest.fixture(scope="module")
 def ragar(world: World) -> Ragar:
-    return stirred(world)
+    return perturbed(world)
 
 
 @pytest.fixture(scope="module")
-def asked(world: World) -> list[Request]:
+def requests(world: World) -> list[Request]:
     """Twenty requests with histories of one to six items."""
     draw = random.Random(0)
     pictured = world.gallery.ids[:24]
@@ -47,30 +47,34 @@ def asked(world: World) -> list[Request]:
     ]
 
 
-def test_a_picture_is_the_same_to_the_last_bit_in_every_batch(ragar: Ragar, asked: list[Request], monkeypatch) -> None:
+def test_a_picture_is_the_same_to_the_last_bit_in_every_batch(
+    ragar: Ragar, requests: list[Request], monkeypatch
+) -> None:
     """All in order, shuffled and in two parts, and each alone; prompts of several padded lengths."""
     monkeypatch.setattr(fixed_shape, "TOKENS", 2)
     monkeypatch.setattr(fixed_shape, "ROWS", 4)
     maker = FixedShape(ragar, batch_size=8)
-    described = {one: ragar.describe([one]) for one in asked}
+    described = {each: ragar.describe([each]) for each in requests}
     assert len(maker._by_length(described)) > 2
-    pictures = maker.generate(asked)
+    pictures = maker.generate(requests)
     assert pictures.shape == (20, 3, 48, 32)
     order = random.Random(1).sample(range(20), 20)
     for part in (order[:5], order[5:], order[:1], order[1:2]):
-        assert torch.equal(FixedShape(ragar, batch_size=8).generate([asked[i] for i in part]), pictures[part])
-    assert torch.equal(maker.generate([asked[i] for i in order]), pictures[order])  # with what it has kept
+        assert torch.equal(FixedShape(ragar, batch_size=8).generate([requests[i] for i in part]), pictures[part])
+    assert torch.equal(maker.generate([requests[i] for i in order]), pictures[order])  # from its cache
     assert isinstance(maker, Generator)
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_the_pictures_are_those_of_the_generator_up_to_rounding(world: World, asked: list[Request], lora: bool) -> None:
-    ragar = stirred(world, lora=lora)
+def test_the_pictures_are_those_of_the_generator_up_to_rounding(
+    world: World, requests: list[Request], lora: bool
+) -> None:
+    ragar = perturbed(world, lora=lora)
     maker = FixedShape(ragar, batch_size=16)
-    torch.testing.assert_close(maker.encode(asked), ragar.encode_preference(asked).embeds(), atol=1e-4, rtol=0)
-    pictures = maker.generate(asked)
-    torch.testing.assert_close(pictures, ragar.generate(asked), atol=1e-4, rtol=0)
-    assert torch.equal(FixedShape(ragar, batch_size=16).generate(asked[5:7]), pictures[5:7])
+    torch.testing.assert_close(maker.encode(requests), ragar.encode_preference(requests).embeds(), atol=1e-4, rtol=0)
+    pictures = maker.generate(requests)
+    torch.testing.assert_close(pictures, ragar.generate(requests), atol=1e-4, rtol=0)
+    assert torch.equal(FixedShape(ragar, batch_size=16).generate(requests[5:7]), pictures[5:7])
 
 
 class Watched:
@@ -96,11 +100,11 @@ class Watched:
 def test_a_preference_that_comes_twice_is_encoded_once(ragar: Ragar, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three seeds of one person, and somebody else with the same history, in two calls: one prompt, one text, once."""
     first = request("red-circle", "orange-circle", "blue-bar", seed=0)
-    same = [replace(first, seed=1), replace(first, seed=2), replace(first, user="v", seed=3)]
+    repeats = [replace(first, seed=1), replace(first, seed=2), replace(first, user="v", seed=3)]
     # history_length is 4: what lies further back is not looked at
     longer = [replace(first, history=(item, *["red-bar"] * 2, *first.history)) for item in ("teal-bar", "pink-bar")]
     watched, maker = Watched(ragar, monkeypatch), FixedShape(ragar, batch_size=4)
-    pictures = torch.cat([maker.generate([first, same[0]]), maker.generate(same[1:])])
+    pictures = torch.cat([maker.generate([first, repeats[0]]), maker.generate(repeats[1:])])
     assert list(watched.prompts.values()) == [1]
     assert list(watched.texts.values()) == [1]
     assert len({tuple(picture.flatten().tolist()) for picture in pictures}) == 4
@@ -112,11 +116,11 @@ def test_a_preference_that_comes_twice_is_encoded_once(ragar: Ragar, monkeypatch
 def test_a_text_of_a_reference_is_encoded_once_for_all_people(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two histories with the same keywords in the same order, and other pictures: two preferences, one E_g."""
     ragar = world.ragar(replace(SMALL, n_keywords=1, keywords_from="history"))
-    one, other = (request("red-circle", f"{a}-bar", f"{b}-bar") for a, b in (("blue", "teal"), ("pink", "green")))
-    explained = ragar.encode_preference([one, other]).explanations
+    first, second = (request("red-circle", f"{a}-bar", f"{b}-bar") for a, b in (("blue", "teal"), ("pink", "green")))
+    explained = ragar.encode_preference([first, second]).explanations
     assert explained[0].keywords == explained[1].keywords == ("bar",)
     watched, maker = Watched(ragar, monkeypatch), FixedShape(ragar, batch_size=2)
-    embeds = maker.encode([one, other])
+    embeds = maker.encode([first, second])
     assert list(watched.texts.values()) == [1]
     assert len(maker.preferences) == 2
     assert torch.equal(embeds[0, 20:], embeds[1, 20:])  # E_g
@@ -125,24 +129,24 @@ def test_a_text_of_a_reference_is_encoded_once_for_all_people(world: World, monk
 
 def test_a_random_history_is_another_preference_for_each_seed(world: World) -> None:
     ragar = world.ragar(replace(SMALL, history="random", k=1))
-    asked = [request("red-circle", "blue-bar", "teal-square", "pink-circle", seed=seed) for seed in range(8)]
+    requests = [request("red-circle", "blue-bar", "teal-square", "pink-circle", seed=seed) for seed in range(8)]
     maker = FixedShape(ragar, batch_size=8)
-    rows = maker.encode(asked)
+    rows = maker.encode(requests)
     assert len(maker.preferences) == 8
-    torch.testing.assert_close(rows, ragar.encode_preference(asked).embeds(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows, ragar.encode_preference(requests).embeds(), atol=1e-4, rtol=0)
 
 
-def test_no_more_is_kept_than_said_and_nothing_else_is_made(
-    ragar: Ragar, asked: list[Request], monkeypatch: pytest.MonkeyPatch
+def test_the_cache_is_bounded_and_changes_no_preference(
+    ragar: Ragar, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = FixedShape(ragar, batch_size=8).encode(asked)
-    monkeypatch.setattr(fixed_shape, "KEPT", 3)
+    whole = FixedShape(ragar, batch_size=8).encode(requests)
+    monkeypatch.setattr(fixed_shape, "CACHE_SIZE", 3)
     maker = FixedShape(ragar, batch_size=8)
-    assert torch.equal(maker.encode(asked), whole)
+    assert torch.equal(maker.encode(requests), whole)
     assert len(maker.preferences) == 3
     assert len(maker.texts) <= 3
-    assert list(maker.preferences) == [maker._key(one) for one in asked[-3:]]
-    assert torch.equal(maker.encode(asked), whole)
+    assert list(maker.preferences) == [maker._key(each) for each in requests[-3:]]
+    assert torch.equal(maker.encode(requests), whole)
 
 
 def test_a_model_with_few_positions_reads_prompts_that_are_padded_beyond_them(world: World) -> None:
@@ -158,7 +162,7 @@ def test_a_model_with_few_positions_reads_prompts_that_are_padded_beyond_them(wo
         torch.testing.assert_close(own, padded, atol=1e-5, rtol=0)
 
 
-def test_nothing_asked_is_no_picture_and_no_batch_is_an_error(ragar: Ragar) -> None:
+def test_no_requests_give_no_picture_and_an_empty_batch_is_an_error(ragar: Ragar) -> None:
     assert FixedShape(ragar).generate([]).shape == (0, 3, 48, 32)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         FixedShape(ragar, batch_size=0)
@@ -167,5 +171,5 @@ def test_nothing_asked_is_no_picture_and_no_batch_is_an_error(ragar: Ragar) -> N
 
 
 def test_the_last_row_fills_a_chunk() -> None:
-    assert list(filled([1, 2, 3, 4, 5], 3)) == [([1, 2, 3], [1, 2, 3]), ([4, 5], [4, 5, 5])]
-    assert list(filled([], 3)) == []
+    assert list(padded_batches([1, 2, 3, 4, 5], 3)) == [([1, 2, 3], [1, 2, 3]), ([4, 5], [4, 5, 5])]
+    assert list(padded_batches([], 3)) == []

@@ -127,5 +127,5 @@ def test_a_saved_model_reads_the_same(world: World, tmp_path: Path) -> None:
     language.tokenizer.save_pretrained(tmp_path)
     model, tokenizer = load_language_model(tmp_path)
     loaded = LanguageModel(model, tokenizer, image_tokens=2, text_rows=4, generator=torch.Generator().manual_seed(0))
-    for mine, theirs in zip(language([SHORT, LONG]), loaded([SHORT, LONG]), strict=True):
-        assert torch.equal(mine, theirs)
+    for original, reloaded in zip(language([SHORT, LONG]), loaded([SHORT, LONG]), strict=True):
+        assert torch.equal(original, reloaded)

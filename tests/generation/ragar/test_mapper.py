@@ -14,7 +14,9 @@ def mapper() -> ModalMapper:
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
-def test_as_many_rows_as_queries_whatever_goes_in(mapper: ModalMapper, tokens: int, rng: torch.Generator) -> None:
+def test_as_many_rows_as_queries_for_any_number_of_tokens(
+    mapper: ModalMapper, tokens: int, rng: torch.Generator
+) -> None:
     out = mapper(torch.randn(2, tokens, 12, generator=rng), torch.randn(2, 6, generator=rng))
     assert out.shape == (2, 7, 10)
     assert (out[:, 0] - out[:, 1]).abs().max() > 1e-4  # the learned queries tell the rows apart

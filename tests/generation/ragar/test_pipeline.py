@@ -29,19 +29,20 @@ from transformers import (
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
-from generation.ragar.pipeline import RagarPipeline, reference_weights
+from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
+from generation.ragar.references import reference_weights
 from generation_world import SMALL, World, request
 
 HISTORY = ["orange-circle", "blue-bar", "red-bar", "teal-square"]
 
 
-def asked(*seeds: int, reference: str = "red-circle") -> list[Any]:
+def requests_of(*seeds: int, reference: str = "red-circle") -> list[Any]:
     return [request(reference, *HISTORY, seed=seed) for seed in seeds]
 
 
-def stir(ragar: Ragar) -> RagarPipeline:
-    """Trained parts that are nobody's start: the calibrator is no longer the identity."""
+def perturbed(ragar: Ragar) -> RagarPipeline:
+    """A pipeline whose trained parts are not at their initial values: the calibrator is no longer the identity."""
     generator = Generator().manual_seed(9)
     with torch.no_grad():
         for value in ragar.trained_parts().values():
@@ -51,7 +52,7 @@ def stir(ragar: Ragar) -> RagarPipeline:
 
 @pytest.fixture(scope="module")
 def pipeline(world: World) -> RagarPipeline:
-    return stir(world.ragar())
+    return perturbed(world.ragar())
 
 
 # --- the call -------------------------------------------------------------------------------------------------------
@@ -59,8 +60,8 @@ def pipeline(world: World) -> RagarPipeline:
 
 @pytest.mark.parametrize("text_to_image", [False, True])
 def test_the_calls_pictures_are_those_of_generate(world: World, text_to_image: bool) -> None:
-    pipeline = stir(world.ragar(replace(SMALL, text_to_image=text_to_image)))
-    expected = pipeline.ragar.generate(asked(3, 5))
+    pipeline = perturbed(world.ragar(replace(SMALL, text_to_image=text_to_image)))
+    expected = pipeline.ragar.generate(requests_of(3, 5))
     by_seeds = pipeline(HISTORY, "red-circle", seeds=[3, 5], output_type="pt")
     by_generators = pipeline(
         HISTORY, "red-circle", generator=[Generator().manual_seed(3), Generator().manual_seed(5)], output_type="pt"
@@ -74,7 +75,7 @@ def test_the_calls_pictures_are_those_of_generate(world: World, text_to_image: b
 def test_one_fresh_generator_is_its_seed_and_goes_on_from_there(pipeline: RagarPipeline) -> None:
     generator = Generator().manual_seed(3)
     first = pipeline(HISTORY, "red-circle", generator=generator, output_type="pt")
-    assert torch.equal(first.images, pipeline.ragar.generate(asked(3)))
+    assert torch.equal(first.images, pipeline.ragar.generate(requests_of(3)))
     assert first.seeds == [3]
     second = pipeline(HISTORY, "red-circle", generator=generator, output_type="pt")
     assert second.seeds == [None]  # nobody can draw it again from a seed
@@ -108,7 +109,7 @@ def test_the_three_output_types_hold_one_picture(pipeline: RagarPipeline) -> Non
 
 def test_the_output_says_what_the_picture_was_made_of(pipeline: RagarPipeline) -> None:
     out = pipeline(HISTORY, "red-circle", seeds=[3, 5])
-    (why,) = pipeline.ragar.encode_preference(asked(3)).explanations
+    (why,) = pipeline.ragar.encode_preference(requests_of(3)).explanations
     assert out.retrieved == [why.retrieved] * 2
     assert out.weights == [why.weights] * 2
     assert out.keywords == [why.keywords] * 2
@@ -119,25 +120,25 @@ def test_the_output_says_what_the_picture_was_made_of(pipeline: RagarPipeline) -
 
 
 def test_settings_mean_what_they_mean_in_diffusers(pipeline: RagarPipeline, world: World) -> None:
-    how: dict[str, Any] = {"num_inference_steps": 7, "strength": 0.5, "guidance_scale": 2.5}
+    settings: dict[str, Any] = {"num_inference_steps": 7, "strength": 0.5, "guidance_scale": 2.5}
     positive, negative = pipeline.encode_preference(HISTORY, "red-circle")
-    theirs: Any = world.backbone.pipeline
-    expected = theirs(
+    diffusers_pipeline: Any = world.backbone.pipeline
+    expected = diffusers_pipeline(
         prompt_embeds=positive,
         negative_prompt_embeds=negative,
         image=to_float(world.gallery.images[:1]),
         generator=Generator().manual_seed(3),
         output_type="pt",
-        **how,
+        **settings,
     ).images
-    assert torch.equal(pipeline(HISTORY, "red-circle", seeds=[3], output_type="pt", **how).images, expected)
+    assert torch.equal(pipeline(HISTORY, "red-circle", seeds=[3], output_type="pt", **settings).images, expected)
 
 
 def test_the_callback_is_diffusers_own(pipeline: RagarPipeline) -> None:
-    seen: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
 
-    def watch(theirs: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        seen.append((step, int(timestep)))
+    def watch(diffusers_pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        steps.append((step, int(timestep)))
         assert tensors["latents"].shape == (1, 8, 6, 4)
         return {"latents": torch.zeros_like(tensors["latents"])}
 
@@ -145,7 +146,7 @@ def test_the_callback_is_diffusers_own(pipeline: RagarPipeline) -> None:
         HISTORY, "red-circle", num_inference_steps=4, strength=0.5, callback_on_step_end=watch, output_type="pt"
     )
     # trailing steps of 1000 in four are 999, 749, 499, 249; strength .5 runs the last half
-    assert seen == [(0, 499), (1, 249)]
+    assert steps == [(0, 499), (1, 249)]
     codec = pipeline.ragar.backbone.pipeline.vae
     assert torch.equal(out.images, (codec.decode(torch.zeros(1, 8, 6, 4)).sample / 2 + 0.5).clamp(0, 1))
 
@@ -153,10 +154,12 @@ def test_the_callback_is_diffusers_own(pipeline: RagarPipeline) -> None:
 # --- several references ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nothing", [{"red-circle": 1, "blue-bar": 0}, {"blue-bar": 0.0, "red-circle": 0.3}])
-def test_a_weight_of_nothing_is_no_reference(pipeline: RagarPipeline, nothing: Mapping[str, float]) -> None:
+@pytest.mark.parametrize("with_zero_weight", [{"red-circle": 1, "blue-bar": 0}, {"blue-bar": 0.0, "red-circle": 0.3}])
+def test_a_reference_of_weight_zero_changes_nothing(
+    pipeline: RagarPipeline, with_zero_weight: Mapping[str, float]
+) -> None:
     alone = pipeline(HISTORY, "red-circle", seeds=[3], output_type="pt")
-    blended = pipeline(HISTORY, nothing, seeds=[3], output_type="pt")
+    blended = pipeline(HISTORY, with_zero_weight, seeds=[3], output_type="pt")
     assert torch.equal(blended.images, alone.images)
     assert blended.retrieved == alone.retrieved
     assert blended.weights == alone.weights
@@ -167,9 +170,15 @@ def test_two_references_are_the_weighted_mean_of_rows_and_of_pictures(pipeline: 
     (red, negative), (blue, _) = (pipeline.encode_preference(HISTORY, name) for name in names)
     both, _ = pipeline.encode_preference(HISTORY, {"red-circle": 3, "blue-bar": 1})
     torch.testing.assert_close(both, 0.75 * red + 0.25 * blue)
-    one, other = (to_float(world.gallery.images[world.gallery.rows([name])]) for name in names)
+    red_picture, blue_picture = (to_float(world.gallery.images[world.gallery.rows([name])]) for name in names)
     expected = world.backbone.sample(
-        0.75 * red + 0.25 * blue, negative, 0.75 * one + 0.25 * other, [3], steps=2, strength=0.6, guidance_scale=3.0
+        0.75 * red + 0.25 * blue,
+        negative,
+        0.75 * red_picture + 0.25 * blue_picture,
+        [3],
+        steps=2,
+        strength=0.6,
+        guidance_scale=3.0,
     )
     out = pipeline(HISTORY, {"blue-bar": 1, "red-circle": 3}, seeds=[3], output_type="pt")
     torch.testing.assert_close(out.images, expected, atol=1e-5, rtol=0)
@@ -182,7 +191,8 @@ def test_two_references_are_the_weighted_mean_of_rows_and_of_pictures(pipeline: 
 def test_the_retrieved_of_two_references_are_joined(pipeline: RagarPipeline) -> None:
     out = pipeline(HISTORY, {"red-circle": 3, "blue-bar": 1}, seeds=[3])
     (red,), (blue,) = (
-        pipeline.ragar.encode_preference(asked(3, reference=name)).explanations for name in ("red-circle", "blue-bar")
+        pipeline.ragar.encode_preference(requests_of(3, reference=name)).explanations
+        for name in ("red-circle", "blue-bar")
     )
     mean = dict.fromkeys((*red.retrieved, *blue.retrieved), 0.0)
     for why, share in ((red, 0.75), (blue, 0.25)):
@@ -203,7 +213,7 @@ def test_weights_are_shares_in_falling_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "how", "sentence"),
+    ("reference", "settings", "sentence"),
     [
         ([], {}, "references need weights"),
         ({"red-circle": -1, "blue-bar": 2}, {}, "references need weights that are not negative"),
@@ -217,14 +227,14 @@ def test_weights_are_shares_in_falling_order() -> None:
         ("red-circle", {"strength": 0.2, "num_inference_steps": 4}, "4 inference steps at strength 0.2 leave none"),
     ],
 )
-def test_what_cannot_be_run_is_one_sentence(
-    pipeline: RagarPipeline, reference: Any, how: dict[str, Any], sentence: str
+def test_settings_that_cannot_be_run_raise_one_sentence(
+    pipeline: RagarPipeline, reference: Any, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        pipeline(HISTORY, reference, **how)
+        pipeline(HISTORY, reference, **settings)
 
 
-def test_histories_that_are_none(pipeline: RagarPipeline) -> None:
+def test_invalid_histories_are_refused(pipeline: RagarPipeline) -> None:
     with pytest.raises(ValueError, match="has an empty history"):
         pipeline([], "red-circle")
     with pytest.raises(ValueError, match="history 'red-bar' is one string: give a list"):
@@ -236,7 +246,7 @@ def test_histories_that_are_none(pipeline: RagarPipeline) -> None:
 # --- embeddings for anybody's pipeline ------------------------------------------------------------------------------
 
 
-def strangers_parts(*, width: int = 32, context: int = 77) -> dict[str, Any]:
+def foreign_parts(*, width: int = 32, context: int = 77) -> dict[str, Any]:
     """A Stable Diffusion 1.x pipeline's parts, small, as they come from their configurations: 8 pixels a latent."""
     tokenizer = train_clip_tokenizer(["red circle", "blue bar"], vocab_size=560, max_length=context)
     with torch.random.fork_rng(devices=[]):
@@ -299,17 +309,17 @@ def controlnet(parts: dict[str, Any]) -> StableDiffusionControlNetPipeline:
     return StableDiffusionControlNetPipeline(**parts, controlnet=net)
 
 
-def drawn(theirs: Any, embeds: tuple[Tensor, Tensor], **own: Any) -> tuple[Tensor, list[Tensor]]:
+def drawn(foreign: Any, embeds: tuple[Tensor, Tensor], **own: Any) -> tuple[Tensor, list[Tensor]]:
     """Two guided steps of a foreign pipeline, and what its UNet was conditioned on."""
     conditions: list[Tensor] = []
 
     def note(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
         conditions.append(kwargs["encoder_hidden_states"])
 
-    theirs.set_progress_bar_config(disable=True)
-    hook = theirs.unet.register_forward_pre_hook(note, with_kwargs=True)
+    foreign.set_progress_bar_config(disable=True)
+    hook = foreign.unet.register_forward_pre_hook(note, with_kwargs=True)
     try:
-        pictures = theirs(
+        pictures = foreign(
             prompt_embeds=embeds[0],
             negative_prompt_embeds=embeds[1],
             guidance_scale=2.0,
@@ -328,8 +338,10 @@ def ddim(parts: dict[str, Any], positive: Tensor, negative: Tensor, noise: Tenso
     bar = (1 - betas).cumprod(0).tolist()
     x = noise
     for now, then in ((501, 1), (1, 0)):
-        given, empty = (parts["unet"](x, now, encoder_hidden_states=rows).sample for rows in (positive, negative))
-        error = empty + 2.0 * (given - empty)
+        conditional, unconditional = (
+            parts["unet"](x, now, encoder_hidden_states=rows).sample for rows in (positive, negative)
+        )
+        error = unconditional + 2.0 * (conditional - unconditional)
         clean = (x - (1 - bar[now]) ** 0.5 * error) / bar[now] ** 0.5
         x = bar[then] ** 0.5 * clean + (1 - bar[then]) ** 0.5 * error
     return (parts["vae"].decode(x / 0.18215).sample / 2 + 0.5).clamp(0, 1)
@@ -337,66 +349,68 @@ def ddim(parts: dict[str, Any], positive: Tensor, negative: Tensor, noise: Tenso
 
 @torch.no_grad()
 def test_any_pipeline_takes_the_pair_unchanged(pipeline: RagarPipeline, world: World) -> None:
-    parts = strangers_parts()
+    parts = foreign_parts()
     embeds = pipeline.encode_preference(HISTORY, "red-circle", num_images_per_prompt=2)
     assert embeds[0].shape == embeds[1].shape == (2, 36, 32)
     references = to_float(world.gallery.images[:2])
     frame = {"height": 48, "width": 32, "num_inference_steps": 2}
-    text, seen = drawn(StableDiffusionPipeline(**parts), embeds, **frame)
+    text, conditions_text = drawn(StableDiffusionPipeline(**parts), embeds, **frame)
     noise = torch.cat([torch.randn(1, 4, 6, 4, generator=Generator().manual_seed(seed)) for seed in (0, 1)])
     torch.testing.assert_close(text, ddim(parts, *embeds, noise), atol=1e-4, rtol=0)
-    image, seen_too = drawn(
+    image, conditions_image = drawn(
         StableDiffusionImg2ImgPipeline(**parts), embeds, image=references, strength=0.5, num_inference_steps=4
     )
-    controlled, seen_last = drawn(controlnet(parts), embeds, image=references, **frame)
+    controlled, conditions_control = drawn(controlnet(parts), embeds, image=references, **frame)
     assert torch.equal(controlled, text)  # a fresh ControlNet says nothing
     assert (image - text).abs().max() > 0.01
-    conditions = [*seen, *seen_too, *seen_last]
+    conditions = [*conditions_text, *conditions_image, *conditions_control]
     assert len(conditions) == 6
-    assert all(torch.equal(one, torch.cat([embeds[1], embeds[0]])) for one in conditions)
+    assert all(torch.equal(condition, torch.cat([embeds[1], embeds[0]])) for condition in conditions)
 
 
 def test_a_preference_longer_than_a_prompt_can_be(world: World) -> None:
-    theirs = StableDiffusionImg2ImgPipeline(**strangers_parts())
-    backbone = Backbone(theirs, (48, 32))
-    made = stir(Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection))
-    positive, negative = made.encode_preference(HISTORY, "red-circle")
+    foreign = StableDiffusionImg2ImgPipeline(**foreign_parts())
+    backbone = Backbone(foreign, (48, 32))
+    pipeline = perturbed(
+        Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection)
+    )
+    positive, negative = pipeline.encode_preference(HISTORY, "red-circle")
     assert positive.shape == negative.shape == (1, 4 + 77 + 77, 32)
     empty = backbone.states([""])[0]
     assert torch.equal(negative[0], torch.cat([empty, empty, empty[:4]]))
-    text = StableDiffusionPipeline(**strangers_parts())
-    pictures, seen = drawn(text, (positive, negative), height=48, width=32, num_inference_steps=2)
+    text = StableDiffusionPipeline(**foreign_parts())
+    pictures, conditions = drawn(text, (positive, negative), height=48, width=32, num_inference_steps=2)
     assert pictures.isfinite().all()
-    assert all(torch.equal(one, torch.cat([negative, positive])) for one in seen)
+    assert all(torch.equal(condition, torch.cat([negative, positive])) for condition in conditions)
     # the rows beyond 77 are read: without them there is another picture
     short, _ = drawn(text, (positive[:, :77], negative[:, :77]), height=48, width=32, num_inference_steps=2)
     assert (short - pictures).abs().max() > 1e-5
     # image-to-image from the reference, by the generator's own call and by the stranger's
     image, _ = drawn(
-        theirs, (positive, negative), image=to_float(world.gallery.images[:1]), strength=0.5, num_inference_steps=4
+        foreign, (positive, negative), image=to_float(world.gallery.images[:1]), strength=0.5, num_inference_steps=4
     )
-    ours = made(
+    out = pipeline(
         HISTORY, "red-circle", seeds=[0], strength=0.5, num_inference_steps=4, guidance_scale=2.0, output_type="pt"
     )
-    assert torch.equal(ours.images, image)
+    assert torch.equal(out.images, image)
 
 
 def test_the_pair_takes_the_pipelines_precision(pipeline: RagarPipeline) -> None:
-    parts = strangers_parts()
+    parts = foreign_parts()
     parts["unet"].to(torch.bfloat16)
     for rows in pipeline.encode_preference(HISTORY, "red-circle", pipeline=StableDiffusionPipeline(**parts)):
         assert rows.dtype == torch.bfloat16
 
 
 def test_a_pipeline_of_another_width_is_one_sentence(pipeline: RagarPipeline) -> None:
-    wider = StableDiffusionPipeline(**strangers_parts(width=64))
+    wider = StableDiffusionPipeline(**foreign_parts(width=64))
     sentence = "preference has width 32, the cross-attention of this StableDiffusionPipeline takes 64"
     with pytest.raises(ValueError, match=sentence):
         pipeline.encode_preference(HISTORY, "red-circle", pipeline=wider)
 
 
 def test_a_text_encoder_of_another_width_is_one_sentence() -> None:
-    parts = strangers_parts() | {"text_encoder": strangers_parts(width=64)["text_encoder"]}
+    parts = foreign_parts() | {"text_encoder": foreign_parts(width=64)["text_encoder"]}
     with pytest.raises(ValueError, match=r"text encoder gives rows of width 64, .* takes 32"):
         Backbone(StableDiffusionImg2ImgPipeline(**parts), (48, 32))
 
@@ -407,7 +421,7 @@ def test_a_text_encoder_of_another_width_is_one_sentence() -> None:
 @pytest.fixture(scope="module")
 def adapted(world: World) -> RagarPipeline:
     """On a stranger with a CLIP picture tower and an IP-Adapter of four tokens, both fresh."""
-    parts = strangers_parts()
+    parts = foreign_parts()
     shape: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -426,20 +440,22 @@ def adapted(world: World) -> RagarPipeline:
         }
     parts["image_encoder"] = tower.eval()
     parts["feature_extractor"] = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    theirs = StableDiffusionImg2ImgPipeline(**parts)
+    foreign = StableDiffusionImg2ImgPipeline(**parts)
     norm = {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32)}
-    theirs.unet._load_ip_adapter_weights([{"image_proj": projection | norm, "ip_adapter": attention}])
-    backbone = Backbone(theirs, (48, 32))
-    return stir(Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection))
+    foreign.unet._load_ip_adapter_weights([{"image_proj": projection | norm, "ip_adapter": attention}])
+    backbone = Backbone(foreign, (48, 32))
+    return perturbed(
+        Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection)
+    )
 
 
 @torch.no_grad()
 def test_the_retrieved_pictures_are_a_second_condition(adapted: RagarPipeline, world: World) -> None:
-    theirs: Any = adapted.ragar.backbone.pipeline
+    foreign: Any = adapted.ragar.backbone.pipeline
     (why,) = adapted.ragar.encode_preference([request("red-circle", *HISTORY)]).explanations
     pictures = [to_pil(world.gallery.images[row]) for row in world.gallery.rows(why.retrieved)]
-    pixels = theirs.feature_extractor(pictures, return_tensors="pt").pixel_values
-    first, second = theirs.image_encoder(pixels).image_embeds
+    pixels = foreign.feature_extractor(pictures, return_tensors="pt").pixel_values
+    first, second = foreign.image_encoder(pixels).image_embeds
     (rows,) = adapted.encode_retrieved(HISTORY, "red-circle", num_images_per_prompt=2)
     assert rows.shape == (4, 1, 8)  # negative, negative, positive, positive
     assert torch.equal(rows[:2], torch.zeros(2, 1, 8))
@@ -449,9 +465,9 @@ def test_the_retrieved_pictures_are_a_second_condition(adapted: RagarPipeline, w
     assert torch.equal(alone, rows[2:3])
     (lost,) = adapted.ragar.encode_preference([request("red-circle", "hole", "red-bar")]).explanations
     assert "hole" in lost.retrieved
-    bar = theirs.feature_extractor([to_pil(world.gallery.images[2])], return_tensors="pt").pixel_values
+    bar = foreign.feature_extractor([to_pil(world.gallery.images[2])], return_tensors="pt").pixel_values
     (rest,) = adapted.encode_retrieved(["hole", "red-bar"], "red-circle", guidance=False)
-    torch.testing.assert_close(rest[0], theirs.image_encoder(bar).image_embeds)
+    torch.testing.assert_close(rest[0], foreign.image_encoder(bar).image_embeds)
 
 
 def test_the_second_condition_shows_in_the_picture(adapted: RagarPipeline) -> None:
@@ -510,12 +526,16 @@ def without(folder: Path, part: str, copy: Path) -> Path:
 
 def test_a_loaded_generator_draws_the_saved_ones_pictures(pipeline: RagarPipeline, folder: Path) -> None:
     loaded = RagarPipeline.from_pretrained(folder)
-    mine, theirs = (
-        one(HISTORY, ["red-circle", "blue-bar"], seeds=[3, 5], output_type="pt") for one in (pipeline, loaded)
+    saved_out, loaded_out = (
+        each(HISTORY, ["red-circle", "blue-bar"], seeds=[3, 5], output_type="pt") for each in (pipeline, loaded)
     )
-    assert torch.equal(mine.images, theirs.images)
-    assert (mine.retrieved, mine.weights, mine.keywords) == (theirs.retrieved, theirs.weights, theirs.keywords)
-    assert torch.equal(loaded.ragar.generate(asked(7)), pipeline.ragar.generate(asked(7)))
+    assert torch.equal(saved_out.images, loaded_out.images)
+    assert (saved_out.retrieved, saved_out.weights, saved_out.keywords) == (
+        loaded_out.retrieved,
+        loaded_out.weights,
+        loaded_out.keywords,
+    )
+    assert torch.equal(loaded.ragar.generate(requests_of(7)), pipeline.ragar.generate(requests_of(7)))
     assert loaded.ragar.config == pipeline.ragar.config
     assert torch.equal(loaded.ragar.text_projection, pipeline.ragar.text_projection)
     assert torch.equal(loaded.ragar.gallery.semantic, pipeline.ragar.gallery.semantic)
@@ -539,7 +559,7 @@ def test_the_gallery_may_be_given_instead(pipeline: RagarPipeline, world: World,
     with pytest.raises(FileNotFoundError, match=r"no gallery\.json in .*gallery"):
         RagarPipeline.from_pretrained(tmp_path)
     loaded = RagarPipeline.from_pretrained(tmp_path, gallery=world.gallery)
-    assert torch.equal(loaded.ragar.generate(asked(7)), pipeline.ragar.generate(asked(7)))
+    assert torch.equal(loaded.ragar.generate(requests_of(7)), pipeline.ragar.generate(requests_of(7)))
     pipeline.save_pretrained(tmp_path)
     with pytest.raises(FileExistsError, match="would pass for this generator's"):
         pipeline.save_pretrained(tmp_path, gallery=False)
@@ -606,19 +626,19 @@ def test_another_gallerys_features_are_refused(folder: Path, world: World) -> No
 def test_with_lora_the_call_the_folder_and_diffusers_draw_the_same_pictures(world: World, tmp_path: Path) -> None:
     ragar = world.ragar()
     ragar.add_lora(2, Generator())
-    pipeline, expected = stir(ragar), ragar.generate(asked(3, 5))
+    pipeline, expected = perturbed(ragar), ragar.generate(requests_of(3, 5))
     assert torch.equal(pipeline(HISTORY, "red-circle", seeds=[3, 5], output_type="pt").images, expected)
     pipeline.save_pretrained(tmp_path)
     loaded = RagarPipeline.from_pretrained(tmp_path)
-    assert torch.equal(loaded.ragar.generate(asked(3, 5)), expected)
+    assert torch.equal(loaded.ragar.generate(requests_of(3, 5)), expected)
     assert not any("lora" in name for name in load_file(next((tmp_path / "backbone" / "unet").glob("*.safetensors"))))
-    theirs: Any = Backbone.from_pretrained(tmp_path / "backbone", (48, 32)).pipeline
+    foreign: Any = Backbone.from_pretrained(tmp_path / "backbone", (48, 32)).pipeline
     positive, negative = pipeline.encode_preference(HISTORY, "red-circle", num_images_per_prompt=2)
 
     def drawn() -> Tensor:
         pictures = to_float(world.gallery.images[:1]).expand(2, -1, -1, -1)
         generators = [Generator().manual_seed(seed) for seed in (3, 5)]
-        return theirs(
+        return foreign(
             prompt_embeds=positive,
             negative_prompt_embeds=negative,
             image=pictures,
@@ -630,7 +650,7 @@ def test_with_lora_the_call_the_folder_and_diffusers_draw_the_same_pictures(worl
         ).images
 
     assert (drawn() - expected).abs().max() > 1e-3
-    theirs.load_lora_weights(str(tmp_path))
+    foreign.load_lora_weights(str(tmp_path))
     assert torch.equal(drawn(), expected)
 
 

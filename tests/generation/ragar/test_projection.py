@@ -15,9 +15,9 @@ def test_features_that_are_linear_in_the_words_are_found_again(world: World) -> 
     centred = states - states.mean(0)
     visual = torch.cat([centred @ true + 3.0, torch.full((1, 7), 99.0)])  # the last item has no picture
     gallery = replace(world.gallery, visual=visual)
-    found = fit_projection(world.backbone, gallery, ridge=1e-9, batch_size=5)
-    assert found.shape == (32, 7)
-    torch.testing.assert_close(states @ found, centred @ true, atol=0.02, rtol=0)
+    fitted = fit_projection(world.backbone, gallery, ridge=1e-9, batch_size=5)
+    assert fitted.shape == (32, 7)
+    torch.testing.assert_close(states @ fitted, centred @ true, atol=0.02, rtol=0)
     assert (states @ true - centred @ true).abs().max() > 0.5  # W itself would not do: it keeps the mean
 
 
@@ -26,5 +26,5 @@ def test_the_penalty_shrinks_by_the_share_it_says(world: World) -> None:
     states = world.backbone.states(world.gallery.captions[:24]).mean(1).double()
     visual = world.gallery.visual[:24].double()
     expected = states.T @ (visual - visual.mean(0)) / (1e6 * (states**2).sum() / 32)
-    found = fit_projection(world.backbone, world.gallery, ridge=1e6)
-    torch.testing.assert_close(found, expected.float(), atol=1e-12, rtol=1e-3)
+    fitted = fit_projection(world.backbone, world.gallery, ridge=1e6)
+    torch.testing.assert_close(fitted, expected.float(), atol=1e-12, rtol=1e-3)

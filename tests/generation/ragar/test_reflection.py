@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generation.ragar.advantage import leave_one_out_advantage
+from generation.ragar.divergence import frozen_copy
 from generation.ragar.exploration import build_policy, principal_directions
 from generation.ragar.losses import calibrator_loss, semantic_loss
-from generation.ragar.policy import GaussianPolicy, leave_one_out, rank_loss
+from generation.ragar.policy import GaussianPolicy, rank_loss
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
-from generation.ragar.reflection import frozen_copy, gradient_norms, reflect
-from generation.ragar.reflection_config import ReflectionConfig
+from generation.ragar.reflection import gradient_norms, reflect
+from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
+from generation.ragar.reflection_log import ReflectionLog
 from generation.ragar.scoring import rival_scores, score_samples
-from generation.ragar.warm_start import ReflectionLog, warm_start
+from generation.ragar.warm_start import warm_start
 from generation.request import Request
 from generation.training import Curves
 from generation_world import COLOURS, SHAPES, SMALL, World, request
@@ -48,7 +51,7 @@ def redness(requests: Sequence[Request], images: Tensor) -> Tensor:
 
 
 def frozen(world: World, ragar: Ragar) -> dict[str, Tensor]:
-    """Everything that training may not touch."""
+    """All tensors that training must not change."""
     pipeline = world.backbone.pipeline
     parts = {"unet": pipeline.unet, "vae": pipeline.vae, "text": pipeline.text_encoder, "lm": ragar.language.model}
     tensors = {f"{part}.{name}": value for part, m in parts.items() for name, value in m.state_dict().items()}
@@ -60,14 +63,14 @@ def copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def same(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
+def all_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
     return tensors.keys() == others.keys() and all(torch.equal(tensors[name], others[name]) for name in tensors)
 
 
 def preference(detail: Tensor, retrieved: Tensor, **parts: Tensor) -> Preference:
-    """One whose other parts do not matter here."""
-    nothing = torch.zeros(len(detail), 1, detail.shape[2])
-    named = {"mapped": nothing, "text": nothing, "overall": nothing, **parts}
+    """A preference whose other parts do not matter here."""
+    zeros = torch.zeros(len(detail), 1, detail.shape[2])
+    named = {"mapped": zeros, "text": zeros, "overall": zeros, **parts}
     return Preference(detail=detail, retrieved=retrieved, explanations=(), **named)  # type: ignore[arg-type]
 
 
@@ -95,9 +98,9 @@ def test_the_semantic_loss_by_hand() -> None:
     mapped = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     text = torch.tensor([[[3.0, 0.0], [1.0, 4.0], [2.0, 2.0]]])  # mean (2, 2)
     states = torch.tensor([[[1.0, 2.0], [1.0, 0.0]]])  # mean (1, 1)
-    given = preference(torch.zeros(1, 2, 2), torch.zeros(1, 2), mapped=mapped, text=text)
+    by_hand = preference(torch.zeros(1, 2, 2), torch.zeros(1, 2), mapped=mapped, text=text)
     # row by row: (0 + 4 + 1 + 0) / 4; the means: (1 + 1) / 2
-    assert semantic_loss(given, states).item() == pytest.approx(1.25 + 1.0)
+    assert semantic_loss(by_hand, states).item() == pytest.approx(1.25 + 1.0)
 
 
 def test_what_each_loss_reaches(world: World) -> None:
@@ -105,7 +108,7 @@ def test_what_each_loss_reaches(world: World) -> None:
     with torch.no_grad():
         ragar.calibrator.attention.out_proj.weight.add_(0.1)  # at 0 no gradient could pass it
     parts = ragar.trained_parts()
-    made = ragar.encode_preference(REQUESTS[:2])
+    batch = ragar.encode_preference(REQUESTS[:2])
 
     def reached(loss: Tensor) -> set[str]:
         gradients = torch.autograd.grad(loss, list(parts.values()), allow_unused=True, retain_graph=True)
@@ -114,11 +117,11 @@ def test_what_each_loss_reaches(world: World) -> None:
         }
 
     everything = {"language", "project_text", "mapper", "calibrator"}
-    assert reached(calibrator_loss(ragar, made)) == everything
-    assert reached(semantic_loss(made, ragar.reference_states(REQUESTS[:2]))) == everything - {"calibrator"}
+    assert reached(calibrator_loss(ragar, batch)) == everything
+    assert reached(semantic_loss(batch, ragar.reference_states(REQUESTS[:2]))) == everything - {"calibrator"}
     policy = build_policy(ragar, REQUESTS, FAST)
-    x = policy.sample(made.detail, 2, torch.Generator().manual_seed(0))
-    assert reached(rank_loss(policy, made.detail, x, torch.tensor([[1.0, -1.0]] * 2))) == everything
+    x = policy.sample(batch.detail, 2, torch.Generator().manual_seed(0))
+    assert reached(rank_loss(policy, batch.detail, x, torch.tensor([[1.0, -1.0]] * 2))) == everything
 
 
 def test_gradient_norms_by_hand() -> None:
@@ -141,14 +144,26 @@ def test_warm_start_teaches_words_and_touches_neither_frozen_parts_nor_calibrato
     assert len(losses) == 17
     assert losses[-1] < 0.3 * losses[0]
     # and it is not the mean caption that was learned: each picture's rows lie closer to its own words than to others'
-    alone = [request(one, one) for one in IDS]
+    alone = [request(item, item) for item in IDS]
     with torch.no_grad():
         mapped, states = ragar.encode_preference(alone).mapped, ragar.reference_states(alone)
     assert F.mse_loss(mapped, states) < 0.75 * F.mse_loss(mapped, states.roll(7, 0))
-    assert same(frozen(world, ragar), before)
-    assert same(dict(ragar.calibrator.state_dict()), calibrator)
+    assert all_equal(frozen(world, ragar), before)
+    assert all_equal(dict(ragar.calibrator.state_dict()), calibrator)
     norms = ragar.language.image_rows.norm(dim=1)
     torch.testing.assert_close(norms, torch.full_like(norms, ragar.language.norm))
+
+
+def test_the_warm_start_reads_its_own_settings_alone(world: World) -> None:
+    def trained(config: WarmStartConfig) -> dict[str, Tensor]:
+        ragar = world.ragar()
+        warm_start(ragar, config, ReflectionLog(), progress=False)
+        return copy(dict(ragar.trained_parts()))
+
+    own = WarmStartConfig(warm_start_steps=3)
+    assert all_equal(trained(own), trained(FAST))
+    for changes in ({"warm_start_steps": 4}, {"warm_start_learning_rate": 1e-3}, {"seed": 1}):
+        assert not all_equal(trained(replace(own, **changes)), trained(own))  # type: ignore[arg-type]
 
 
 # --- noise ----------------------------------------------------------------------------------------------------------
@@ -186,7 +201,7 @@ def test_the_policy_covers_the_detail_rows(world: World, noise: str, dims: int) 
 def test_rivals_are_the_reference_and_the_global_picture(world: World) -> None:
     ragar = world.ragar()
     scores = rival_scores(ragar, REQUESTS, redness, steps=2, progress=False)
-    rows = world.gallery.rows([one.reference for one in REQUESTS])
+    rows = world.gallery.rows([each.reference for each in REQUESTS])
     torch.testing.assert_close(scores[:, 0], redness(REQUESTS, world.gallery.images[rows] / 255))
     torch.testing.assert_close(scores[:, 1], redness(REQUESTS, ragar.generate_global(REQUESTS)), atol=1e-4, rtol=0)
     # a red shape is redder than a blue one
@@ -195,30 +210,30 @@ def test_rivals_are_the_reference_and_the_global_picture(world: World) -> None:
 
 def test_samples_of_a_request_share_its_noise_and_meet_their_own_request(world: World) -> None:
     ragar = world.ragar()
-    made = ragar.encode_preference(REQUESTS[:3])
-    seen: list[tuple[list[int], Tensor]] = []
+    batch = ragar.encode_preference(REQUESTS[:3])
+    calls: list[tuple[list[int], Tensor]] = []
 
     def reward(requests: Sequence[Request], images: Tensor) -> Tensor:
         assert not torch.is_grad_enabled()
-        seen.append(([one.seed for one in requests], images))
-        return torch.tensor([float(one.seed) for one in requests]) + 10 * (len(seen) - 1)
+        calls.append(([each.seed for each in requests], images))
+        return torch.tensor([float(each.seed) for each in requests]) + 10 * (len(calls) - 1)
 
-    x = made.detail.detach()[:, None].expand(-1, 2, -1, -1)
-    scores = score_samples(ragar, made, x, REQUESTS[:3], reward, steps=2)
+    x = batch.detail.detach()[:, None].expand(-1, 2, -1, -1)
+    scores = score_samples(ragar, batch, x, REQUESTS[:3], reward, steps=2)
     assert scores.tolist() == [[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]
-    assert [seeds for seeds, _ in seen] == [[0, 1, 2]] * 2
+    assert [seeds for seeds, _ in calls] == [[0, 1, 2]] * 2
     # equal preferences, so equal pictures, and those of v_gen: the initial latent is the request's
-    assert torch.equal(seen[0][1], seen[1][1])
-    torch.testing.assert_close(seen[0][1], ragar.generate(REQUESTS[:3]), atol=1e-5, rtol=0)
+    assert torch.equal(calls[0][1], calls[1][1])
+    torch.testing.assert_close(calls[0][1], ragar.generate(REQUESTS[:3]), atol=1e-5, rtol=0)
 
 
 def test_scores_may_cost_fewer_steps_than_pictures(world: World) -> None:
     ragar = world.ragar()
-    made = ragar.encode_preference(REQUESTS[:1])
+    batch = ragar.encode_preference(REQUESTS[:1])
     calls: list[int] = []
     hook = world.backbone.pipeline.unet.register_forward_hook(lambda *_: calls.append(1))
     try:
-        score_samples(ragar, made, made.detail.detach()[:, None], REQUESTS[:1], redness, steps=1)
+        score_samples(ragar, batch, batch.detail.detach()[:, None], REQUESTS[:1], redness, steps=1)
         rival_scores(ragar, REQUESTS[:1], redness, steps=3, progress=False)
         reflect(ragar, REQUESTS[:3], redness, replace(FAST, reward_steps=1, steps=4), ReflectionLog(), progress=False)
     finally:
@@ -233,22 +248,22 @@ def test_scores_may_cost_fewer_steps_than_pictures(world: World) -> None:
 def test_one_update_moves_the_mean_towards_the_better_samples(world: World) -> None:
     ragar = world.ragar()
     policy = build_policy(ragar, REQUESTS, replace(FAST, sigma=3.0))
-    made = ragar.encode_preference(REQUESTS[:4])
-    x = policy.sample(made.detail, 4, torch.Generator().manual_seed(0))
-    scores = score_samples(ragar, made, x, REQUESTS[:4], redness, steps=2)
+    batch = ragar.encode_preference(REQUESTS[:4])
+    x = policy.sample(batch.detail, 4, torch.Generator().manual_seed(0))
+    scores = score_samples(ragar, batch, x, REQUESTS[:4], redness, steps=2)
     assert scores.std(1).min() > 0.01  # the samples differ in redness
-    advantage = leave_one_out(scores)
+    advantage = leave_one_out_advantage(scores)
     parts = list(ragar.trained_parts().values())
-    loss = rank_loss(policy, made.detail, x, advantage)
+    loss = rank_loss(policy, batch.detail, x, advantage)
     gradients = torch.autograd.grad(loss, parts)
     length = torch.stack([g.norm() for g in gradients]).norm()
     with torch.no_grad():
         for part, gradient in zip(parts, gradients, strict=True):
             part.sub_(1e-3 * gradient / length)
         after = ragar.encode_preference(REQUESTS[:4]).detail
-        moved = policy.project(after - made.detail)  # (4, k)
-        wanted = (advantage[..., None] * policy.project(x - made.detail[:, None])).sum(1)
-    assert (moved * wanted).sum() > 0
+        moved = policy.project(after - batch.detail)  # (4, k)
+        target = (advantage[..., None] * policy.project(x - batch.detail[:, None])).sum(1)
+    assert (moved * target).sum() > 0
     assert rank_loss(policy, after, x, advantage) < loss
 
 
@@ -260,7 +275,7 @@ def test_the_reward_goes_up_and_what_is_frozen_stays(world: World) -> None:
     config = replace(FAST, reward_steps=12, batch_size=12, samples=4, sigma=2.0)
     reflect(ragar, REQUESTS, redness, config, log, progress=False)
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
-    assert same(frozen(world, ragar), before)
+    assert all_equal(frozen(world, ragar), before)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert gain.mean() > 0.8  # 1.17 to 1.21 with this and other seeds
     assert gain.min() > 0
@@ -283,15 +298,15 @@ def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
 def advantages(
     world: World, monkeypatch: pytest.MonkeyPatch, objective: str, scores: Sequence[float]
 ) -> list[list[list[float]]]:
-    """What the estimator was given, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
+    """Advantages that L_rank is computed from, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
     answers = iter([1.0, 1.0, *scores])
-    given: list[list[list[float]]] = []
+    recorded: list[list[list[float]]] = []
 
-    def listens(policy: GaussianPolicy, mu: Tensor, x: Tensor, advantage: Tensor) -> Tensor:
-        given.append(advantage.tolist())
+    def recording(policy: GaussianPolicy, mu: Tensor, x: Tensor, advantage: Tensor) -> Tensor:
+        recorded.append(advantage.tolist())
         return rank_loss(policy, mu, x, advantage)
 
-    monkeypatch.setattr("generation.ragar.reflection.rank_loss", listens)
+    monkeypatch.setattr("generation.ragar.rank_term.rank_loss", recording)
     config = replace(FAST, reward_steps=len(scores) // 2, batch_size=1, margin=0.5, noise="full", objective=objective)
     reflect(
         world.ragar(),
@@ -301,7 +316,7 @@ def advantages(
         ReflectionLog(),
         progress=False,
     )
-    return given
+    return recorded
 
 
 def test_advantages_by_hand_in_units_of_the_batches_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,8 +352,8 @@ def test_training_is_deterministic_and_the_seed_matters(world: World) -> None:
         return copy(dict(ragar.trained_parts()))
 
     first = trained(0)
-    assert same(first, trained(0))
-    assert not same(first, trained(1))
+    assert all_equal(first, trained(0))
+    assert not all_equal(first, trained(1))
 
 
 def test_a_reward_that_says_nothing_moves_nothing_and_is_counted(world: World) -> None:
@@ -356,9 +371,11 @@ def test_the_weights_of_the_terms_are_obeyed(world: World) -> None:
         reflect(ragar, REQUESTS, redness, replace(FAST, reward_steps=1, **weights), log, progress=False)
         return {name: log.curves.values[f"gradient norm: {name}"][0][1] for name in ("rank", "cal", "sem")}
 
-    one = norms(alpha=1.0, beta=1.0, gamma=1.0)
-    other = norms(alpha=0.5, beta=2.0, gamma=0.0)
-    assert other == pytest.approx({"rank": 0.5 * one["rank"], "cal": 2 * one["cal"], "sem": 0.0}, rel=1e-4)
+    unweighted = norms(alpha=1.0, beta=1.0, gamma=1.0)
+    weighted = norms(alpha=0.5, beta=2.0, gamma=0.0)
+    assert weighted == pytest.approx(
+        {"rank": 0.5 * unweighted["rank"], "cal": 2 * unweighted["cal"], "sem": 0.0}, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("call", [0, 1, 2])
@@ -374,14 +391,14 @@ def test_a_reward_that_is_not_a_number_stops_the_training(world: World, call: in
     before = copy(dict(ragar.trained_parts()))
     with pytest.raises(ValueError, match="the reward gave 1 values that are not finite numbers"):
         reflect(ragar, REQUESTS, broken, FAST, ReflectionLog(), progress=False)
-    assert same(dict(ragar.trained_parts()), before)
+    assert all_equal(dict(ragar.trained_parts()), before)
 
 
 def test_settings_that_cannot_be_run_are_all_named() -> None:
     assert list(ReflectionConfig().conflicts()) == []
-    found = "\n".join(ReflectionConfig(samples=1, held_out=0.6, sigma=0.0, reward_steps=0).conflicts())
-    for part in ("samples 1", "held_out 0.6", "sigma 0.0 must be positive", "reward_steps must be at least 1"):
-        assert part in found
+    sentences = "\n".join(ReflectionConfig(samples=1, held_out=0.6, sigma=0.0, reward_steps=0).conflicts())
+    for sentence in ("samples 1", "held_out 0.6", "sigma 0.0 must be positive", "reward_steps must be at least 1"):
+        assert sentence in sentences
 
 
 def test_the_smallest_world_is_what_the_tests_say(world: World) -> None:
@@ -405,31 +422,31 @@ def test_path_raises_the_reward_with_one_picture_a_request(world: World) -> None
     assert len(calls) == 2 + 12 * 2  # two steps for v_glob, two for each batch
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
     assert gain.min() > 0.8  # .95; 1.34 on average, twice as much as the estimator gains in as many steps
-    assert same(frozen(world, ragar), before)
+    assert all_equal(frozen(world, ragar), before)
     assert all(value.grad is None for value in frozen(world, ragar).values())
     assert (log.groups, log.silent_groups) == (144, 0)
     assert log.curves.values["groups: share without signal"] == [(step, 0.0) for step in range(12)]
 
 
-def test_lora_raises_the_reward_further_in_as_many_steps_and_its_unet_is_nobody_elses(world: World) -> None:
-    before, asked = copy(frozen(world, world.ragar())), REQUESTS
+def test_lora_raises_the_reward_further_in_as_many_steps_and_leaves_the_shared_unet_alone(world: World) -> None:
+    before, requests = copy(frozen(world, world.ragar())), REQUESTS
     plain, ragar = world.ragar(), world.ragar()
-    start, v_glob = redness(asked, ragar.generate(asked)), ragar.generate_global(asked)
+    start, v_glob = redness(requests, ragar.generate(requests)), ragar.generate_global(requests)
     config = replace(FAST, objective="path", reward_steps=12, batch_size=12, samples=1)
-    reflect(plain, asked, redness, config, ReflectionLog(), progress=False)
-    reflect(ragar, asked, redness, replace(config, lora_rank=4), ReflectionLog(), progress=False)
-    gain, without = (redness(asked, one.generate(asked)) - start for one in (ragar, plain))
+    reflect(plain, requests, redness, config, ReflectionLog(), progress=False)
+    reflect(ragar, requests, redness, replace(config, lora_rank=4), ReflectionLog(), progress=False)
+    gain, without = (redness(requests, each.generate(requests)) - start for each in (ragar, plain))
     assert gain.mean() > 1.1 * without.mean()  # 1.31 to 1.44 times with four seeds
     assert gain.min() > 0.8
     assert ragar.lora_rank == 4
     own, shared = ragar.painter.lora, world.backbone.pipeline.unet.state_dict()
     assert min(value.abs().max() for value in own.values()) > 1e-3  # B has left 0
-    assert same(frozen(world, ragar), before)
-    mine = {name.replace(".base_layer", ""): value for name, value in ragar.painter.pipeline.unet.state_dict().items()}
-    assert same({name: value for name, value in mine.items() if ".lora_" not in name}, shared)
-    assert torch.equal(ragar.generate_global(asked), v_glob)
+    assert all_equal(frozen(world, ragar), before)
+    unet = {name.replace(".base_layer", ""): value for name, value in ragar.painter.pipeline.unet.state_dict().items()}
+    assert all_equal({name: value for name, value in unet.items() if ".lora_" not in name}, shared)
+    assert torch.equal(ragar.generate_global(requests), v_glob)
     assert not plain.painter.lora
-    assert torch.equal(world.ragar().generate_global(asked), v_glob)
+    assert torch.equal(world.ragar().generate_global(requests), v_glob)
 
 
 def test_lora_of_one_seed_is_the_same_and_trains_on_the_same_batches(world: World) -> None:
@@ -439,7 +456,7 @@ def test_lora_of_one_seed_is_the_same_and_trains_on_the_same_batches(world: Worl
         return copy(dict(ragar.trained_parts())), log.curves
 
     (first, curves), (again, _), (_, without) = trained(2), trained(2), trained(0)
-    assert same(first, again)
+    assert all_equal(first, again)
     name = "reward: score of v_gen"
     assert curves.values[name][0] == without.values[name][0]  # B is 0 in the first step
     assert curves.values[name][1] != without.values[name][1]
@@ -460,7 +477,7 @@ def test_lora_goes_on_from_where_it_was_and_no_second_one_is_begun(world: World)
     before = copy(dict(ragar.painter.lora))
     with pytest.raises(ValueError, match="the UNet has LoRA already"):
         reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
-    assert same(copy(dict(ragar.painter.lora)), before)
+    assert all_equal(copy(dict(ragar.painter.lora)), before)
     reflect(ragar, REQUESTS, redness, replace(config, lora_rank=0), ReflectionLog(), progress=False)
     assert not any(torch.equal(value, before[name]) for name, value in ragar.painter.lora.items())
 
@@ -468,11 +485,11 @@ def test_lora_goes_on_from_where_it_was_and_no_second_one_is_begun(world: World)
 def test_path_learns_nothing_where_both_rivals_are_beaten_by_the_margin(world: World) -> None:
     ragar, log = world.ragar(), ReflectionLog()
     before = copy(dict(ragar.trained_parts()))
-    seen: list[int] = []
+    calls: list[int] = []
 
     def content(requests: Sequence[Request], images: Tensor) -> Tensor:
-        seen.append(1)  # one probe, v_ref and v_glob, and from then on 4 more than those
-        return 0 * images.mean((1, 2, 3)) + (4.0 if len(seen) > 3 else 0.0)
+        calls.append(1)  # one probe, v_ref and v_glob, and from then on 4 more than those
+        return 0 * images.mean((1, 2, 3)) + (4.0 if len(calls) > 3 else 0.0)
 
     config = replace(FAST, objective="path", margin=3.0)
     reflect(ragar, REQUESTS, content, config, log, progress=False)
@@ -482,16 +499,16 @@ def test_path_learns_nothing_where_both_rivals_are_beaten_by_the_margin(world: W
 
 
 def test_path_refuses_a_reward_without_gradient_before_any_picture_is_made(world: World) -> None:
-    ragar, asked = world.ragar(), []
+    ragar, scored = world.ragar(), []
 
     def detached(requests: Sequence[Request], images: Tensor) -> Tensor:
-        asked.append(len(requests))
+        scored.append(len(requests))
         return redness(requests, images.detach())
 
     with pytest.raises(ValueError, match="objective path needs a reward whose scores carry the gradient"):
         config = replace(FAST, objective="path", lora_rank=2)
         reflect(ragar, REQUESTS, detached, config, ReflectionLog(), progress=False)
-    assert asked == [1]
+    assert scored == [1]
     assert ragar.lora_rank == 0
 
 
@@ -499,24 +516,29 @@ def test_path_refuses_a_reward_without_gradient_before_any_picture_is_made(world
 def test_path_measures_no_noise_but_for_the_divergence(
     world: World, monkeypatch: pytest.MonkeyPatch, objective: str, kl: float, times: int
 ) -> None:
-    made: list[GaussianPolicy] = []
+    policies: list[GaussianPolicy] = []
 
-    def watched(*arguments: Any) -> GaussianPolicy:
-        made.append(build_policy(*arguments))
-        return made[-1]
+    def recording(*arguments: Any) -> GaussianPolicy:
+        policies.append(build_policy(*arguments))
+        return policies[-1]
 
-    monkeypatch.setattr("generation.ragar.exploration.build_policy", watched)
+    monkeypatch.setattr("generation.ragar.reflection.build_policy", recording)
     config = replace(FAST, objective=objective, kl=kl, reward_steps=1)
     reflect(world.ragar(), REQUESTS, redness, config, ReflectionLog(), progress=False)
-    assert len(made) == times
+    assert len(policies) == times
 
 
 def test_too_few_requests_are_refused(world: World) -> None:
     for objective in ("reinforce", "path"):
-        for asked in ([], REQUESTS[:1]):
-            with pytest.raises(ValueError, match=f"^reflection needs at least 2 requests, got {len(asked)}$"):
+        for requests in ([], REQUESTS[:1]):
+            with pytest.raises(ValueError, match=f"^reflection needs at least 2 requests, got {len(requests)}$"):
                 reflect(
-                    world.ragar(), asked, redness, replace(FAST, objective=objective), ReflectionLog(), progress=False
+                    world.ragar(),
+                    requests,
+                    redness,
+                    replace(FAST, objective=objective),
+                    ReflectionLog(),
+                    progress=False,
                 )
 
 
@@ -546,33 +568,35 @@ def test_the_divergence_holds_the_preference_near_the_warm_start(world: World) -
     assert later > 1e-2
 
 
-def test_the_moving_average_is_kept_in_place_of_the_last_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_moving_average_replaces_the_last_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(ema: float) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """The weights at the start and after each step, and those that are left in the end."""
         ragar = world.ragar()
-        seen = [copy(dict(ragar.trained_parts()))]
+        weights = [copy(dict(ragar.trained_parts()))]
         renormalise = ragar.language.renormalise
 
-        def watched() -> None:
+        def recording() -> None:
             renormalise()
-            seen.append(copy(dict(ragar.trained_parts())))
+            weights.append(copy(dict(ragar.trained_parts())))
 
-        monkeypatch.setattr(ragar.language, "renormalise", watched)
+        monkeypatch.setattr(ragar.language, "renormalise", recording)
         reflect(ragar, REQUESTS, redness, replace(FAST, reward_steps=3, ema=ema), ReflectionLog(), progress=False)
-        return seen[:4], copy(dict(ragar.trained_parts()))
+        return weights[:4], copy(dict(ragar.trained_parts()))
 
     steps, last = trained(0.0)
-    assert same(last, steps[3])
-    again, kept = trained(0.15)
-    assert all(same(one, other) for one, other in zip(steps, again, strict=True))  # what is learned is the same
+    assert all_equal(last, steps[3])
+    again, averaged = trained(0.15)
+    assert all(
+        all_equal(first, second) for first, second in zip(steps, again, strict=True)
+    )  # what is learned is the same
     # decays 1/15, 2/16 and .15 (not 3/17): .15 * 1/8 * 1/15, .15 * 1/8 * 14/15, .15 * 7/8 and .85
     shares = (0.00125, 0.0175, 0.13125, 0.85)
-    for name, value in kept.items():
+    for name, value in averaged.items():
         mean = sum((share * step[name] for share, step in zip(shares, steps, strict=True)), torch.zeros(()))
         if name.endswith("image_rows"):  # their length is always that of the frozen ones
             mean = mean / mean.norm(dim=1, keepdim=True) * world.ragar().language.norm
         torch.testing.assert_close(value, mean, atol=1e-6, rtol=1e-5)
-    assert not same(kept, last)
+    assert not all_equal(averaged, last)
 
 
 def test_a_frozen_copy_shares_what_is_frozen_and_keeps_what_is_trained(world: World) -> None:

@@ -23,7 +23,7 @@ def test_top_k_and_next_k() -> None:
     top, exists = select(scores, present, 2)
     assert top.tolist() == [[1, 3]]
     assert exists.all()
-    following, exists = select(scores, present, 2, first=2)
+    following, exists = select(scores, present, 2, offset=2)
     assert following.tolist() == [[2, 4]]
     assert exists.all()
 
@@ -45,9 +45,9 @@ def test_k_larger_than_the_history_gives_what_there_is() -> None:
 
 def test_next_k_of_a_short_history_exists_in_part_or_not_at_all() -> None:
     present = torch.ones(1, 3, dtype=torch.bool)
-    _, exists = select(torch.tensor([[0.3, 0.2, 0.1]]), present, 2, first=2)
+    _, exists = select(torch.tensor([[0.3, 0.2, 0.1]]), present, 2, offset=2)
     assert exists.tolist() == [[True, False]]
-    _, exists = select(torch.tensor([[0.3, 0.2, 0.1]]), present, 3, first=3)
+    _, exists = select(torch.tensor([[0.3, 0.2, 0.1]]), present, 3, offset=3)
     assert exists.tolist() == [[False, False, False]]
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from generation.encoders.hog import HogEncoder
-from generation.ragar.policy import GaussianPolicy, paired, rank_loss
+from generation.ragar.advantage import antithetic_advantage
+from generation.ragar.policy import GaussianPolicy, rank_loss
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
 from generation.ragar.scoring import check_gradient, path_scores, rival_scores, score_samples
@@ -26,26 +27,26 @@ def redness(requests: Sequence[Request], images: Tensor) -> Tensor:
     return 100 * (images[:, 0] - images[:, 1:].mean(1)).mean((1, 2))
 
 
-def exact(world: World) -> Ragar:
+def ragar_in_float64(world: World) -> Ragar:
     """A generator whose frozen parts compute in float64."""
-    made = world.ragar()
-    made.backbone = in_float64(made)
-    return made
+    ragar = world.ragar()
+    ragar.backbone = in_float64(ragar)
+    return ragar
 
 
-def with_detail(made: Preference, detail: Tensor) -> Preference:
-    return replace(made, detail=detail, overall=made.overall.double())
+def with_detail(preference: Preference, detail: Tensor) -> Preference:
+    return replace(preference, detail=detail, overall=preference.overall.double())
 
 
 def test_the_gradient_of_path_equals_finite_differences(world: World, rng: torch.Generator) -> None:
     """Preference -> two guided steps -> codec -> image encoder -> cosine -> mean, in float64."""
-    ragar, encoder = exact(world), copy.deepcopy(world.encoder).double()
+    ragar, encoder = ragar_in_float64(world), copy.deepcopy(world.encoder).double()
     reward = Relevance(encoder, world.gallery, world.gallery.semantic.double())
-    made = world.ragar().encode_preference(REQUESTS)
-    start = made.detail.detach().double().requires_grad_()
+    preference = world.ragar().encode_preference(REQUESTS)
+    start = preference.detail.detach().double().requires_grad_()
 
     def mean_reward(detail: Tensor) -> Tensor:
-        return path_scores(ragar, with_detail(made, detail), REQUESTS, reward, steps=2).mean()
+        return path_scores(ragar, with_detail(preference, detail), REQUESTS, reward, steps=2).mean()
 
     (gradient,) = torch.autograd.grad(mean_reward(start), start)
     assert gradient.dtype == torch.float64
@@ -58,13 +59,13 @@ def test_the_gradient_of_path_equals_finite_differences(world: World, rng: torch
 
 def test_the_gradient_of_path_in_lora_equals_finite_differences(world: World, rng: torch.Generator) -> None:
     """A and B of every attention -> two guided steps -> codec -> image encoder -> cosine -> mean, in float64."""
-    ragar = exact(world)
+    ragar = ragar_in_float64(world)
     ragar.add_lora(2, rng)
     for value in ragar.painter.lora.values():
         value.data = 0.1 * torch.randn(value.shape, generator=rng, dtype=torch.float64)
     reward = Relevance(copy.deepcopy(world.encoder).double(), world.gallery, world.gallery.semantic.double())
-    made = world.ragar().encode_preference(REQUESTS)
-    fixed = with_detail(made, made.detail.detach().double())
+    preference = world.ragar().encode_preference(REQUESTS)
+    fixed = with_detail(preference, preference.detail.detach().double())
     lora = [value for name, value in ragar.trained_parts().items() if ".lora_" in name]
     assert len(lora) == 4 * 2 * 4 * 2  # blocks, attentions, layers, matrices
 
@@ -72,16 +73,16 @@ def test_the_gradient_of_path_in_lora_equals_finite_differences(world: World, rn
         return path_scores(ragar, fixed, REQUESTS, reward, steps=2).mean()
 
     gradients = torch.autograd.grad(mean_reward(), lora)
-    way = [torch.randn(value.shape, generator=rng, dtype=torch.float64) for value in lora]
+    directions = [torch.randn(value.shape, generator=rng, dtype=torch.float64) for value in lora]
 
     @torch.no_grad()
     def moved(length: float) -> Tensor:
-        for value, direction in zip(lora, way, strict=True):
+        for value, direction in zip(lora, directions, strict=True):
             value.add_(length * direction)
         return mean_reward()
 
     difference = moved(1e-5) - moved(-2e-5)
-    along = sum((one * other).sum() for one, other in zip(gradients, way, strict=True))
+    along = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions, strict=True))
     assert isinstance(along, Tensor)
     assert along.abs() > 1e-4
     torch.testing.assert_close(along, difference / 2e-5, rtol=1e-5, atol=1e-9)
@@ -91,9 +92,9 @@ def test_checkpointing_changes_no_gradient(world: World) -> None:
     ragar = world.ragar()
 
     def gradient(checkpointing: bool) -> Tensor:
-        made = ragar.encode_preference(REQUESTS)
-        scores = path_scores(ragar, made, REQUESTS, redness, steps=2, checkpointing=checkpointing)
-        return torch.autograd.grad(scores.mean(), made.detail)[0]
+        preference = ragar.encode_preference(REQUESTS)
+        scores = path_scores(ragar, preference, REQUESTS, redness, steps=2, checkpointing=checkpointing)
+        return torch.autograd.grad(scores.mean(), preference.detail)[0]
 
     torch.testing.assert_close(gradient(True), gradient(False), rtol=1e-4, atol=1e-7)
 
@@ -101,22 +102,26 @@ def test_checkpointing_changes_no_gradient(world: World) -> None:
 def test_the_estimator_finds_the_gradient_of_path(world: World, rng: torch.Generator) -> None:
     # Along two directions, with noise so small that the score is linear there: what it finds without a gradient.
     ragar = world.ragar()
-    made = ragar.encode_preference(REQUESTS[:1])
-    (truth,) = torch.autograd.grad(path_scores(ragar, made, REQUESTS[:1], redness, steps=2).mean(), made.detail)
-    other = torch.randn(truth.numel(), generator=rng)
-    basis = torch.linalg.qr(torch.stack([truth.flatten() / truth.norm(), other]).T).Q.T.contiguous()
+    preference = ragar.encode_preference(REQUESTS[:1])
+    (true_gradient,) = torch.autograd.grad(
+        path_scores(ragar, preference, REQUESTS[:1], redness, steps=2).mean(), preference.detail
+    )
+    random_direction = torch.randn(true_gradient.numel(), generator=rng)
+    basis = torch.linalg.qr(
+        torch.stack([true_gradient.flatten() / true_gradient.norm(), random_direction]).T
+    ).Q.T.contiguous()
     policy = GaussianPolicy("low_rank", 20, 32, 0.3, basis)
     group = REQUESTS[:1] * 200
-    mu = made.detail.detach().expand(200, -1, -1).clone().requires_grad_()
+    mu = preference.detail.detach().expand(200, -1, -1).clone().requires_grad_()
     many = ragar.encode_preference(group)
     x = policy.sample(mu, 2, rng, antithetic=True)
-    rank_loss(policy, mu, x, paired(score_samples(ragar, many, x, group, redness, steps=2))).backward()
+    rank_loss(policy, mu, x, antithetic_advantage(score_samples(ragar, many, x, group, redness, steps=2))).backward()
     assert mu.grad is not None
-    found = policy.project(-mu.grad * 200)  # (200, 2)
-    standard = found.std(0) / 200**0.5
-    wanted = policy.project(truth[0])
-    assert ((found.mean(0) - wanted).abs() < 3 * standard).all()
-    assert standard[0] < 0.15 * wanted[0].abs()
+    estimates = policy.project(-mu.grad * 200)  # (200, 2)
+    standard = estimates.std(0) / 200**0.5
+    expected = policy.project(true_gradient[0])
+    assert ((estimates.mean(0) - expected).abs() < 3 * standard).all()
+    assert standard[0] < 0.15 * expected[0].abs()
 
 
 def test_a_reward_without_gradient_is_refused(world: World) -> None:
@@ -134,8 +139,8 @@ def test_an_encoder_without_gradient_says_so(world: World) -> None:
 
 def test_a_reward_that_gives_no_single_number_a_picture_is_refused(world: World) -> None:
     ragar = world.ragar()
-    made = ragar.encode_preference(REQUESTS)
-    x = made.detail.detach()[:, None]
+    preference = ragar.encode_preference(REQUESTS)
+    x = preference.detail.detach()[:, None]
 
     def column(requests: Sequence[Request], images: Tensor) -> Tensor:
         return redness(requests, images)[:, None]
@@ -143,10 +148,10 @@ def test_a_reward_that_gives_no_single_number_a_picture_is_refused(world: World)
     for reward in (column, Mixture([(1.0, redness), (2.0, column)])):
         for score in (
             lambda reward=reward: rival_scores(ragar, REQUESTS, reward, steps=1, progress=False),
-            lambda reward=reward: score_samples(ragar, made, x, REQUESTS, reward, steps=1),
-            lambda reward=reward: path_scores(ragar, made, REQUESTS, reward, steps=1),
+            lambda reward=reward: score_samples(ragar, preference, x, REQUESTS, reward, steps=1),
+            lambda reward=reward: path_scores(ragar, preference, REQUESTS, reward, steps=1),
         ):
             with pytest.raises(ValueError, match=r"the reward gave shape \(3, 1\), it must give one number a picture"):
                 score()
     with pytest.raises(ValueError, match=r"the reward gave shape \(\), it must"):
-        path_scores(ragar, made, REQUESTS, lambda requests, images: redness(requests, images).mean(), steps=1)
+        path_scores(ragar, preference, REQUESTS, lambda requests, images: redness(requests, images).mean(), steps=1)

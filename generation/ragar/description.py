@@ -1,0 +1,118 @@
+"""Keywords (eq. 6) and the texts made from them: the prompt p_g of eq. 7 and the text that E_g of eq. 9 encodes."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from generation.gallery import Gallery
+from generation.ragar.config import RagarConfig
+from generation.ragar.preference import Description
+from generation.request import Explanation, Request
+from generation.words.keywords import frequent
+
+Keywords = tuple[tuple[str, ...], tuple[float, ...]]
+"""Keywords, the most frequent first, and their frequencies in (0, 1]."""
+
+
+def describe(
+    requests: Sequence[Request],
+    retrieved: tuple[Tensor, Tensor, Tensor],
+    *,
+    gallery: Gallery,
+    config: RagarConfig,
+    template: str,
+    tokenizer: Tokenizer,
+    context: int,
+) -> Description:
+    """Put a batch of requests into words, from the reference's caption and the keywords of the retrieved items.
+
+    As printed, eq. 6-9 use keywords of the history only, so that every reference of a user would get the same image.
+    Here p_g and the text behind E_g hold the reference's caption too.
+
+    Args:
+        requests: the batch.
+        retrieved: as :func:`generation.ragar.history.retrieve` returns it.
+        gallery: captions and keywords of the items.
+        config: how keywords are chosen.
+        template: p_g with its fields.
+        tokenizer: of the text encoder that makes E_g.
+        context: rows of E_g.
+    """
+    rows, weights, p_ret = retrieved
+    references = gallery.rows([request.reference for request in requests]).tolist()
+    captions = [gallery.captions[row] for row in references]
+    explanations: list[Explanation] = []
+    keywords: list[Keywords] = []
+    for request, item_rows, item_weights in zip(requests, rows.tolist(), weights.tolist(), strict=True):
+        # A weight of 0 is padding: the history is shorter than k.
+        items = [(row, weight) for row, weight in zip(item_rows, item_weights, strict=True) if weight > 0]
+        words, frequencies = select_keywords(gallery, request, items, config)
+        keywords.append((words, frequencies))
+        ids = tuple(gallery.ids[row] for row, _ in items)
+        explanations.append(Explanation(ids, tuple(weight for _, weight in items), words))
+    return Description(
+        prompts=tuple(
+            fill_prompt(template, words, caption, frequencies)
+            for caption, (words, frequencies) in zip(captions, keywords, strict=True)
+        ),
+        texts=tuple(", ".join((caption, *words)) for caption, (words, _) in zip(captions, keywords, strict=True)),
+        row_weights=global_row_weights(captions, keywords, tokenizer, context),
+        retrieved=p_ret,
+        explanations=tuple(explanations),
+    )
+
+
+def select_keywords(
+    gallery: Gallery, request: Request, retrieved: Sequence[tuple[int, float]], config: RagarConfig
+) -> Keywords:
+    """The ``n_keywords`` most frequent keywords w' of eq. 6, over the retrieved items or over the whole history.
+
+    Args:
+        gallery: keywords of each item.
+        request: whose history is read where ``keywords_from`` is ``history``; its items count equally.
+        retrieved: (gallery row, retrieval weight); a keyword's frequency is the sum of its items' weights.
+        config: ``n_keywords``, ``keywords_from`` and ``history_length``.
+    """
+    if config.keywords_from == "retrieved":
+        rows, weights = [row for row, _ in retrieved], [weight for _, weight in retrieved]
+    else:
+        rows = gallery.rows(request.history[-config.history_length :]).tolist()
+        weights = [1 / len(rows)] * len(rows)
+    return frequent([gallery.keywords[row] for row in rows], weights, config.n_keywords)
+
+
+def fill_prompt(template: str, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
+    """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
+    weights = weights or [1.0] * len(keywords)
+    shares = [f"{word} ({100 * w / sum(weights):.0f} %)" for word, w in zip(keywords, weights, strict=True)]
+    return template.format(keywords=", ".join(keywords), weighted_keywords=", ".join(shares), caption=caption)
+
+
+def global_row_weights(
+    captions: Sequence[str],
+    keywords: Sequence[tuple[Sequence[str], Sequence[float]]],
+    tokenizer: Tokenizer,
+    context: int,
+) -> Float[Tensor, "batch context"]:
+    """A weight for each row of E_g: 1 for the reference's caption, its frequency for a keyword, 0 for padding.
+
+    Args:
+        captions: of the references.
+        keywords: the keywords behind each caption, and their frequencies.
+        tokenizer: of the text encoder.
+        context: rows of E_g; tokens beyond them are cut off, as the text encoder does.
+    """
+    weights = torch.zeros(len(captions), context)
+    for i, (caption, (words, frequencies)) in enumerate(zip(captions, keywords, strict=True)):
+        row = [1.0]  # the begin token
+        row += [1.0] * len(tokenizer(caption, add_special_tokens=False).input_ids)
+        # Part by part, to know whose each token is. These are the tokens of the joined text, unless a part ends in
+        # punctuation: then CLIP's pre-tokeniser may join it with the comma behind it, and there is one token fewer.
+        for word, frequency in zip(words, frequencies, strict=True):
+            row += [frequency] * len(tokenizer(", " + word, add_special_tokens=False).input_ids)
+        row = [*row, 1.0][:context]  # the end token
+        weights[i, : len(row)] = torch.tensor(row)
+    return weights
