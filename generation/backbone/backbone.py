@@ -1,10 +1,8 @@
 """The backbone: a Stable Diffusion 1.x pipeline, small or full size, and sampling from it."""
 
 import copy
-import inspect
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
@@ -23,25 +19,18 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from generation.backbone.codec import LinearCodec
-from generation.backbone.condition_cache import remembering
-from generation.backbone.loading import EXAMPLE, _require_pipeline
-from generation.backbone.lora import add_lora, keeping_lora, lora_of
-from generation.checkpoint import weights_of
+from generation.backbone.loading import assemble_pipeline, load_pipeline
+from generation.backbone.lora import add_lora, keeping_lora_precision, lora_of
+from generation.backbone.sampling import call_pipeline, gradient_checkpointing
+from generation.backbone.sampling import scheduled as scheduled
 from generation.precision import single
 
+# diffusers warns at each pipeline that is built with a codec of another class than AutoencoderKL ("Expected types for
+# vae"), and at each change of precision; both are meant here.
 diffusers_logging.set_verbosity_error()
-
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for LoRA in a folder."""
-
-
-def scheduled(steps: int, strength: float) -> int:
-    """The ``num_inference_steps`` of which diffusers' image-to-image really runs ``steps`` at this strength."""
-    count = steps
-    while int(count * strength) < steps:
-        count += 1
-    return count
 
 
 class Backbone:
@@ -59,14 +48,15 @@ class Backbone:
         self.pipeline, self.size = pipeline, size
         self.compiled = False
         self._empty: Tensor | None = None
-        if (rows := int(pipeline.text_encoder.config.hidden_size)) != self.width:
+        if (text_width := int(pipeline.text_encoder.config.hidden_size)) != self.width:
             raise ValueError(
-                f"the text encoder gives rows of width {rows}, the UNet's cross-attention takes {self.width}: "
+                f"the text encoder gives rows of width {text_width}, the UNet's cross-attention takes {self.width}: "
                 "they are not parts of one Stable Diffusion 1.x pipeline"
             )
         self.pipeline.set_progress_bar_config(disable=True)
-        for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-            part.eval().requires_grad_(False)
+        for module in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+            module.eval().requires_grad_(False)
+        # A second pipeline on the same components, not copies: diffusers has a class for each kind of sampling.
         self.text_to_image = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
         self.text_to_image.set_progress_bar_config(disable=True)
 
@@ -81,17 +71,11 @@ class Backbone:
         scheduler: DDIMScheduler,
         size: tuple[int, int],
     ) -> "Backbone":
-        """From parts that were just trained."""
-        parts: dict[str, Any] = {
-            "vae": codec,
-            "text_encoder": text_encoder,
-            "tokenizer": tokenizer,
-            "unet": unet,
-            "scheduler": scheduler,
-            "safety_checker": None,
-            "feature_extractor": None,
-        }
-        return cls(StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False), size)
+        """From components that were just trained."""
+        pipeline = assemble_pipeline(
+            codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
+        )
+        return cls(pipeline, size)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, size: tuple[int, int]) -> "Backbone":
@@ -101,23 +85,7 @@ class Backbone:
             FileNotFoundError: nothing, or only a part of a pipeline, is there.
             ValueError: the weights are pickled, or do not read.
         """
-        folder = Path(source)
-        parts: dict[str, Any] = {
-            "safety_checker": None,
-            "requires_safety_checker": False,
-            "use_safetensors": True,
-            "torch_dtype": torch.float32,  # whatever precision the weights were saved in
-        }
-        codec = folder / "vae" / "config.json"
-        reading = weights_of("Stable Diffusion pipeline", source, example=EXAMPLE, check=_require_pipeline)
-        with warnings.catch_warnings(), reading:
-            warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
-            if codec.is_file() and "LinearCodec" in codec.read_text():
-                parts["vae"] = LinearCodec.from_pretrained(codec.parent)
-            pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(source), **parts)
-        if isinstance(pipeline.scheduler, PNDMScheduler):  # SD-1.x's own: poor in few steps, and one more than asked
-            pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-        return cls(pipeline, size)
+        return cls(load_pipeline(source), size)
 
     def save_pretrained(self, folder: Path) -> None:
         """A diffusers pipeline folder, weights as safetensors."""
@@ -125,32 +93,34 @@ class Backbone:
 
     @property
     def lora(self) -> dict[str, nn.Parameter]:
-        """What may be trained of the UNet, by the names of diffusers' LoRA files; nothing without :meth:`with_lora`."""
+        """The UNet's trainable weights by the names of diffusers' LoRA files; empty without :meth:`with_lora`."""
         return lora_of(self.pipeline.unet)
 
     @property
     def frozen(self) -> list[Any]:
-        """What no training changes: the UNet's own weights, and every other part of the pipeline."""
-        own = {id(value) for value in self.lora.values()}
-        parts = [part for name, part in self.pipeline.components.items() if name != "unet"]
-        return [*parts, *(value for value in self.pipeline.unet.parameters() if id(value) not in own)]
+        """What no training changes: the UNet's own weights, and every other component of the pipeline."""
+        trainable = {id(value) for value in self.lora.values()}
+        components = [component for name, component in self.pipeline.components.items() if name != "unet"]
+        return [*components, *(value for value in self.pipeline.unet.parameters() if id(value) not in trainable)]
 
     def with_lora(self, rank: int, generator: torch.Generator) -> "Backbone":
-        """Another backbone on the same frozen parts, which are shared and not copied, whose UNet has LoRA.
+        """Another backbone whose UNet has LoRA; the frozen components are shared, not copied.
 
-        It draws what this one does until B is trained: see :func:`generation.backbone.lora.add_lora`.
+        It generates the same pictures until B is trained: see :func:`generation.backbone.lora.add_lora`.
 
         Raises:
             ValueError: the UNet has LoRA already.
         """
-        made = copy.deepcopy(self, {id(part): part for part in self.frozen})
-        add_lora(made.pipeline.unet, rank, generator)
-        if made.compiled:  # a copy is not
-            made.pipeline.unet.compile()
-        return made
+        # deepcopy's memo maps an id to its copy: what maps to itself is shared.
+        adapted = copy.deepcopy(self, {id(component): component for component in self.frozen})
+        add_lora(adapted.pipeline.unet, rank, generator)
+        if adapted.compiled:  # deepcopy drops what torch.compile has put on the module
+            adapted.pipeline.unet.compile()
+        return adapted
 
     def save_lora(self, folder: Path) -> None:
-        """As :data:`LORA_FILE`, which ``load_lora_weights(folder)`` of any such pipeline takes."""
+        """Write :data:`LORA_FILE`, which ``load_lora_weights(folder)`` of any such pipeline reads."""
+        # diffusers puts the component's name before the layers itself.
         layers: dict[str, Any] = {name.removeprefix("unet."): value.detach() for name, value in self.lora.items()}
         self.pipeline.save_lora_weights(folder, unet_lora_layers=layers)
 
@@ -162,7 +132,7 @@ class Backbone:
         channels_last: bool = False,
         compiled: bool = False,
     ) -> "Backbone":
-        """Where and how all parts run; pictures and embeddings go in and come out as float32. LoRA stays float32.
+        """Move all components; pictures and embeddings still go in and come out as float32, and LoRA stays float32.
 
         Args:
             device: ``cpu`` or ``cuda``.
@@ -170,19 +140,20 @@ class Backbone:
             channels_last: convolutions read their channels side by side: other rounding, often faster.
             compiled: the UNet by ``torch.compile``: a minute at each new batch shape, and other rounding.
         """
-        with keeping_lora(self.pipeline.unet):
+        with keeping_lora_precision(self.pipeline.unet):
             self.pipeline.to(device, dtype)
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        for part in (self.pipeline.unet, self.pipeline.vae):
-            part.to(memory_format=layout)
+        for module in (self.pipeline.unet, self.pipeline.vae):
+            module.to(memory_format=layout)
         if compiled and not self.compiled:
             self.pipeline.unet.compile()
-        self.compiled, self._empty = self.compiled or compiled, None
+        self.compiled = self.compiled or compiled
+        self._empty = None  # on another device or in another precision it has other bits
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the UNet, on which all components run."""
         return self.pipeline.unet.device
 
     @property
@@ -196,7 +167,7 @@ class Backbone:
         return int(self.pipeline.tokenizer.model_max_length)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Token ids, shape ``(n, context)``; what does not fit is cut off at the end."""
+        """Token ids, shape ``(n, context)``; longer texts are cut off at the end."""
         return self.pipeline.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self.context, return_tensors="pt"
         ).input_ids
@@ -221,18 +192,9 @@ class Backbone:
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
             return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1).cpu()
 
-    @contextmanager
-    def checkpointing(self, wanted: bool = True) -> Iterator[None]:
+    def checkpointing(self, enabled: bool = True) -> AbstractContextManager[None]:
         """The UNet keeps only its blocks' inputs and computes the rest again in the backward pass; then as before."""
-        unet = self.pipeline.unet
-        change = wanted and not unet.is_gradient_checkpointing
-        if change:
-            unet.enable_gradient_checkpointing()
-        try:
-            yield
-        finally:
-            if change:
-                unet.disable_gradient_checkpointing()
+        return gradient_checkpointing(self.pipeline.unet, enabled)
 
     def sample(
         self,
@@ -253,11 +215,11 @@ class Backbone:
             negative_prompt_embeds: what guidance leads away from, of the same shape.
             references: image-to-image from these at ``strength``; ``None`` is text-to-image from noise.
             seeds: one a picture, of its initial noise.
-            steps: denoising steps that are really run (diffusers counts the skipped ones too; here they don't count).
+            steps: denoising steps that are really run (diffusers counts those that ``strength`` skips, too).
             strength: share of the diffusion that a reference goes through, in (0, 1].
             guidance_scale: of classifier-free guidance; 1 is none.
             with_grad: keep the gradient from the pictures to the embeddings, through every step and the codec. The
-                same pictures; memory grows with the steps, see :meth:`checkpointing`.
+                pictures are the same; memory grows with the steps, see :meth:`checkpointing`.
         """
         return self.call(
             references,
@@ -267,6 +229,7 @@ class Backbone:
             negative_prompt_embeds=negative_prompt_embeds,
             guidance_scale=guidance_scale,
             output_type="pt",
+            # On the CPU whatever the device: the same seed gives the same noise on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             num_inference_steps=steps if references is None else scheduled(steps, strength),
         )
@@ -283,11 +246,8 @@ class Backbone:
         if references is None:
             height, width = self.size
             pipeline: Any = self.text_to_image
-            own: dict[str, Any] = {"height": height, "width": width}
+            inputs: dict[str, Any] = {"height": height, "width": width}
         else:
-            pipeline, own = self.pipeline, {"image": references, "strength": strength}
-        # The pipelines' __call__ is one decorated function; what torch.no_grad() wraps is the sampling loop itself.
-        call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
-        with nullcontext() if with_grad or self.compiled else remembering(pipeline.unet):
-            images = call(pipeline, **own, **arguments).images
-        return single(images) if isinstance(images, Tensor) else images
+            pipeline, inputs = self.pipeline, {"image": references, "strength": strength}
+        cache_condition = not (with_grad or self.compiled)
+        return call_pipeline(pipeline, with_grad=with_grad, cache_condition=cache_condition, **inputs, **arguments)

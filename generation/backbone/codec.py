@@ -9,12 +9,14 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils.outputs import BaseOutput as BaseOutput
 from jaxtyping import Float
 from torch import Tensor
 
 BASE_GAIN = 3.0
-"""How much larger than other channels the base stands in the latent: noise moves the palette less than words do."""
+"""Deviation of the base's channels in the latent, where the other channels have 1.
+
+Image-to-image adds the same noise to every channel: the larger the base, the more of the palette outlasts it.
+"""
 
 
 class LinearCodec(ModelMixin, ConfigMixin):
@@ -29,6 +31,8 @@ class LinearCodec(ModelMixin, ConfigMixin):
     shift: Tensor
     spread: Tensor
 
+    # Pipelines read two of these of every autoencoder: `scaling_factor`, and how many `block_out_channels` there are,
+    # from which they take the latent's scale, 2 ** (4 - 1) = 8 pixels.
     @register_to_config
     def __init__(
         self,
@@ -48,28 +52,30 @@ class LinearCodec(ModelMixin, ConfigMixin):
         """Learn the components and the channels' scales from pictures in [-1, 1]; tens are enough, more is better."""
         base, residual = self._split(images)
         rows = residual.movedim(1, -1).flatten(0, 2)  # (n h w, 3 p p)
+        # eigh sorts ascending: the last vectors explain most. No mean is removed, the residual of a patch has none.
         _, vectors = torch.linalg.eigh(rows.T @ rows)
         self.basis.copy_(vectors.flip(1)[:, : len(self.basis)].T)
         raw = torch.cat([base, torch.einsum("kc,nchw->nkhw", self.basis, residual)], dim=1)
         self.shift.copy_(raw.mean((0, 2, 3)))
         # Unit variance: v = alpha e - sigma x and the noisy alpha x + sigma e are then uncorrelated, so a UNet that
-        # says nothing yet is the best linear denoiser already. On any other scale it must first learn to copy the noise
+        # predicts 0 is the best linear denoiser already. On any other scale it must first learn to copy the noise
         # of every channel, and what it fails to copy stays in the picture as grain.
         self.spread.copy_(raw.std((0, 2, 3)).clamp_min(1e-4))
-        # The base stands out: image-to-image adds the same noise to every channel, and the palette must outlast it.
+        # See BASE_GAIN.
         self.spread[:3] /= BASE_GAIN
         return self
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Base ``(n, 3, h, w)`` and residual ``(n, 3 p p, h, w)``, a patch's pixels in the channels."""
         base = F.avg_pool2d(images, self.patch)
         # The constant patch of value b has the orthonormal coefficient patch * b: base and rest on one scale.
         return base * self.patch, F.pixel_unshuffle(images - self._enlarge(base), self.patch)
 
     def _enlarge(self, base: Tensor) -> Tensor:
-        """Bicubic, but every patch keeps its mean: the residual has none, so that coding twice changes nothing."""
-        large = F.interpolate(base, scale_factor=self.patch, mode="bicubic", align_corners=False)
-        missing = base - F.avg_pool2d(large, self.patch)
-        return large + F.interpolate(missing, scale_factor=self.patch, mode="nearest")
+        """Enlarge bicubically and restore every patch's mean: the residual's is then 0, and coding is a projection."""
+        enlarged = F.interpolate(base, scale_factor=self.patch, mode="bicubic", align_corners=False)
+        lost_mean = base - F.avg_pool2d(enlarged, self.patch)
+        return enlarged + F.interpolate(lost_mean, scale_factor=self.patch, mode="nearest")
 
     def encode(self, x: Float[Tensor, "n 3 height width"], return_dict: bool = True) -> Any:
         """Latents of shape ``(n, latent_channels, height / patch, width / patch)``."""

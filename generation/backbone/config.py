@@ -1,4 +1,4 @@
-"""The section `backbone` of the config: shape and training budget of the small backbone."""
+"""The section `backbone` of the config: shape and budget of the small backbone, one class for each training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ LEAST_VOCABULARY = 514
 
 @dataclass(frozen=True)
 class DualEncoderConfig:
-    """What the training of the small dual encoder reads."""
+    """What the training of the dual encoder reads."""
 
     image_height: int = 96
     """Pixels, a multiple of 8 and of the codec's patch."""
@@ -39,10 +39,38 @@ class DualEncoderConfig:
     seed: int = 0
     """Of weights, batches, noise and the pictures held out."""
 
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that do not fit together, each as a sentence."""
+        # The codec's patches have 8 pixels, the dual encoder's 8 or 16.
+        for name in ("image_height", "image_width"):
+            if getattr(self, name) < 16 or getattr(self, name) % 8:
+                yield f"{name} {getattr(self, name)} is no multiple of 8 from 16 on"
+        # The attention heads of both towers are 32 wide.
+        if self.encoder_width < 32 or self.encoder_width % 32:
+            yield f"encoder_width {self.encoder_width} is no multiple of 32"
+        if self.vocab_size < LEAST_VOCABULARY:
+            yield f"vocab_size {self.vocab_size}: {LEAST_VOCABULARY} tokens are taken before the first merge"
+        if self.learning_rate <= 0:
+            yield f"learning_rate {self.learning_rate} must be positive"
+        yield from self._no_shares("held_out")
+        yield from self._no_counts("encoder_layers", "embed_dim", "context", "encoder_steps", "batch_size")
+
+    def _no_shares(self, *names: str) -> Iterator[str]:
+        """Fields that must lie in [0, 1) and do not."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                yield f"{name} {getattr(self, name)} must lie between 0 and 1, below 1"
+
+    def _no_counts(self, *names: str) -> Iterator[str]:
+        """Fields that must be at least 1 and are not."""
+        for name in names:
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
 
 @dataclass(frozen=True)
 class UNetConfig(DualEncoderConfig):
-    """What the training of the small UNet reads."""
+    """What the training of codec and UNet reads: the shape of the dual encoder that it builds on, and its own."""
 
     latent_channels: int = 32
     """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
@@ -57,35 +85,29 @@ class UNetConfig(DualEncoderConfig):
     ema: float = 0.9985
     """Highest decay of the moving average of the UNet's weights, which is what is kept; 0 keeps the last weights."""
 
+    def conflicts(self) -> Iterator[str]:
+        """Sizes that do not fit together, each as a sentence."""
+        yield from super().conflicts()
+        # A patch of 8 x 8 x 3 numbers has 192 components; with the 3 of the base, 195 channels hold everything.
+        if not 3 < self.latent_channels <= 195:
+            yield f"latent_channels {self.latent_channels} must lie between 4 and 195: 3 are the base of each 8x8 patch"
+        # GroupNorm has 16 groups in every block.
+        if not self.unet_widths or any(width < 16 or width % 16 for width in self.unet_widths):
+            yield f"unet_widths {list(self.unet_widths)} must be one multiple of 16 or more: a width for each level"
+        if self.min_snr < 0:
+            yield f"min_snr {self.min_snr} must not be negative (0 is no weighting)"
+        yield from self._no_shares("ema")
+        yield from self._no_counts("unet_steps")
+
 
 @dataclass(frozen=True)
 class PretrainConfig(UNetConfig):
-    """The small backbone's shape and budget."""
+    """The small backbone's shape and budget: the whole section."""
 
-    save_every: int = field(default=100, metadata=INCIDENTAL)
+    save_every: int = 100
     """Steps after which a stopped training can go on; the result is the same."""
 
     def conflicts(self) -> Iterator[str]:
         """Sizes that do not fit together, each as a sentence."""
-        for name in ("image_height", "image_width"):
-            if getattr(self, name) < 16 or getattr(self, name) % 8:
-                yield f"{name} {getattr(self, name)} is no multiple of 8 from 16 on"
-        if not 3 < self.latent_channels <= 195:
-            yield f"latent_channels {self.latent_channels} must lie between 4 and 195: 3 are the base of each 8x8 patch"
-        if not self.unet_widths or any(width < 16 or width % 16 for width in self.unet_widths):
-            yield f"unet_widths {list(self.unet_widths)} must be one multiple of 16 or more: a width for each level"
-        if self.encoder_width < 32 or self.encoder_width % 32:
-            yield f"encoder_width {self.encoder_width} is no multiple of 32"
-        if self.vocab_size < LEAST_VOCABULARY:
-            yield f"vocab_size {self.vocab_size}: {LEAST_VOCABULARY} tokens are taken before the first merge"
-        if self.learning_rate <= 0:
-            yield f"learning_rate {self.learning_rate} must be positive"
-        if self.min_snr < 0:
-            yield f"min_snr {self.min_snr} must not be negative (0 is no weighting)"
-        for name in ("ema", "held_out"):
-            if not 0 <= getattr(self, name) < 1:
-                yield f"{name} {getattr(self, name)} must lie between 0 and 1, below 1"
-        counts = ("encoder_layers", "embed_dim", "context", "encoder_steps", "unet_steps", "batch_size", "save_every")
-        for name in counts:
-            if getattr(self, name) < 1:
-                yield f"{name} must be at least 1, got {getattr(self, name)}"
+        yield from super().conflicts()
+        yield from self._no_counts("save_every")

@@ -6,7 +6,10 @@ from torch import Tensor
 
 
 def augment(images: Float[Tensor, "n 3 height width"], generator: torch.Generator) -> Tensor:
-    """Shifts by up to 4 pixels and a little noise: a generated picture is never pixel-exact."""
+    """Shift by up to 4 pixels and add a little noise: a generated picture is never pixel-exact.
+
+    One shift and one strength of noise (a deviation of up to .03) for the whole batch.
+    """
     dy, dx = torch.randint(-4, 5, (2,), generator=generator).tolist()
     noise = 0.03 * torch.rand((), generator=generator) * torch.randn(images.shape, generator=generator)
     return (torch.roll(images, (dy, dx), dims=(-2, -1)) + noise).clamp(0, 1)
@@ -15,13 +18,15 @@ def augment(images: Float[Tensor, "n 3 height width"], generator: torch.Generato
 def recolour(
     images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
 ) -> Float[Tensor, "n 3 height width"]:
-    """Each picture in (a random share of) another's palette: channels' means and deviations are carried over.
+    """Carry over another picture's palette, the means and deviations of its channels, by a random share.
 
     With probability one half the channels are permuted first. Pictures in [-1, 1].
     """
+    # Every picture is permuted and then half of them chosen: the number of draws does not depend on their outcome.
     permuted = torch.stack([image[torch.randperm(3, generator=generator)] for image in images])
-    flip = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-    source = torch.where(flip, permuted, images)
+    permute = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    source = torch.where(permute, permuted, images)
+    # 1e-3: pictures of one colour have deviation 0
     mean, std = source.mean((2, 3), keepdim=True), source.std((2, 3), keepdim=True) + 1e-3
     to_mean, to_std = others.mean((2, 3), keepdim=True), others.std((2, 3), keepdim=True)
     share = torch.rand(len(images), 1, 1, 1, generator=generator)

@@ -18,56 +18,72 @@ from generation.encoders.text_tower import clip_text_model
 from generation.pictures import to_float
 from generation.training import Curves, Resume, Training
 
-WRONG_FROM = 0.4
-"""sigma/alpha from which on the colours of a noisy latent may be wholly wrong: image-to-image of strength 1/4 begins
-there, so that at that strength already the palette is the words', and most of the shapes are the reference's."""
+RECOLOURED_FROM = 0.4
+"""sigma/alpha from which on the colours of a noisy latent may be wholly another picture's.
+
+Image-to-image of strength 1/4 begins there: already at that strength the palette is the condition's, and most of the
+shapes are the reference's.
+"""
+CODEC_PICTURES = 2000
+"""Most pictures that the codec is fitted to: their patches are enough for a covariance of 192 x 192."""
+EMPTY_CAPTIONS = 0.1
+"""Share of captions that are left out, for classifier-free guidance (Ho & Salimans 2022)."""
 
 
 def hold_out(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Which of ``n`` pictures are learned from (at least one) and which are kept for judging, in ascending order."""
+    """Divide ``n`` pictures into those to learn from (at least one) and those held out, each in ascending order."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    kept = min(round(share * n), n - 1)
-    return sorted(order[kept:]), sorted(order[:kept])
+    n_held_out = min(round(share * n), n - 1)
+    return sorted(order[n_held_out:]), sorted(order[:n_held_out])
 
 
 def denoising_loss(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     clean: Tensor,
-    wrong: Tensor,
-    states: Tensor,
+    recoloured: Tensor,
+    text_states: Tensor,
     generator: torch.Generator,
     *,
     gamma: float = 5.0,
 ) -> Tensor:
-    """Squared error of the scheduler's prediction that also asks for the palette which the words name.
+    """Squared error of the UNet's prediction, which must also take the palette from the condition.
 
     The noisy input is made from a *recoloured* latent, the target from the true one: image-to-image starts from a
     reference whose colours are not those that are wanted, so the model must learn to take colour from the condition and
-    shape from the input. A DDIM trajectory shrinks a wrong start in proportion to sigma/alpha, so the error is scaled
-    by min(1, sigma / (alpha * WRONG_FROM)): the start of a trajectory that begins there may be wholly wrong. Without
-    the error this is the usual loss. The target is the v or the epsilon that leads from the noisy latent to the clean
-    one.
+    shape from the input. A DDIM trajectory shrinks a wrong start in proportion to sigma/alpha, so the recolouring is
+    scaled by min(1, sigma / (alpha * RECOLOURED_FROM)): the start of a trajectory that begins there may be wholly
+    recoloured. With ``recoloured`` equal to ``clean`` this is the usual loss. The target is the v or the epsilon that
+    leads from the noisy latent to the clean one.
 
-    ``gamma``: min-SNR weights (Hang et al. 2023), min(SNR, gamma) / (SNR + 1) for v and min(SNR, gamma) / SNR for
-    epsilon: both weigh the error of the clean latent by min(SNR, gamma). 0 weighs every step alike.
+    Args:
+        unet: predicts v or epsilon, as the scheduler's configuration says.
+        scheduler: the noise schedule.
+        clean: latents of the pictures, shape ``(n, channels, h, w)``.
+        recoloured: latents of the same pictures in other colours.
+        text_states: the condition, shape ``(n, rows, width)``.
+        generator: of timesteps, noise and shares of recolouring, drawn in this order.
+        gamma: min-SNR weights (Hang et al. 2023), min(SNR, gamma) / (SNR + 1) for v and min(SNR, gamma) / SNR for
+            epsilon: both weigh the error of the clean latent by min(SNR, gamma). 0 weighs every step alike.
     """
     alpha_bar = scheduler.alphas_cumprod
     t = torch.randint(0, len(alpha_bar), (len(clean),), generator=generator)
     alpha, sigma = (value.sqrt()[:, None, None, None] for value in (alpha_bar[t], 1 - alpha_bar[t]))
     noise = torch.randn(clean.shape, generator=generator)
-    reach = (sigma / alpha.clamp_min(1e-4) / WRONG_FROM).clamp(max=1)
-    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * reach
-    start = clean + share * (wrong - clean)
+    # zero terminal SNR: alpha is 0 at the last step, hence the floor under the divisor
+    most = (sigma / alpha.clamp_min(1e-4) / RECOLOURED_FROM).clamp(max=1)
+    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * most
+    start = clean + share * (recoloured - clean)
     noisy = alpha * start + sigma * noise
-    predicted = unet(noisy, t, encoder_hidden_states=states).sample
-    v = scheduler.config["prediction_type"] == "v_prediction"
-    target = (alpha * noisy - clean if v else noisy - alpha * clean) / sigma.clamp_min(1e-3)
+    predicted = unet(noisy, t, encoder_hidden_states=text_states).sample
+    predicts_v = scheduler.config["prediction_type"] == "v_prediction"
+    # Solved for the clean latent and not taken from the noise, which would lead back to the recoloured start.
+    target = (alpha * noisy - clean if predicts_v else noisy - alpha * clean) / sigma.clamp_min(1e-3)
     if not gamma:
         return F.mse_loss(predicted, target)
     snr = (alpha / sigma.clamp_min(1e-3)) ** 2
-    weight = snr.clamp(max=gamma) / (snr + 1 if v else snr)
-    # zero terminal SNR gives weight 0 at the last step, where v is all there is to learn from
+    weight = snr.clamp(max=gamma) / (snr + 1 if predicts_v else snr)
+    # zero terminal SNR gives weight 0 at the last step, where v is all there is to learn from: not below .05
     return (weight.clamp_min(0.05) * (predicted - target) ** 2).mean()
 
 
@@ -81,14 +97,14 @@ def train_unet(
     resume: Resume | None = None,
     progress: bool = True,
 ) -> Backbone:
-    """Codec by principal components, then the UNet on the frozen text encoder's states, with an EMA of its weights.
+    """Fit the codec by principal components, then train the UNet on the frozen text encoder's states, with an EMA.
 
-    Called again with the same arguments, a training that was stopped goes on where ``resume`` kept it and ends at the
-    same bits; the caller deletes what is kept when it has the result.
+    Called again with the same arguments, a training that was stopped goes on from the file of ``resume`` and ends at
+    the same bits; the caller deletes that file when it has the result.
     """
+    # Not the dual encoder's seed: the two trainings draw independently.
     generator = torch.Generator().manual_seed(config.seed + 1)
-    codec = LinearCodec(latent_channels=config.latent_channels)
-    codec.fit(to_float(images[torch.randperm(len(images), generator=generator)[:2000]]) * 2 - 1)
+    codec = fit_codec(images, config.latent_channels, generator)
     text_encoder, tokenizer = clip_text_model(encoder), encoder.tokenizer.tokenizer
     unet = small_unet(
         latent_channels=config.latent_channels,
@@ -113,12 +129,15 @@ def train_unet(
         progress=progress,
     )
     for rows in training:
+        # The order of the draws is part of the result: other pictures, captions, colours, then those of the loss.
         clean = to_float(images[rows]) * 2 - 1
         others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
-        picked: list[int] = rows.tolist()
-        states = condition([captions[i] for i in picked], text_encoder, tokenizer, generator)
-        latents, wrong = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
-        training.learn(denoising_loss(unet, scheduler, latents, wrong, states, generator, gamma=config.min_snr))
+        indices: list[int] = rows.tolist()
+        text_states = condition([captions[i] for i in indices], text_encoder, tokenizer, generator)
+        latents, recoloured = codec.encode(clean).latents, codec.encode(recolour(clean, others, generator)).latents
+        training.update(
+            denoising_loss(unet, scheduler, latents, recoloured, text_states, generator, gamma=config.min_snr)
+        )
     return Backbone.assemble(
         codec=codec,
         text_encoder=text_encoder,
@@ -129,15 +148,24 @@ def train_unet(
     )
 
 
+def fit_codec(
+    images: UInt8[Tensor, "n 3 height width"], latent_channels: int, generator: torch.Generator
+) -> LinearCodec:
+    """The linear codec of a random sample of the pictures."""
+    sample = images[torch.randperm(len(images), generator=generator)[:CODEC_PICTURES]]
+    return LinearCodec(latent_channels=latent_channels).fit(to_float(sample) * 2 - 1)
+
+
 def condition(
     captions: Sequence[str], text_encoder: nn.Module, tokenizer: Callable, generator: torch.Generator
 ) -> Float[Tensor, "n rows width"]:
     """Text states of paraphrased captions; 10 % are empty (for guidance).
 
-    Half of the batches say it twice, because a personalised preference is longer than a caption.
+    Half of the batches have two paraphrases one after the other, because a personalised preference is longer than a
+    caption.
     """
 
-    def states() -> Tensor:
+    def encode_paraphrases() -> Tensor:
         texts = [
             "" if drop else shuffle_words(caption, generator) for caption, drop in zip(captions, empty, strict=True)
         ]
@@ -145,6 +173,9 @@ def condition(
         with torch.no_grad():
             return text_encoder(ids).last_hidden_state
 
-    empty = (torch.rand(len(captions), generator=generator) < 0.1).tolist()
-    once = states()
-    return once if torch.rand((), generator=generator) < 0.5 else torch.cat([once, states()], dim=1)
+    # Drawn once: guidance needs a condition that is empty as a whole.
+    empty = (torch.rand(len(captions), generator=generator) < EMPTY_CAPTIONS).tolist()
+    states = encode_paraphrases()
+    if torch.rand((), generator=generator) < 0.5:
+        return states
+    return torch.cat([states, encode_paraphrases()], dim=1)

@@ -6,10 +6,9 @@ from typing import Any, Literal
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.utils.outputs import BaseOutput as BaseOutput
 
 Prediction = Literal["v", "epsilon"]
-"""What a UNet says of a noisy latent."""
+"""What a UNet predicts from a noisy latent."""
 
 
 def small_unet(
@@ -25,19 +24,20 @@ def small_unet(
     ``addition_embed_type="text"`` lets the pooled condition steer every residual block (palette, brightness), which
     cross-attention alone learns slowly at this size.
     """
+    # diffusers initialises weights from the global generator; it is seeded from ours and put back behind.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         return UNet2DConditionModel(
-            sample_size=max(latent_size),
+            sample_size=max(latent_size),  # one number; the pipelines are always given height and width
             in_channels=latent_channels,
             out_channels=latent_channels,
             block_out_channels=tuple(widths),
             layers_per_block=1,
-            norm_num_groups=16,
+            norm_num_groups=16,  # diffusers' 32 does not divide every width that the config allows
             down_block_types=("DownBlock2D",) * (len(widths) - 1) + ("CrossAttnDownBlock2D",),
             up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (len(widths) - 1),
             cross_attention_dim=cross_attention_dim,
-            attention_head_dim=4,
+            attention_head_dim=4,  # the number of heads: diffusers has the two names confused, and kept it so
             resnet_time_scale_shift="scale_shift",
             addition_embed_type="text",
             addition_embed_type_num_heads=4,
@@ -53,7 +53,7 @@ def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
 
     Other schedulers match by ``DPMSolverMultistepScheduler.from_config(scheduler.config)``.
     """
-    by_prediction: dict[Prediction, dict[str, Any]] = {
+    settings: dict[Prediction, dict[str, Any]] = {
         "v": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
         "epsilon": {
             "beta_schedule": "scaled_linear",
@@ -63,9 +63,9 @@ def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
         },
     }
     return DDIMScheduler(
-        **by_prediction[prediction],
-        timestep_spacing="trailing",
-        clip_sample=False,
+        **settings[prediction],
+        timestep_spacing="trailing",  # sampling begins at the very last step, where zero terminal SNR is
+        clip_sample=False,  # diffusers clips to [-1, 1] by default, which latents exceed
         set_alpha_to_one=True,
-        steps_offset=1,
+        steps_offset=1,  # no effect in trailing steps, but the pipelines warn of any other value
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generation.backbone.backbone import Backbone
 from generation.backbone.codec import BASE_GAIN, LinearCodec
-from generation.backbone.condition_cache import once
+from generation.backbone.condition_cache import cache_last
 from generation.backbone.unet import Prediction, noise_scheduler, small_unet
 from generation.pictures import to_float
 from generation_world import World
@@ -278,15 +278,15 @@ def test_a_function_that_is_asked_once() -> None:
         asked.append(x)
         return 2 * x
 
-    remembered, x = once(double), torch.ones(2)
-    assert remembered(x) is remembered(x)
+    cached, x = cache_last(double), torch.ones(2)
+    assert cached(x) is cached(x)
     assert len(asked) == 1
-    assert remembered(x.clone()).tolist() == [2, 2]  # equal, but another tensor
+    assert cached(x.clone()).tolist() == [2, 2]  # equal, but another tensor
     assert len(asked) == 2
     x.add_(1)
-    remembered(x)
+    cached(x)
     x.add_(1)  # written into, as a callback of diffusers may do
-    assert remembered(x).tolist() == [6, 6]
+    assert cached(x).tolist() == [6, 6]
 
 
 def test_where_it_runs_changes_precision_and_layout_and_comes_back(world: World, tmp_path: Path) -> None:

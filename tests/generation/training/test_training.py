@@ -57,7 +57,7 @@ def test_the_average_begins_near_the_weights_and_never_exceeds_its_decay() -> No
         training = line(model, average=limit)
         expected = model.weight.item()
         for rows, decay in zip(training, decays, strict=False):
-            training.learn((model(rows[:, None].float()) ** 2).mean())
+            training.update((model(rows[:, None].float()) ** 2).mean())
             expected = decay * expected + (1 - decay) * model.weight.item()
             assert training.average.weight.item() == pytest.approx(expected, rel=1e-6)
 
@@ -83,7 +83,7 @@ def test_after_the_first_steps_it_says_how_long_the_rest_takes(capsys: pytest.Ca
         model = nn.Linear(1, 1)
         training = line(model, steps=steps, progress=True)
         for rows in training:
-            training.learn(model(rows[:, None].float()).mean())
+            training.update(model(rows[:, None].float()).mean())
         assert capsys.readouterr().out.splitlines() == said
 
 
