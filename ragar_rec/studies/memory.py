@@ -7,11 +7,12 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """Most bytes that this process ever held. (Linux's ru_maxrss would begin at what its parent held.)
+    """Largest resident memory that this process ever had, in bytes.
 
     Raises:
         OSError: not on Linux.
     """
+    # Not getrusage's ru_maxrss, which begins at what the parent process held.
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
     if found is None:
