@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ragar_rec.experiment import Experiment
 
 PATHS = {
-    "config": "a RecBole YAML file; any of its keys can be set with --key=value",
+    "config": "a RecBole YAML file",
     "data": "folder of the raw data set, where the config needs one",
     "weights": "folder of pretrained weights, where the config needs any",
     "output": "folder of results and finished stages",
