@@ -8,28 +8,22 @@ Hardware: two CPU cores. Minutes and expected numbers: docs/results.md. Stopped 
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ragar_rec.cli import main as ragar_rec
+from ragar_rec.studies.arguments import script_parser
 
-ARGS = {
-    "config": Path(__file__).parent / "configs" / "ml-100k.yaml",
-    "data": None,
-    "weights": None,
-    "output": Path("output") / "rq4",
-}
+CONFIG = Path(__file__).parent / "configs" / "ml-100k.yaml"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the whole pipeline by the command line's own code; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in ARGS.items():
-        parser.add_argument(f"--{name}", type=Path, default=default)
+    parser = script_parser(__doc__, config=CONFIG, data=None, weights=None, output=Path("output") / "rq4")
     options, overrides = parser.parse_known_args(arguments)
-    given = [f"--{name}={value}" for name, value in vars(options).items() if value is not None]
-    return ragar_rec(["demo", *given, *overrides])
+    paths = [f"--{name}={value}" for name, value in vars(options).items() if value is not None]
+    return ragar_rec(["demo", *paths, *overrides])
 
 
 if __name__ == "__main__":

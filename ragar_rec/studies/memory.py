@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """Peak resident memory of this process in bytes.
+    """Largest resident memory that this process ever had, in bytes.
 
     Raises:
         OSError: not on Linux.
     """
-    # Not getrusage: on Linux ru_maxrss of a child process starts at the peak of its parent.
+    # Not getrusage's ru_maxrss, which begins at what the parent process held.
     status = Path("/proc/self/status")
     peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else "")
     if peak is None:

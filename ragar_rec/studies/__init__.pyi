@@ -1,0 +1,9 @@
+from .arguments import ExperimentSource as ExperimentSource
+from .arguments import script_parser as script_parser
+from .fidelity import FidelitySettings as FidelitySettings
+from .fidelity import picture_fidelity as picture_fidelity
+from .generation_benchmark import GenerationBenchmark as GenerationBenchmark
+from .objectives import ObjectivesStudy as ObjectivesStudy
+from .ranker_benchmark import RankerBenchmark as RankerBenchmark
+from .rankers import RankerTable as RankerTable
+from .retrieval import retrieval_gains as retrieval_gains

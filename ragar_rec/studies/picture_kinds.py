@@ -1,0 +1,172 @@
+"""Kinds of pictures whose fidelity is measured: real ones, the backbone's own, and the generator's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from generation.pictures import to_float
+from generation.ragar.ragar import Ragar
+from generation.request import Request
+from ragar_rec.evaluation.frames import BATCH, Global, generate_in_batches
+from ragar_rec.evaluation.people import request_seed, training_requests
+from ragar_rec.experiment import Experiment
+from ragar_rec.studies.sheets import save_sheet
+
+REAL, RECONSTRUCTION = "real at the generator's size", "reconstruction"
+OWN_CAPTION, OTHERS_CAPTION = "by its own caption", "by another's caption"
+"""Image-to-image by the backbone alone: each reference by its caption, and by that of the next one."""
+
+
+@dataclass(frozen=True)
+class FidelitySettings:
+    """Which pictures are drawn, and how."""
+
+    n: int = 1000
+    """Pictures of each kind, and real ones that they are compared with; fewer if fewer were held out."""
+    steps: int = 10
+    """Denoising steps of the backbone's own samples from noise."""
+    guidance_scale: float = 2.0
+    """Guidance of its conditional samples."""
+    references: int = 8
+    """Rows of the sheet of people."""
+    people: int = 5
+    """People on it, for each of whom every reference is rendered."""
+    draw_seed: int = 0
+    """Of the people and pictures that are chosen, and of the noise."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of the catalogue: two disjoint sets of real pictures, and what the backbone was trained on."""
+
+    judges: list[int]
+    """What every kind is compared with."""
+    others: list[int]
+    """The floor; their captions condition the samples, and they are the references of v_gen."""
+    training: list[int]
+
+    @property
+    def references(self) -> Tensor:
+        """Position of each of ``others`` in ``training``; -1 if it was held out."""
+        position = {row: at for at, row in enumerate(self.training)}
+        return torch.tensor([position.get(row, -1) for row in self.others])
+
+
+def divided_rows(run: Experiment) -> tuple[list[int], list[int]]:
+    """Rows of the pictures that the backbone learned, and of those held out from it (``backbone.held_out``)."""
+    return run.pictures.divided(run.config.backbone.held_out, run.config.backbone.seed)
+
+
+def select(training: list[int], held_out: list[int], n: int, seed: int) -> Selection:
+    """Draw two sets of ``n`` pictures from the held-out ones if there are any, else from the training pictures.
+
+    Raises:
+        ValueError: there are too few for two sets.
+    """
+    rows = held_out or training
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    n = min(n, len(rows) // 2)
+    if n < 2:
+        raise ValueError(f"{len(rows)} pictures make no two sets of at least 2: raise backbone.held_out")
+    chosen = [rows[at] for at in order[: 2 * n]]
+    return Selection(chosen[:n], chosen[n:], training)
+
+
+def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings) -> dict[str, Tensor]:
+    """Every kind of picture, as many of each, in [0, 1]."""
+    seed, backbone = settings.draw_seed, run.components.pipeline
+    real = to_float(run.pictures.images[selection.others])
+    requests = requests_for(run, selection.others, seed)
+    captions = [run.components.keywords.captions.texts[row] for row in selection.others]
+    return {
+        REAL: real,
+        RECONSTRUCTION: torch.cat([backbone.reconstruct(block) for block in real.split(BATCH)]),
+        "conditional": _from_noise(run, captions, settings),
+        "unconditional": _from_noise(run, [""] * len(captions), settings),
+        OWN_CAPTION: _image_to_image(run, captions, real, seed),
+        OTHERS_CAPTION: _image_to_image(run, [*captions[1:], *captions[:1]], real, seed),
+        "v_gen": generate_in_batches(run.generator, requests, description="v_gen"),
+        "v_glob": generate_in_batches(Global(run.generator), requests, description="v_glob"),
+        "v_gen from noise": generate_in_batches(_text_to_image(run, settings), requests, description="from noise"),
+    }
+
+
+def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Request]:
+    """Each row as the reference of a test user of the generator, out of whose history it is taken."""
+    own = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, seed)
+    requests = []
+    for at, row in enumerate(rows):
+        person, item = own[at % len(own)], run.pictures.items[row].id
+        # A request needs some history, even if that is the item alone.
+        history = tuple(past for past in person.history if past != item) or person.history
+        requests.append(Request(person.user, item, history, request_seed(seed, person.user, item)))
+    return requests
+
+
+def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -> None:
+    """Write a sheet of references of test users, rendered for several of them, for nobody, and from noise."""
+    requests = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, settings.draw_seed)
+    shown, people = requests[: settings.references], requests[-settings.people :]
+    rows = run.components.gallery.rows([request.reference for request in shown])
+    columns = {"reference": to_float(run.pictures.images[rows])}
+    for person in people:
+        columns[f"for {person.user}"] = run.generator.generate(_for(person, shown))
+    columns["v_glob"] = run.generator.generate_global(shown)
+    last = people[-1]
+    columns[f"noise, for {last.user}"] = _text_to_image(run, settings).generate(_for(last, shown))
+    save_sheet(columns, file)
+
+
+def _for(person: Request, requests: Sequence[Request]) -> list[Request]:
+    """The same references and seeds for another user's history."""
+    return [replace(request, user=person.user, history=person.history) for request in requests]
+
+
+def _text_to_image(run: Experiment, settings: FidelitySettings) -> Ragar:
+    """The trained generator, beginning in noise instead of the reference."""
+    return run.system.warm.load(run.system.folder, text_to_image=True, steps=settings.steps)
+
+
+def _from_noise(run: Experiment, captions: Sequence[str], settings: FidelitySettings) -> Tensor:
+    """The backbone's samples; empty captions are the unconditional ones, made without guidance."""
+    backbone, conditional, parts = run.components.pipeline, any(captions), []
+    kind = "conditional" if conditional else "unconditional"
+    for start in tqdm(range(0, len(captions), BATCH), desc=kind, unit=f"x{BATCH}"):
+        states = backbone.states(captions[start : start + BATCH])
+        seeds = [request_seed(settings.draw_seed, "noise", str(start + at)) for at in range(len(states))]
+        images = backbone.sample(
+            states,
+            backbone.states([""] * len(states)),
+            None,
+            seeds,
+            steps=settings.steps,
+            strength=1.0,
+            guidance_scale=settings.guidance_scale if conditional else 1.0,
+        )
+        parts.append(images.cpu())
+    return torch.cat(parts)
+
+
+def _image_to_image(run: Experiment, captions: Sequence[str], references: Tensor, seed: int) -> Tensor:
+    """The backbone's renderings of references by a caption each, with the generator's steps, strength and guidance."""
+    backbone, settings, parts = run.components.pipeline, run.config.generator, []
+    for start in tqdm(range(0, len(captions), BATCH), desc="image to image", unit=f"x{BATCH}"):
+        states = backbone.states(captions[start : start + BATCH])
+        seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
+        images = backbone.sample(
+            states,
+            backbone.empty.expand_as(states),
+            references[start : start + BATCH],
+            seeds,
+            steps=settings.steps,
+            strength=settings.strength,
+            guidance_scale=settings.guidance_scale,
+        )
+        parts.append(images.cpu())
+    return torch.cat(parts)

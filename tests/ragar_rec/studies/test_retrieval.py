@@ -1,0 +1,48 @@
+"""What retrieval is worth on two dozen films, worked out by hand from what was retrieved."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ragar_rec.experiment import Experiment
+from ragar_rec.studies.retrieval import SETTINGS, ReferenceScores, retrieval_gains, retrieval_table
+from recsys.features import FeatureTable
+
+
+def test_every_way_of_retrieving_is_measured_on_everybody(run: Experiment) -> None:
+    gains = retrieval_gains(run)
+    assert tuple(gains) == tuple(SETTINGS)
+    assert {group: row["own picture"]["n"] for group, row in gains["minmax"].items()} == {"choosing": 24, "test": 6}
+    assert gains["whole history, equal weights"]["test"]["largest weight"] < gains["minmax"]["test"]["largest weight"]
+
+
+def test_scores_are_those_of_the_mean_of_what_was_retrieved(run: Experiment) -> None:
+    people, ragar = ReferenceScores(run, run.system.people.test), run.components.new_generator(run.config.generator)
+    originals = people.view.scores(people.users)[torch.arange(6), people.items] / people.view.spread(people.users)
+    assert people.reference == pytest.approx(originals.numpy(), abs=1e-5)
+    ids, weights, _ = ragar.retrieve(people.own[:1])
+    rows, present = FeatureTable.read(run.features.file("image")).align([run.pictures.items[row].id for row in ids[0]])
+    shares = weights[0].numpy() * present
+    features, _ = people.retrieved(ragar, people.own)
+    assert features[0].numpy() == pytest.approx(shares @ rows / shares.sum(), abs=1e-5)
+
+
+def test_people_for_whom_nothing_is_retrieved_are_left_out(run: Experiment) -> None:
+    """Six items before each reference are read: of the ranks 6 to 10 there is one, of 7 to 12 none."""
+    people, ragar = ReferenceScores(run, run.system.people.test), run.components.new_generator(run.config.generator)
+    ragar.config = replace(ragar.config, history_length=6, k=5, history="next_k")
+    (own, _, _), (others, _, _) = ragar.retrieve(people.own), ragar.retrieve(people.others)
+    people.present[own[0, 0]] = False
+    some = people.present[own[:, 0]] & people.present[others[:, 0]]
+    row = people.row(ragar)
+    assert row["own picture"]["n"] == row["stranger"]["n"] == int(some.sum()) < 6
+    assert (row["people"], row["largest weight"]) == (6, 1)
+    scores = people.scores(people.features[own[some, 0]], some)
+    assert row["own picture"]["value"] == pytest.approx((scores - people.reference[some.numpy()]).mean(), abs=1e-5)
+    ragar.config = replace(ragar.config, k=6)
+    assert people.row(ragar) == {}
+    table = retrieval_table({"some": {"choosing": row, "test": {}}})
+    assert f"], {int(some.sum())} of 6 people | nobody | nobody |" in table
+    full = retrieval_table({"all": {"choosing": {**row, "people": row["own picture"]["n"]}}})
+    assert "people" not in full
