@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from generation.backbone.unet import Prediction
-from generation.settings import INCIDENTAL
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
@@ -104,7 +103,7 @@ class UNetConfig(DualEncoderConfig):
 class PretrainConfig(UNetConfig):
     """The small backbone's shape and budget: the whole section."""
 
-    save_every: int = 100
+    save_every: int = field(default=100, metadata=INCIDENTAL)
     """Steps after which a stopped training can go on; the result is the same."""
 
     def conflicts(self) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from generation.backbone.backbone import AutoencoderKL, Backbone, DPMSolverMultistepScheduler, UNet2DConditionModel
+from generation.backbone.backbone import AutoencoderKL, Backbone, UNet2DConditionModel
+from generation.backbone.loading import DPMSolverMultistepScheduler
 from generation.encoders.tokenizer import train_clip_tokenizer
 from ragar_rec.studies.timing import seconds
 
