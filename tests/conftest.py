@@ -1,10 +1,12 @@
-"""What every test runs under: annotations of shapes are checked, one thread, no network."""
+"""What every test runs under: annotations of shapes are checked, one thread a process, no network."""
 
 import os
 
 # Before the first import of a hub client: a test that reaches for the network fails at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Before the first import of NumPy, torch and faiss, which read it once: the test processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from jaxtyping import install_import_hook
