@@ -1,4 +1,4 @@
-"""Fidelity: how near generated pictures are to real ones, as a whole (Fréchet) and one by one (copies, references)."""
+"""Fidelity: distance of generated pictures from real ones, as a set (Fréchet) and one by one (copies, references)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 BLOCK = 256
+"""Queries whose distances to the whole pool are held at a time."""
 
 
 def psnr(images: Float[Tensor, "n 3 height width"], truth: Float[Tensor, "n 3 height width"]) -> float:
@@ -37,7 +38,7 @@ def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> fl
     means = [sample.mean(0) for sample in samples]
     rows = [(sample - mean) / (len(sample) - 1) ** 0.5 for sample, mean in zip(samples, means, strict=True)]
     # With fewer dimensions than samples R of a QR decomposition stands for the rows: R'R = A'A.
-    left, right = (torch.linalg.qr(part, mode="r")[1] if len(part) > part.shape[1] else part for part in rows)
+    left, right = (torch.linalg.qr(x, mode="r")[1] if len(x) > x.shape[1] else x for x in rows)
     overlap = torch.linalg.svdvals(left @ right.T).sum()
     return float(((means[0] - means[1]) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * overlap)
 
@@ -58,39 +59,46 @@ def palette_shift(
     origin: Float[Tensor, "n 3 height width"],
     goal: Float[Tensor, "n 3 height width"],
 ) -> float:
-    """How much of the way from the mean colour of ``origin`` to that of ``goal`` lies between two renderings.
+    """Share of the way from the mean colour of ``origin`` to that of ``goal`` by which two renderings differ.
 
     The least-squares slope of (moved - unmoved) over (goal - origin) in mean colours: 0 if words move no colour, 1 if
     the whole palette follows.
+
+    Args:
+        moved: renderings by the words of ``goal``.
+        unmoved: renderings by the words of ``origin``.
+        origin: the references of both.
+        goal: the pictures whose words moved the first.
     """
-    went, way = ((a - b).mean((2, 3)).flatten() for a, b in ((moved, unmoved), (goal, origin)))
-    return float((went @ way) / (way @ way))
+    shift, full = ((a - b).mean((2, 3)).flatten() for a, b in ((moved, unmoved), (goal, origin)))
+    return float((shift @ full) / (full @ full))
 
 
 def nearest(
     queries: Float[Tensor, "q dim"], pool: Float[Tensor, "n dim"], skip: Int[Tensor, " q"] | None = None
 ) -> tuple[Float[Tensor, " q"], Int[Tensor, " q"]]:
-    """Euclidean distance to each query's nearest row of the pool, and which row that is.
+    """Euclidean distance of each query to its nearest row of the pool, and the number of that row.
 
     Args:
         queries: pictures as vectors.
-        pool: as many numbers each.
-        skip: a row of the pool that a query may not find (itself); negative for none.
+        pool: the vectors that are searched.
+        skip: for each query a row of the pool that is left out (the query itself); negative for none.
 
     Raises:
         ValueError: nothing is left to find.
     """
     if len(pool) < (1 if skip is None else 2):
         raise ValueError(f"no neighbour can be found among {len(pool)} pictures: take more")
-    found = []
+    blocks = []
     for start in range(0, len(queries), BLOCK):
-        block = torch.cdist(queries[start : start + BLOCK], pool)
+        distances = torch.cdist(queries[start : start + BLOCK], pool)
         if skip is not None:
-            hidden = skip[start : start + BLOCK]
-            block[hidden >= 0, hidden[hidden >= 0]] = torch.inf
-        found.append(block.argmin(1))
-    rows = torch.cat(found)
-    # cdist goes through a product of matrices, which leaves a copy at a small distance: here it gets 0.
+            skipped = skip[start : start + BLOCK]
+            distances[skipped >= 0, skipped[skipped >= 0]] = torch.inf
+        blocks.append(distances.argmin(1))
+    rows = torch.cat(blocks)
+    # cdist computes |a|^2 + |b|^2 - 2 ab by a product of matrices, whose rounding leaves a copy at a small distance.
+    # The difference of the vectors themselves gives it 0.
     return (queries - pool[rows]).norm(dim=1), rows
 
 
@@ -109,8 +117,8 @@ class Closeness:
     training_median: float
     """Median d of the training pictures."""
     neighbours: int
-    """Different training pictures that are nearest to one. Few are hubs, which whatever is odd is near to, and far from
-    their own twins: then ``closer_than_training`` says nothing about copies."""
+    """Number of different training pictures that are nearest to some picture. If they are few, they are hubs: nearest
+    to whatever is odd, and far from their own twins. Then ``closer_than_training`` says nothing about copies."""
 
 
 def closeness(
@@ -119,7 +127,7 @@ def closeness(
     own: Float[Tensor, " s"],
     references: Int[Tensor, " n"] | None = None,
 ) -> tuple[Closeness, Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """The nearest-neighbour check against copies, in any space of vectors.
+    """Check generated pictures for copies of training pictures by nearest neighbours, in any space of vectors.
 
     Args:
         pictures: the generated ones.
@@ -132,6 +140,7 @@ def closeness(
         The shares, each picture's d, and the row of the training picture that it is nearest to.
     """
     distance, row = nearest(pictures, training, references)
+    # The yardstick of each picture: how near its neighbour's own twin is to that neighbour.
     of_neighbour, _ = nearest(training[row], training, row)
     shares = Closeness(
         closer_than_training=_share(distance < of_neighbour),
@@ -144,5 +153,5 @@ def closeness(
     return shares, distance, row
 
 
-def _share(which: Bool[Tensor, " n"]) -> float:
-    return float(which.float().mean())
+def _share(condition: Bool[Tensor, " n"]) -> float:
+    return float(condition.float().mean())

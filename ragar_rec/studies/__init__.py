@@ -1,6 +1,7 @@
 """Studies: measurements on experiments that the scripts in experiments/ print: rankers, objectives, fidelity, speed.
 
-May import: everything of `ragar_rec` but `cli`. Begin with `rankers.py`, the table of rankers, and `benchmark.py`.
+May import: everything of `ragar_rec` but `cli` and `pipeline`. Begin with `rankers.py`, the table of rankers,
+and `benchmark.py`.
 """
 
 import lazy_loader

@@ -106,14 +106,14 @@ def test_closeness_on_a_line() -> None:
     training = line(0.0, 1.0, 3.0, 7.0, 15.0)
     own, _ = nearest(training, training, torch.arange(5))
     assert own.tolist() == [1.0, 1.0, 2.0, 4.0, 8.0]
-    found, distance, row = closeness(line(0.5, 2.5, 6.0, 16.5, 15.0, 100.0), training, own)
+    shares, distance, row = closeness(line(0.5, 2.5, 6.0, 16.5, 15.0, 100.0), training, own)
     assert distance.tolist() == [0.5, 0.5, 1.0, 1.5, 0.0, 85.0]
     assert row.tolist() == [0, 2, 3, 4, 4, 4]
-    assert found.closer_than_training == pytest.approx(5 / 6)
-    assert found.below_median == pytest.approx(5 / 6)
-    assert found.below_5_percent == pytest.approx(3 / 6)
-    assert (found.median, found.training_median) == (0.75, 2.0)
-    assert found.neighbours == 4
+    assert shares.closer_than_training == pytest.approx(5 / 6)
+    assert shares.below_median == pytest.approx(5 / 6)
+    assert shares.below_5_percent == pytest.approx(3 / 6)
+    assert (shares.median, shares.training_median) == (0.75, 2.0)
+    assert shares.neighbours == 4
 
 
 def test_what_a_picture_was_made_from_does_not_count_and_a_sample_sets_the_scale() -> None:
@@ -122,11 +122,11 @@ def test_what_a_picture_was_made_from_does_not_count_and_a_sample_sets_the_scale
     Compared with the pictures at 7 and 15 alone the median is 6 and the 5 % quantile 4 + .05 * 4: 3 is below both.
     """
     training = line(0.0, 1.0, 3.0, 7.0, 15.0)
-    found, distance, row = closeness(line(6.0), training, torch.tensor([4.0, 8.0]), torch.tensor([3]))
+    shares, distance, row = closeness(line(6.0), training, torch.tensor([4.0, 8.0]), torch.tensor([3]))
     assert (distance.tolist(), row.tolist()) == ([3.0], [2])
-    assert found.closer_than_training == 0.0
-    assert (found.below_median, found.training_median) == (1.0, 6.0)
-    assert found.below_5_percent == 1.0
+    assert shares.closer_than_training == 0.0
+    assert (shares.below_median, shares.training_median) == (1.0, 6.0)
+    assert shares.below_5_percent == 1.0
 
 
 def test_identity_is_the_mean_cosine_without_the_catalogues_mean() -> None:
