@@ -13,16 +13,7 @@ NEEDED = (
     "generation/words/templates/keywords.txt",
     "generation/words/templates/preference.txt",
 )
-SUFFIXES = {
-    ".py",
-    ".pyi",
-    ".yaml",
-    ".jinja",
-    ".txt",
-    ".ttf",
-    ".typed",
-    "",
-}  # "" is dist-info: METADATA, RECORD, LICENSE …
+SUFFIXES = {".py", ".pyi", ".yaml", ".jinja", ".txt", ".ttf", ".typed", ""}  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
 
 
