@@ -46,6 +46,8 @@ _WARNINGS = (
     ("Creating a tensor from a list of numpy.ndarrays is extremely slow", UserWarning),
     ("Sparse CSR tensor support is in beta state", UserWarning),
     ("Sparse invariant checks are implicitly disabled", UserWarning),
+    # RecBole sorts tensors by np.argsort; torch's Tensor.__array_wrap__ lacks two parameters that NumPy 2 passes.
+    ("__array_wrap__ must accept context and return_scalar arguments", DeprecationWarning),
 )
 
 

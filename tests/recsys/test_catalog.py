@@ -14,7 +14,7 @@ def picture(path: Path, colour: str = "red") -> Path:
     return path
 
 
-def test_the_text_of_an_item_leaves_out_what_there_is_not():
+def test_the_text_of_an_item_leaves_out_missing_fields():
     assert Item("1", "Alien (1979)", ("Horror", "Sci-Fi"), "In space").text == "Alien (1979). Horror, Sci-Fi. In space"
     assert Item("1", tags=("Horror",)).text == "Horror"
     assert Item("1").text == ""
@@ -42,7 +42,7 @@ def test_holes_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "words"), [(["1", "2", "1"], "'1' stands .* twice"), (["1", ""], "row 1 .* no item_id")]
 )
-def test_ids_are_there_and_unique(ids, words):
+def test_ids_are_present_and_unique(ids, words):
     with pytest.raises(ValueError, match=words):
         Catalog(Item(item) for item in ids)
 
@@ -63,7 +63,7 @@ def test_what_was_written_reads_back_equal(tmp_path):
     assert sorted(path.name for path in home.iterdir()) == ["catalog.csv", "images"]
 
 
-def test_a_path_where_nothing_is_is_a_hole(tmp_path):
+def test_a_missing_image_file_is_a_hole(tmp_path):
     (tmp_path / "catalog.csv").write_text("item_id,title,image\n1,one,gone.png\n2,two,\n3,three,there.png\n")
     picture(tmp_path / "there.png")
     catalog = Catalog.read(tmp_path / "catalog.csv")

@@ -92,5 +92,5 @@ def test_two_processes_end_where_one_does(micro_config: dict, world: Checkerboar
         for key in one:
             torch.testing.assert_close(two[key], one[key], atol=1e-5, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
         history = json.loads((tmp_path / "two" / name / "ranker.json").read_text())["history"]
-        for row, wanted in zip(history, alone.history, strict=True):
-            assert row | {"seconds": 0} == pytest.approx(wanted | {"seconds": 0}, rel=1e-4)
+        for row, expected in zip(history, alone.history, strict=True):
+            assert row | {"seconds": 0} == pytest.approx(expected | {"seconds": 0}, rel=1e-4)

@@ -9,12 +9,12 @@ from recsys.features import FeatureTable, item_features, text_features
 VALUES = np.array([[1, 2], [0, 0], [3, 4]], np.float32)
 
 
-def test_rows_follow_the_tokens_and_what_there_is_not_is_absent():
+def test_rows_follow_the_tokens_and_missing_items_are_holes():
     """b is a row of zeros, [PAD] and e have none: all three are holes."""
-    values, there = FeatureTable(("a", "b", "c"), VALUES).align(["[PAD]", "c", "e", "b", "a"])
+    values, present = FeatureTable(("a", "b", "c"), VALUES).align(["[PAD]", "c", "e", "b", "a"])
     assert values.tolist() == [[0, 0], [3, 4], [0, 0], [0, 0], [1, 2]]
     assert values.dtype == np.float32
-    assert there.tolist() == [False, True, False, False, True]
+    assert present.tolist() == [False, True, False, False, True]
 
 
 def test_what_was_written_reads_back_equal(tmp_path):
@@ -46,8 +46,8 @@ def test_a_missing_row_is_a_hole_or_an_error(tmp_path):
     """b is a row of zeros, d has none; padding, the first token, is never missing."""
     FeatureTable(("a", "b", "c"), VALUES).write(tmp_path / "t.safetensors")
     tokens = ["[PAD]", "a", "b", "c", "d"]
-    values, there = item_features("image", tmp_path / "t.safetensors", tokens)
-    assert there.tolist() == [False, True, False, True, False]
+    values, present = item_features("image", tmp_path / "t.safetensors", tokens)
+    assert present.tolist() == [False, True, False, True, False]
     assert values[3].tolist() == [3, 4]
     with pytest.raises(ValueError, match=r"^2 of 4 items have no image features in .*t\.safetensors: 'b', 'd'; add"):
         item_features("image", tmp_path / "t.safetensors", tokens, "error")
@@ -60,14 +60,14 @@ def test_a_missing_row_is_a_hole_or_an_error(tmp_path):
         item_features("image", tmp_path / "t.safetensors", ["[PAD]", "x", "b"])
 
 
-def test_rows_of_items_that_there_are_not_are_counted_and_named(tmp_path, caplog):
+def test_rows_of_unknown_items_are_counted_and_named(tmp_path, caplog):
     """c is known; a row of seven others is left out, and the first five are named."""
     others = tuple("ABCDEFG")
     FeatureTable(("c", *others), np.ones((8, 2), np.float32)).write(tmp_path / "t.safetensors")
     with caplog.at_level(logging.INFO):
-        values, there = item_features("image", tmp_path / "t.safetensors", ["[PAD]", "b", "c"])
+        values, present = item_features("image", tmp_path / "t.safetensors", ["[PAD]", "b", "c"])
     assert values.tolist() == [[0, 0], [0, 0], [1, 1]]
-    assert there.tolist() == [False, False, True]
+    assert present.tolist() == [False, False, True]
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "WARNING",

@@ -78,8 +78,8 @@ def test_ids_need_not_be_contiguous_and_recbole_reads_what_was_written(tmp_path)
     )
     assert sorted(dataset.item_tokens) == sorted(["[PAD]", *ITEMS.ids])
     parts = dataset.interactions
-    found = [str(dataset.item_tokens[items[0]]) for _, items in (parts.train, parts.valid, parts.test)]
-    assert found == ["300", "7", "x"]
+    actual = [str(dataset.item_tokens[items[0]]) for _, items in (parts.train, parts.valid, parts.test)]
+    assert actual == ["300", "7", "x"]
 
 
 def test_equal_timestamps_are_shuffled_by_the_seed_and_stay_so(tmp_path):

@@ -91,13 +91,13 @@ def test_a_ranker_is_trained_on_it(tmp_path):
 
 def test_the_fingerprint_moves_with_each_file(tmp_path):
     source = raw(tmp_path / "raw")
-    found = {mmrec.fingerprint(source)}
+    hashes = {mmrec.fingerprint(source)}
     for name in ("image_feat.npy", "text_feat.npy"):
         np.save(source / name, np.load(source / name) + 1)
-        found.add(mmrec.fingerprint(source))
+        hashes.add(mmrec.fingerprint(source))
     with (source / "baby.inter").open("a") as file:
         file.write("3\t2\t1\t1\t0\n")
-    assert len(found | {mmrec.fingerprint(source)}) == 4
+    assert len(hashes | {mmrec.fingerprint(source)}) == 4
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ def _dense_neighbours(vectors: np.ndarray, k: int) -> np.ndarray:
     """The normalised k-nearest-neighbour graph by the formulas, in float64 and N x N."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     similarity = unit @ unit.T
-    kept = np.zeros_like(similarity)
+    masked = np.zeros_like(similarity)
     for i, row in enumerate(similarity):
         best = np.argsort(-row)[:k]
-        kept[i, best] = row[best]
-    scale = kept.sum(1) ** -0.5
-    return scale[:, None] * kept * scale[None, :]
+        masked[i, best] = row[best]
+    scale = masked.sum(1) ** -0.5
+    return scale[:, None] * masked * scale[None, :]
 
 
 def _dense(graph) -> torch.Tensor:
@@ -36,12 +36,12 @@ def test_gradient_equals_that_of_the_dense_form(rng: torch.Generator) -> None:
     unit = vectors / vectors.norm(dim=1, keepdim=True)
     similarity = unit @ unit.T
     mask = torch.zeros_like(similarity).scatter(1, similarity.topk(4).indices, 1.0)
-    kept = similarity * mask
-    scale = kept.sum(1).rsqrt()
-    (expected,) = torch.autograd.grad((scale[:, None] * kept * scale * probe).sum(), vectors)
+    masked = similarity * mask
+    scale = masked.sum(1).rsqrt()
+    (expected,) = torch.autograd.grad((scale[:, None] * masked * scale * probe).sum(), vectors)
     graph = item_graph(vectors, torch.ones(20, dtype=torch.bool), 4)
-    (found,) = torch.autograd.grad((_dense(graph) * probe).sum(), vectors)
-    torch.testing.assert_close(found, expected)
+    (actual,) = torch.autograd.grad((_dense(graph) * probe).sum(), vectors)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_items_without_features_have_no_edges(rng: torch.Generator) -> None:
@@ -62,7 +62,7 @@ def test_k_larger_than_the_items_that_have_the_modality() -> None:
         item_graph(torch.eye(4), present, 5)
 
 
-def test_an_item_graph_of_nobody() -> None:
+def test_an_item_graph_without_items() -> None:
     with pytest.raises(ValueError, match="2 neighbours per item were asked for, but 0 items have features"):
         item_graph(torch.eye(4), torch.zeros(4, dtype=torch.bool), 2)
 

@@ -28,9 +28,9 @@ def test_equal_similarities_come_in_order_of_index() -> None:
 
 
 def test_an_item_is_its_own_neighbour_among_many_copies() -> None:
-    found = nearest(np.repeat(_circle([45]), 60, axis=0), 3)
-    assert found[:, 0].tolist() == list(range(60))
-    assert all(len(set(row)) == 3 for row in found.tolist())
+    neighbours = nearest(np.repeat(_circle([45]), 60, axis=0), 3)
+    assert neighbours[:, 0].tolist() == list(range(60))
+    assert all(len(set(row)) == 3 for row in neighbours.tolist())
 
 
 @pytest.mark.parametrize("k", [5, 0])
@@ -48,9 +48,9 @@ def _clusters(n: int, seed: int = 0) -> np.ndarray:
 def test_an_inverted_file_above_the_stated_size_finds_most_neighbours(caplog: pytest.LogCaptureFixture) -> None:
     vectors = _clusters(3000)
     with caplog.at_level(logging.INFO):
-        found = nearest(vectors, 10, Search(exact_items=2999, n_probe=2))
-    assert (found[:, 0] == np.arange(3000)).all()
-    share = recall(vectors, found)
+        neighbours = nearest(vectors, 10, Search(exact_items=2999, n_probe=2))
+    assert (neighbours[:, 0] == np.arange(3000)).all()
+    share = recall(vectors, neighbours)
     assert 0.5 < share < 1
     assert f"3000 items, 219 cells, 2 probed: {100 * share:.1f} %" in caplog.text
 
@@ -89,7 +89,7 @@ def test_a_gpus_memory_is_taken_once_for_all_cells(monkeypatch: pytest.MonkeyPat
     for what is missing, one that measures the recall; the same neighbours as without a GPU.
     """
     vectors, search = _clusters(250), Search(exact_items=0, n_probe=2)
-    wanted = nearest(vectors, 5, search)
+    expected = nearest(vectors, 5, search)
     taken, used = [], []
 
     def resources() -> int:
@@ -114,7 +114,7 @@ def test_a_gpus_memory_is_taken_once_for_all_cells(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(knn, "faiss", gpu)
     knn._gpu_memory.cache_clear()
     try:
-        assert nearest(vectors, 5, search).tolist() == wanted.tolist()
+        assert nearest(vectors, 5, search).tolist() == expected.tolist()
     finally:
         knn._gpu_memory.cache_clear()
     assert taken == [0]
@@ -142,6 +142,6 @@ def test_recall_by_hand() -> None:
 
 def test_lists_with_too_few_items_leave_no_gap() -> None:
     """One list of 4 sqrt(40) = 25 holds fewer than 10 items."""
-    found = nearest(_clusters(40), 10, Search(exact_items=0, n_probe=1))
-    assert found.min() >= 0
-    assert all(len(set(row)) == 10 for row in found.tolist())
+    neighbours = nearest(_clusters(40), 10, Search(exact_items=0, n_probe=1))
+    assert neighbours.min() >= 0
+    assert all(len(set(row)) == 10 for row in neighbours.tolist())

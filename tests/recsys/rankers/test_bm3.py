@@ -48,8 +48,8 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     w, generator = weights_of(ranker), torch.Generator().manual_seed(3)
 
     def view(online: torch.Tensor) -> torch.Tensor:
-        kept = torch.rand(online.shape, generator=generator) >= dropout
-        return torch.where(kept, online.detach() / (1 - dropout), 0.0)
+        mask = torch.rand(online.shape, generator=generator) >= dropout
+        return torch.where(mask, online.detach() / (1 - dropout), 0.0)
 
     def predicted(online: torch.Tensor) -> torch.Tensor:
         return online @ w["predictor.weight"].T + w["predictor.bias"]
@@ -61,13 +61,13 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     clicks = (_apart(predicted(user), item_view) + _apart(predicted(item), user_view)).mean()
     content = torch.zeros(())
     for name, (raw, has) in tables_by_id(dataset, paths).items():
-        f, there = raw[CLICKS["item_id"]], has[CLICKS["item_id"]]
+        f, present = raw[CLICKS["item_id"]], has[CLICKS["item_id"]]
         t = f @ w[f"projections.{name}.weight"].T + w[f"projections.{name}.bias"]
         apart = _apart(predicted(t), item_view)
         t_view = view(t)
         # A hole's projection is T's bias, 0 after dropout for some draws: it must not count in any case.
-        within = torch.where(there, _apart(predicted(t), torch.where(there[:, None], t_view, 1.0)), 0.0)
-        content = content + (apart * there + within).sum() / 4
+        within = torch.where(present, _apart(predicted(t), torch.where(present[:, None], t_view, 1.0)), 0.0)
+        content = content + (apart * present + within).sum() / 4
     norms = (users.square().sum().sqrt() + items.square().sum().sqrt()) / dataset.n_items
 
     ranker.generator.manual_seed(3)

@@ -33,10 +33,10 @@ def test_value_and_gradient_equal_the_dense_formula(
     monkeypatch.setattr(contrastive, "SIMILARITIES", held)
     one, two = views = [torch.randn(20, 5, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(2)]
     loss = contrastive_loss(one, two, torch.arange(20), 0.5)
-    wanted = _dense(one, two, 0.5)
-    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), abs=1e-12)
-    for found, exact in zip(torch.autograd.grad(loss, views), torch.autograd.grad(wanted, views), strict=True):
-        torch.testing.assert_close(found, exact)
+    expected = _dense(one, two, 0.5)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-12)
+    for actual, exact in zip(torch.autograd.grad(loss, views), torch.autograd.grad(expected, views), strict=True):
+        torch.testing.assert_close(actual, exact)
 
 
 def test_no_temperature_overflows() -> None:
@@ -73,9 +73,9 @@ def test_sampled_anchors_estimate_loss_and_gradient_without_bias(rng: torch.Gene
         loss, drawn = loss_and_gradients(draw_items(40, 8, generator=rng))
         draws.append(torch.cat([loss[None], torch.einsum("vid,nvid->nv", drawn, directions).flatten()]))
     values = torch.stack(draws)
-    wanted = torch.cat([full[None], torch.einsum("vid,nvid->nv", gradients, directions).flatten()])
-    assert ((values.mean(0) - wanted).abs() < 4 * values.std(0) / 20).all()
-    assert (wanted[1:3] > 20 * values.std(0)[1:3] / 20).all()  # far from 0: an absent gradient would not pass
+    expected = torch.cat([full[None], torch.einsum("vid,nvid->nv", gradients, directions).flatten()])
+    assert ((values.mean(0) - expected).abs() < 4 * values.std(0) / 20).all()
+    assert (expected[1:3] > 20 * values.std(0)[1:3] / 20).all()  # far from 0: an absent gradient would not pass
 
 
 def test_all_items_as_negatives_are_the_exact_loss(rng: torch.Generator) -> None:

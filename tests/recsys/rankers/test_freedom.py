@@ -56,10 +56,10 @@ def test_scores_losses_and_gradients_equal_the_oracle(
         h = total @ h
 
     clicks = training_clicks(dataset)
-    keep = 600 if change.get("dropout") == 0.0 else 120
-    kept = degree_sensitive_draw(clicks[0], clicks[1], keep, generator=torch.Generator().manual_seed(3))
+    count = 600 if change.get("dropout") == 0.0 else 120
+    drawn = degree_sensitive_draw(clicks[0], clicks[1], count, generator=torch.Generator().manual_seed(3))
     layers = change.get("n_ui_layers", 2)
-    users, items = lightgcn(symmetric(clicks[:, kept], dataset), w, layers)
+    users, items = lightgcn(symmetric(clicks[:, drawn], dataset), w, layers)
     parts = [table[some] for table, some in zip((users, items + h, items + h), BATCH.values(), strict=True)]
     content = []
     for name, (raw, has) in tables.items():
@@ -88,8 +88,8 @@ def test_edges_of_popular_nodes_go_first() -> None:
     pairs = torch.stack([degree_sensitive_draw(users, items, 2, generator=generator) for _ in range(4000)])
     after_3 = pairs[(pairs == 3).any(1)].sum(1) - 3
     first = expected[3] * weight[:3] / weight[:3].sum() + expected[:3] * weight[3] / (weight.sum() - weight[:3])
-    found = torch.bincount(after_3, minlength=3) / 4000
-    assert ((found - first).abs() < 4 * (first * (1 - first) / 4000).sqrt()).all()
+    actual = torch.bincount(after_3, minlength=3) / 4000
+    assert ((actual - first).abs() < 4 * (first * (1 - first) / 4000).sqrt()).all()
 
 
 def test_each_epoch_draws_its_edges_and_evaluation_uses_all(world: Checkerboard) -> None:
@@ -148,7 +148,7 @@ def test_modality_weights_are_shares_of_those_present(world: Checkerboard, tmp_p
     assert _load(world, alone).new_ranker().weights == {"sound": 1.0}
 
 
-def test_images_decide_where_clicks_are_silent(world: Checkerboard, tmp_path: Path) -> None:
+def test_images_order_items_without_training_clicks(world: Checkerboard, tmp_path: Path) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     settings = {"model": "FREEDOM", "features": {"image": str(world.image)}, "knn_k": 5}
     trained = train_ranker({**world.config, **settings}, tmp_path, progress=False)

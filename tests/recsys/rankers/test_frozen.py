@@ -61,9 +61,9 @@ def test_the_ranker_stays_bit_identical(world: Checkerboard, tmp_path: Path, set
     view = Counterfactual(ranker)
     features = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
     differentiable = settings in DIFFERENTIABLE
-    found = view.substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), features.requires_grad_(differentiable))
+    actual = view.substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), features.requires_grad_(differentiable))
     if differentiable:
-        found.sum().backward()
+        actual.sum().backward()
     assert ranker.training == mode
     assert all(parameter.grad is None for parameter in ranker.parameters())
     assert all(parameter.requires_grad for parameter in ranker.parameters())
@@ -78,7 +78,7 @@ def test_the_ranker_stays_bit_identical(world: Checkerboard, tmp_path: Path, set
             parameter.add_(1)
     with torch.no_grad():
         again = view.substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), features)
-    assert torch.equal(again, found.detach())
+    assert torch.equal(again, actual.detach())
 
 
 @pytest.mark.parametrize("settings", [*RANKERS, {**MICRO, "cf_model": "ngcf", "lambda_coeff": 0.5}], ids=str)
@@ -91,7 +91,7 @@ def test_exact_is_the_ranker_that_another_table_makes(
     ranker, item = dataset.new_ranker().eval(), dataset.item_id(token)
     foreign = torch.randn(9, generator=torch.Generator().manual_seed(3))
     users = torch.arange(1, 6)
-    found = Counterfactual(ranker, method="exact").substitute(
+    actual = Counterfactual(ranker, method="exact").substitute(
         users, torch.full((5,), item), foreign.expand(5, -1).clone()
     )
 
@@ -102,11 +102,11 @@ def test_exact_is_the_ranker_that_another_table_makes(
     FeatureTable(tuple(rows), torch.stack([torch.as_tensor(row) for row in rows.values()]).numpy()).write(changed)
     other = Dataset.load({**world.config, **settings, "features": {**paths, "image": str(changed)}}).new_ranker()
     other.load_state_dict(ranker.state_dict())
-    torch.testing.assert_close(found, full_scores(other.eval(), users)[:, item], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(actual, full_scores(other.eval(), users)[:, item], atol=1e-6, rtol=1e-5)
     inductive = Counterfactual(ranker).substitute(users, torch.full((5,), item), foreign.expand(5, -1).clone())
     # A product, or one layer over degrees that are always k: nothing but the row itself moves.
     same = settings in RANKERS[:2]
-    assert torch.allclose(inductive, found, atol=1e-6, rtol=1e-5) == same
+    assert torch.allclose(inductive, actual, atol=1e-6, rtol=1e-5) == same
 
 
 @pytest.mark.parametrize("settings", RANKERS, ids=str)
@@ -114,8 +114,8 @@ def test_exact_gives_own_scores_for_own_features(world: Checkerboard, tmp_path: 
     ranker = _load(world, tmp_path, settings).new_ranker().eval()
     items = ranker.content.has("image").nonzero().flatten()[:6]
     users = torch.arange(1, 7)
-    found = Counterfactual(ranker, method="exact").substitute(users, items, ranker.content.features("image")[items])
-    torch.testing.assert_close(found, full_scores(ranker, users)[users - 1, items], atol=1e-6, rtol=1e-5)
+    actual = Counterfactual(ranker, method="exact").substitute(users, items, ranker.content.features("image")[items])
+    torch.testing.assert_close(actual, full_scores(ranker, users)[users - 1, items], atol=1e-6, rtol=1e-5)
 
 
 def test_exact_takes_no_inductive_view_and_rebuilds_one_modality(
@@ -137,7 +137,7 @@ def test_exact_takes_no_inductive_view_and_rebuilds_one_modality(
 
 
 @pytest.mark.parametrize("method", get_args(Method))
-def test_trained_features_leave_no_place_for_a_picture(world: Checkerboard, tmp_path: Path, method: Method) -> None:
+def test_trained_features_cannot_be_substituted(world: Checkerboard, tmp_path: Path, method: Method) -> None:
     ranker = _load(world, tmp_path, {**MICRO, "train_features": True}).new_ranker()
     with pytest.raises(ValueError, match="train the ranker with train_features: false"):
         Counterfactual(ranker, method=method)

@@ -126,7 +126,7 @@ def test_a_foreign_feature_gives_the_rebuilt_row(world: Checkerboard, tmp_path: 
     assert_substitution_equal(Counterfactual(ranker), score, chosen)
 
 
-def test_images_decide_where_clicks_are_silent(world: Checkerboard, tmp_path: Path) -> None:
+def test_images_order_items_without_training_clicks(world: Checkerboard, tmp_path: Path) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     settings = {"model": "LATTICE", "features": {"image": str(world.image)}, "knn_k": 5, "lr_decay": None}
     trained = train_ranker({**world.config, **settings}, tmp_path, progress=False)

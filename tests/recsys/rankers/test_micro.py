@@ -136,32 +136,32 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, table
     }
     dataset = Dataset.load({**world.config, **settings})
     ranker = dataset.new_ranker()
-    scores, wanted, weights = _oracle(ranker, dataset, settings["features"], case)
-    assert_equal_to_oracle(ranker, ranker.train().calculate_loss(BATCH), wanted, weights)
+    scores, expected, weights = _oracle(ranker, dataset, settings["features"], case)
+    assert_equal_to_oracle(ranker, ranker.train().calculate_loss(BATCH), expected, weights)
     assert_scores_equal(ranker, dataset, scores)
 
 
 @pytest.mark.parametrize("change", [{}, {"cf_model": "mf"}, {"n_layers": 2}, {"negatives": 20, "anchors": 5}])
-def test_what_a_batch_reads_gives_the_losses_of_the_whole_graph(
+def test_the_subgraph_of_a_batch_gives_the_losses_of_the_whole_graph(
     world: Checkerboard, tables: dict, change: dict
 ) -> None:
     """With fanout "all", from an epoch's second batch on (the first moves the learned graph and reads everything)."""
     batch = {"user_id": [2, 3, 2], "item_id": [3, 7, 80], "neg_item_id": [9, 3, 85]}
     batch = {name: torch.tensor(ids) for name, ids in batch.items()}
-    found = []
+    actual = []
     for fanout in (None, "all"):
         settings = {"model": "MICRO", "features": tables, "knn_k": 4, "fanout": fanout, **change}
         ranker = Dataset.load({**world.config, **settings}).new_ranker().train()
         ranker.calculate_loss(batch)
         losses = torch.stack(ranker.calculate_loss(batch))
         losses.sum().backward()
-        found.append([losses, *(p.grad for p in ranker.parameters() if p.grad is not None)])
-    assert len(found[0]) == len(found[1])
-    for one, other in zip(*found, strict=True):
+        actual.append([losses, *(p.grad for p in ranker.parameters() if p.grad is not None)])
+    assert len(actual[0]) == len(actual[1])
+    for one, other in zip(*actual, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
-def test_training_on_what_batches_read_draws_and_ends_alike(micro_config: dict, tmp_path: Path) -> None:
+def test_training_on_subgraphs_draws_and_ends_alike(micro_config: dict, tmp_path: Path) -> None:
     """Three epochs of five batches: reading a part takes nothing from the generator that anchors are drawn from."""
     config = {**micro_config, "epochs": 3, "anchors": 16, "negatives": 30}
     whole, part = (
@@ -173,13 +173,13 @@ def test_training_on_what_batches_read_draws_and_ends_alike(micro_config: dict, 
     torch.testing.assert_close(full_scores(part.ranker, users), full_scores(whole.ranker, users), atol=1e-5, rtol=1e-4)
 
 
-def test_a_few_neighbours_of_each_node_teach_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
+def test_sampled_neighbours_train_as_well(world: Checkerboard, micro_config: dict, tmp_path: Path) -> None:
     """The settings for very large catalogues, on the world where chance is 0.5."""
     config = {**micro_config, "fanout": 3, "negatives": 30, "anchors": 16}
     assert right_parity_first(world, train_ranker(config, tmp_path, progress=False)) >= 0.95
 
 
-def test_images_decide_where_clicks_are_silent(world: Checkerboard, trained_micro: TrainedRanker) -> None:
+def test_images_order_items_without_training_clicks(world: Checkerboard, trained_micro: TrainedRanker) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     assert right_parity_first(world, trained_micro) >= 0.95
 

@@ -58,13 +58,13 @@ def test_a_foreign_feature_by_hand(world: Checkerboard, tmp_path: Path) -> None:
         ranker.projections.of("image").weight[:-1] = 2
         ranker.projections.of("image").weight[-1] = 3
     vectors = torch.tensor([[1.0] * 9, [0.0] * 8 + [0.5]], requires_grad=True)
-    found = Counterfactual(ranker).substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), vectors)
-    torch.testing.assert_close(found, torch.tensor([35 * 9.0 + 5, 35 * 0.5 + 5]))
-    (gradient,) = torch.autograd.grad(found.sum(), vectors)
+    actual = Counterfactual(ranker).substitute(torch.tensor([1, 2]), torch.tensor([3, 4]), vectors)
+    torch.testing.assert_close(actual, torch.tensor([35 * 9.0 + 5, 35 * 0.5 + 5]))
+    (gradient,) = torch.autograd.grad(actual.sum(), vectors)
     torch.testing.assert_close(gradient, torch.full((2, 9), 35.0))
 
 
-def test_images_decide_where_clicks_are_silent(world: Checkerboard, tmp_path: Path) -> None:
+def test_images_order_items_without_training_clicks(world: Checkerboard, tmp_path: Path) -> None:
     """Each user's first among 40 withheld items has the user's parity: chance is 0.5."""
     config = {**world.config, "model": "VBPR", "features": {"image": str(world.image)}}
     assert right_parity_first(world, train_ranker(config, tmp_path, progress=False)) >= 0.95

@@ -77,7 +77,7 @@ def _label(folder: Path, labels: Sequence[object], kind: str = "float") -> None:
     file.write_text("\n".join(f"{row}\t{label}" for row, label in rows) + "\n")
 
 
-def test_a_given_split_by_hand(tmp_path: Path) -> None:
+def test_a_predefined_split_by_hand(tmp_path: Path) -> None:
     """Against the order in time; of u1's clicks on a the first counts. A filter that drops u3 moves no label."""
     config = _write(tmp_path, CLICKS)
     _label(tmp_path, [2, 0, 2, 1, 0, 0, 0])
@@ -100,7 +100,7 @@ def test_a_given_split_by_hand(tmp_path: Path) -> None:
         ([1, 1, 1, 1, 1, 1, 0], "float", "after filtering: none of the 5 interactions is labelled 0"),
     ],
 )
-def test_a_given_split_that_is_none(tmp_path: Path, labels: list, kind: str, words: str) -> None:
+def test_invalid_labels_of_a_predefined_split(tmp_path: Path, labels: list, kind: str, words: str) -> None:
     config = _write(tmp_path, CLICKS)
     _label(tmp_path, labels, kind)
     with pytest.raises(ValueError, match=words):
@@ -108,7 +108,7 @@ def test_a_given_split_that_is_none(tmp_path: Path, labels: list, kind: str, wor
         Dataset.load(config)
 
 
-def test_a_given_split_without_its_column(tmp_path: Path) -> None:
+def test_a_predefined_split_without_its_column(tmp_path: Path) -> None:
     config = _write(tmp_path, CLICKS)
     with pytest.raises(ValueError, match="has no column 'part'; it has user_id, item_id, rating, timestamp"):
         Dataset.load({**config, "eval_args": {"split": {"LABEL": "part"}}})

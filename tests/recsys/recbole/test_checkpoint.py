@@ -57,7 +57,7 @@ def test_a_truncated_checkpoint(micro_config: dict, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [100, 0, None])
-def test_a_truncated_or_missing_file_to_go_on_from(
+def test_a_truncated_or_missing_resume_file(
     micro_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int | None
 ) -> None:
     """One sentence, whose advice works: without the folder the training begins anew."""
@@ -81,9 +81,7 @@ def _stop() -> dict[str, float]:
     raise KeyboardInterrupt
 
 
-def test_a_ranker_of_ones_own_is_another_one_with_other_code(
-    world: Checkerboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edited_code_makes_another_ranker(world: Checkerboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ranker of ours has no code in its identity."""
     file, folder = tmp_path / "shop_with_code.py", tmp_path / "ranker"
     file.write_text("from recsys.rankers.pop import Pop\n\n\nclass Own(Pop):\n    pass\n")
@@ -94,8 +92,8 @@ def test_a_ranker_of_ones_own_is_another_one_with_other_code(
     file.write_text(file.read_text() + "# another text\n")
     with pytest.raises(ValueError, match="is another one; different: code: "):
         load_ranker(config, folder)
-    ours = train_ranker(with_ranker(world.config, "Pop"), tmp_path / "ours", progress=False)
-    assert ours.dataset.config.code is None
+    library_ranker = train_ranker(with_ranker(world.config, "Pop"), tmp_path / "ours", progress=False)
+    assert library_ranker.dataset.config.code is None
     assert "code" not in json.loads((tmp_path / "ours" / checkpoint.STATE).read_text())["identity"]["settings"]
 
 

@@ -5,7 +5,7 @@ from worlds import Checkerboard
 
 
 @pytest.mark.parametrize("split", [{"LSS": 1}, {}, {"RS": [0.8, 0.2], "COLD": 0.1}, "RS", None])
-def test_an_unknown_split_names_those_there_are(world: Checkerboard, split: object) -> None:
+def test_an_unknown_split_names_the_valid_ones(world: Checkerboard, split: object) -> None:
     with pytest.raises(
         ValueError, match=r"eval_args\.split is .*, but must be one of RS: .*COLD: <a share of the items>"
     ):
@@ -20,7 +20,7 @@ def test_an_unknown_split_names_those_there_are(world: Checkerboard, split: obje
         ({"missing_features": "zero"}, "missing_features is 'zero', but must be one of hole, error"),
     ],
 )
-def test_features_that_are_none(world: Checkerboard, change: dict, words: str) -> None:
+def test_invalid_features_and_missing_features(world: Checkerboard, change: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Config({**world.config, "model": "MICRO", **change})
 
@@ -44,9 +44,9 @@ def test_known_keys_differ_by_ranker() -> None:
     assert {"k", "shrink"} <= known_keys("ItemKNN")
 
 
-def test_the_same_experiment_under_another_ranker() -> None:
-    found = with_ranker({"model": "MICRO", "knn_k": 3, "features": {}, "seed": 1, "embedding_size": 8}, "BPR")
-    assert found == {"model": "BPR", "features": {}, "seed": 1, "embedding_size": 8}
+def test_the_same_configuration_for_another_ranker() -> None:
+    actual = with_ranker({"model": "MICRO", "knn_k": 3, "features": {}, "seed": 1, "embedding_size": 8}, "BPR")
+    assert actual == {"model": "BPR", "features": {}, "seed": 1, "embedding_size": 8}
 
 
 def test_defaults_of_the_ranker_reach_the_configuration(world: Checkerboard) -> None:

@@ -36,7 +36,7 @@ def test_cold_items_have_content_edges_and_no_clicks(micro_config: dict) -> None
     assert interactions.sum(1)[torch.from_numpy(np.unique(dataset.interactions.train[1]))].min() > 0
 
 
-def test_a_missing_row_is_an_error_where_that_is_asked_for(micro_config: dict) -> None:
+def test_a_missing_row_is_an_error_if_configured(micro_config: dict) -> None:
     """n1 has no image."""
     with pytest.raises(ValueError, match=r"1 of 102 items have no image features in .*: 'n1'; add their rows"):
         Dataset.load({**micro_config, "missing_features": "error"}).new_ranker()
@@ -46,11 +46,11 @@ def test_features_as_a_matrix_beside_its_tokens(micro_config: dict, world: Check
     table = FeatureTable.read(world.image)
     np.save(tmp_path / "image.npy", table.values[::-1])
     (tmp_path / "image.ids.txt").write_text("\n".join(table.ids[::-1]))
-    ours, theirs = (
+    from_safetensors, from_npy = (
         Dataset.load({**micro_config, "features": {"image": str(file)}}).new_ranker().features("image")
         for file in (world.image, tmp_path / "image.npy")
     )
-    assert torch.equal(ours, theirs)
+    assert torch.equal(from_safetensors, from_npy)
 
 
 def test_history_is_oldest_first_and_training_only(world: Checkerboard) -> None:

@@ -15,7 +15,7 @@ def _numpy_state() -> str:
     return str(np.random.get_state(legacy=False))  # noqa: NPY002
 
 
-def test_everything_global_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_global_state_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["prog", "--seed=1"])
     before = (_numpy_state(), torch.get_rng_state(), random.getstate())
     with isolated(seed=3):
@@ -38,7 +38,7 @@ def test_everything_global_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert random.getstate() == before[2]
 
 
-def test_it_returns_after_an_error_too() -> None:
+def test_global_state_is_restored_after_an_error() -> None:
     with pytest.raises(RuntimeError), isolated():
         raise RuntimeError
     assert "float" not in vars(np)
@@ -77,7 +77,7 @@ def test_recboles_own_settings_leave_no_numpy_name_behind() -> None:
     assert not {"int", "float", "complex", "object", "str", "unicode"} & vars(np).keys()
 
 
-def test_root_logging_becomes_ours(caplog: pytest.LogCaptureFixture) -> None:
+def test_root_logging_is_redirected(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), isolated():
         logging.getLogger().warning("careful")
         logging.getLogger().info("chatter")

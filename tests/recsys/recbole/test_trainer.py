@@ -107,9 +107,9 @@ def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, 
     full = train_ranker(config, tmp_path / "full", progress=False)
     mixed = train_ranker({**config, **half}, tmp_path / "half", progress=False)
     for part in ("bpr", "contrastive"):
-        found, wanted = mixed.history[-1][f"loss.{part}"], full.history[-1][f"loss.{part}"]
-        assert found != wanted
-        assert found == pytest.approx(wanted, rel=tolerance)
+        actual, expected = mixed.history[-1][f"loss.{part}"], full.history[-1][f"loss.{part}"]
+        assert actual != expected
+        assert actual == pytest.approx(expected, rel=tolerance)
     assert {weight.dtype for weight in mixed.ranker.parameters()} == {torch.float32}
 
 

@@ -126,14 +126,14 @@ def test_a_process_that_dies_amid_an_epoch_is_continued_by_another(world: Checke
 def test_on_a_gpu(micro_config: dict, tmp_path: Path, change: dict) -> None:
     """Trained there and loaded here, the ranker scores alike, and its losses are those of a training here."""
     config = with_ranker({**micro_config, "epochs": 5, **change}, change.get("model", "MICRO"))
-    there = train_ranker({**config, "use_gpu": True}, tmp_path / "gpu", progress=False)
-    assert there.ranker.device.type == "cuda"
-    assert {weight.device.type for weight in there.ranker.parameters()} == {"cuda"}
+    on_gpu = train_ranker({**config, "use_gpu": True}, tmp_path / "gpu", progress=False)
+    assert on_gpu.ranker.device.type == "cuda"
+    assert {weight.device.type for weight in on_gpu.ranker.parameters()} == {"cuda"}
     here = load_ranker(config, tmp_path / "gpu")
-    scores = full_scores(there.ranker, USERS.cuda()).cpu()
+    scores = full_scores(on_gpu.ranker, USERS.cuda()).cpu()
     torch.testing.assert_close(scores, full_scores(here.ranker, USERS), atol=1e-4, rtol=1e-3)
     again = train_ranker(config, tmp_path / "cpu", progress=False)
-    assert there.history[-1]["loss.bpr"] == pytest.approx(again.history[-1]["loss.bpr"], rel=0.05)
+    assert on_gpu.history[-1]["loss.bpr"] == pytest.approx(again.history[-1]["loss.bpr"], rel=0.05)
 
 
 def test_a_finished_ranker_is_not_trained_again(
@@ -182,7 +182,7 @@ def test_a_truncated_state_is_no_checkpoint(
     _assert_same(first, train_ranker(config, tmp_path, progress=False))
 
 
-def test_a_ranker_that_is_replaced_is_spoken_of(
+def test_replacing_a_ranker_logs_the_differences(
     micro_config: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of another catalogue and other settings: one line. A setting that is new, and unset, makes no other ranker."""

@@ -79,8 +79,8 @@ def test_score_is_assembled_from_those_rows(trained_micro: TrainedRanker, rng: t
         hidden = (0.9 * rows[0] + 0.1 * rows[1]) @ ranker.item_embedding.weight
         users, items = ranker.collaborative()
         expected = users[user] @ (items[item] + hidden / hidden.norm())
-    found = Counterfactual(ranker).substitute(torch.tensor([user]), torch.tensor([item]), vector)
-    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=0)
+    actual = Counterfactual(ranker).substitute(torch.tensor([user]), torch.tensor([item]), vector)
+    torch.testing.assert_close(actual[0], expected, atol=1e-5, rtol=0)
 
 
 def test_right_parity_raises_the_score_of_an_item(world: Checkerboard, trained_micro: TrainedRanker) -> None:

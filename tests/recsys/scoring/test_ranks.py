@@ -61,12 +61,12 @@ def test_per_user_metrics_average_to_recboles(
     size = dataset.n_users * dataset.n_items
     table = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).view(-1, dataset.n_items).float() / size
     ranker = _Fixed(table)
-    theirs = Trainer(dataset, ranker).evaluate_on(phase)
+    recbole_metrics = Trainer(dataset, ranker).evaluate_on(phase)
     ranks = held_out_ranks(lambda users: full_scores(ranker, users), dataset, phase=phase, block=7)
     for k in (1, 5, 20):
-        ours = per_user(ranks, k).groupby("metric")["value"].mean()
-        assert ours[f"recall@{k}"] == pytest.approx(theirs[f"recall@{k}"], abs=1e-6)
-        assert ours[f"ndcg@{k}"] == pytest.approx(theirs[f"ndcg@{k}"], abs=1e-6)
+        our_means = per_user(ranks, k).groupby("metric")["value"].mean()
+        assert our_means[f"recall@{k}"] == pytest.approx(recbole_metrics[f"recall@{k}"], abs=1e-6)
+        assert our_means[f"ndcg@{k}"] == pytest.approx(recbole_metrics[f"ndcg@{k}"], abs=1e-6)
 
 
 def test_top_lists_by_hand(tmp_path: Path) -> None:

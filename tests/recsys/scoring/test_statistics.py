@@ -11,19 +11,19 @@ COINS = [0.0, 1.0] * 50
 
 def test_the_interval_of_a_hundred_coins():
     """The bootstrap mean is Binomial(100, 1/2) / 100, whose 2.5 % and 97.5 % quantiles are 0.40 and 0.60."""
-    found = interval(COINS)
-    assert (found.value, found.n) == (0.5, 100)
-    assert found.low == pytest.approx(0.40, abs=0.01)
-    assert found.high == pytest.approx(0.60, abs=0.01)
-    assert found == interval(COINS)
+    actual = interval(COINS)
+    assert (actual.value, actual.n) == (0.5, 100)
+    assert actual.low == pytest.approx(0.40, abs=0.01)
+    assert actual.high == pytest.approx(0.60, abs=0.01)
+    assert actual == interval(COINS)
     fine = [value + 0.001 * n for n, value in enumerate(COINS)]
     assert interval(fine) != interval(fine, seed=1)
 
 
 def test_less_confidence_is_narrower():
     """Of the same binomial, the 25 % and 75 % quantiles are 0.47 and 0.53."""
-    found = interval(COINS, confidence=0.5)
-    assert (found.low, found.high) == pytest.approx((0.47, 0.53), abs=0.01)
+    actual = interval(COINS, confidence=0.5)
+    assert (actual.low, actual.high) == pytest.approx((0.47, 0.53), abs=0.01)
 
 
 def test_two_people_are_drawn_as_00_01_10_11():
@@ -37,8 +37,8 @@ def test_one_person_or_equal_values_have_no_width():
 
 
 def test_the_median_is_not_moved_by_one_giant():
-    found = interval([1.0, 2.0, 3.0, 4.0, 1000.0], statistic=np.median)
-    assert (found.value, found.n) == (3.0, 5)
+    actual = interval([1.0, 2.0, 3.0, 4.0, 1000.0], statistic=np.median)
+    assert (actual.value, actual.n) == (3.0, 5)
 
 
 def test_several_values_of_a_person_are_averaged_first():
@@ -74,5 +74,5 @@ def test_a_paired_difference_needs_the_same_people(index):
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=12))
 def test_an_interval_of_means_holds_between_the_extremes(values):
-    found = interval(values, resamples=100)
-    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+    actual = interval(values, resamples=100)
+    assert min(values) - 1e-9 <= actual.low <= actual.high <= max(values) + 1e-9
