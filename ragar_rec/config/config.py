@@ -55,7 +55,7 @@ class Config:
         Args:
             path: the YAML file.
             overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
-            known_keys: model name -> RecBole's keys for it; asks ``recsys.recbole.dataset`` when not given.
+            known_keys: model name -> RecBole's keys for it; asks ``recsys.recbole.config`` when not given.
 
         Raises:
             FileNotFoundError: there is no such file.
