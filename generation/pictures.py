@@ -1,14 +1,27 @@
 """Pictures as tensors: one convention, RGB float32 NCHW in [0, 1], made and unmade here."""
 
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation. Not ``ImageOps.exif_transpose``, which also writes the EXIF data
+anew and fails where they are damaged."""
 
 FRAMES = 8
 """Longer than this many frames, a picture is cropped before it is scaled: a pixel wide, it would get a million long."""
@@ -16,29 +29,42 @@ REACH = 3
 """Pixels that Lanczos reads on each side, of the larger of the two grids."""
 
 
-def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """One picture at ``size`` = (height, width); transparency is composited on white.
+def open_image(path: Path) -> Image.Image:
+    """One picture of a file in RGB, turned as its EXIF orientation says; transparency is composited on white.
 
-    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions. Of 16
-    bits of grey, 65535 is white.
+    Of 16 bits of grey, 65535 is white. Every reader of picture files comes through here, so that all see the same.
 
     Raises:
         ValueError: the file does not decode as a picture.
     """
-    height, width = size
     try:
         with Image.open(path) as file:
             if file.mode == "F":
                 raise ValueError("its pixels are floating-point numbers, and nobody says which is white")
+            turned = _upright(file)
             if file.mode.startswith("I"):
-                picture = _in_8_bits(file)
+                picture = _in_8_bits(turned)
             else:
-                picture = file.convert("RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB")
+                with_alpha = "A" in file.getbands() or "transparency" in file.info
+                picture = turned.convert("RGBA" if with_alpha else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} does not decode as a picture ({error}): replace the file or leave it out") from error
     if picture.mode == "RGBA":
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
+    return picture
+
+
+def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """One picture at ``size`` = (height, width), as :func:`open_image` reads it.
+
+    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions.
+
+    Raises:
+        ValueError: the file does not decode as a picture.
+    """
+    height, width = size
+    picture = open_image(path)
     scale = max(width / picture.width, height / picture.height)
     if picture.width * scale > FRAMES * width or picture.height * scale > FRAMES * height:
         picture = _middle(picture, (height / scale, width / scale), REACH * max(1, 1 / scale))
@@ -46,6 +72,15 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return np.asarray(picture.crop((left, top, left + width, top + height)))
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """The picture turned and mirrored as the EXIF tag Orientation says; as it is if its EXIF data are damaged."""
+    try:
+        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
+        return file
+    return file if turn is None else file.transpose(turn)
 
 
 def _in_8_bits(file: Image.Image) -> Image.Image:

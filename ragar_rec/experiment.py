@@ -95,7 +95,8 @@ class Experiment:
         """
         if "dataset" not in self.config.recbole:
             raise ValueError("the config names no `dataset`: add a line such as `dataset: my-shop`")
-        return Catalogue(self.workspace, self.config.catalog.preparer, str(self.config.recbole["dataset"]))
+        catalog, dataset = self.config.catalog, str(self.config.recbole["dataset"])
+        return Catalogue(self.workspace, catalog.preparer, dataset, catalog.unknown_items)
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -183,17 +184,17 @@ class Experiment:
 
     def new_features(self, image_encoder: str | None = None) -> Features:
         """Features by an image encoder, a value of ``features.image_encoder``; by default the config's."""
-        settings, tables = self.config.features, self.feature_files
-        if image_encoder is None and "image" in tables:
-            image = FeatureFile(self.workspace, tables["image"])
-        else:
+        settings, tables = self.config.features, dict(self.feature_files)
+        table = {modality: FeatureFile(self.workspace, file) for modality, file in tables.items()}
+        image: PictureEncoder | FeatureFile | None = table.pop("image", None)
+        text: TextFeatures | FeatureFile | None = table.pop("text", None)
+        # A data set that brings its features along has neither pictures nor words to make others of.
+        raw = not self.catalogue.feature_files
+        if image_encoder is not None or (image is None and raw):
             image = self._picture_encoder(image_encoder or settings.image_encoder)
-        text = (
-            FeatureFile(self.workspace, tables["text"])
-            if "text" in tables
-            else TextFeatures(self.workspace, self.catalogue, settings.text_dim)
-        )
-        return Features(self.workspace, self.catalogue, image, text)
+        if text is None and raw:
+            text = TextFeatures(self.workspace, self.catalogue, settings.text_dim)
+        return Features(self.workspace, self.catalogue, image, text, table)
 
     def new_ranker(
         self, *, model: str | None = None, image_encoder: str | None = None, seed: int | None = None
@@ -237,11 +238,10 @@ class Experiment:
     @cached_property
     def feature_files(self) -> dict[str, Path]:
         """Feature tables made elsewhere, by modality: those of the data set (MMRec's), then those of the config."""
-        names = ("image", "text")
-        of_dataset = {name: self.catalogue.file.with_name(f"{name}.safetensors") for name in names}
-        of_config = {name: getattr(self.config.features, name) for name in names}
-        return {name: file for name, file in of_dataset.items() if file.is_file()} | {
-            name: self.workspace.data_file(file) for name, file in of_config.items() if file is not None
+        settings = self.config.features
+        named = {"image": settings.image, "text": settings.text, **settings.files}
+        return self.catalogue.feature_files | {
+            modality: self.workspace.data_file(file) for modality, file in named.items() if file is not None
         }
 
     def check_list_lengths(self) -> None:

@@ -28,6 +28,9 @@ __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report"
 Run = Experiment
 """The experiment, by the name that this module's users know."""
 
+NAMED = 5
+"""Items, at most, that are named with what is wrong with them."""
+
 RECONSTRUCTED = 2000
 """Pictures, at most, on which the codec's error is measured."""
 
@@ -38,6 +41,13 @@ def prepare(run: Experiment) -> Path:
     pictured = summary["items_without_image"] < summary["items"]
     undecodable = run.pictures.undecodable if pictured else []
     print(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in summary.items()))
+    problems = run.catalogue.image_problems
+    if problems:
+        print(f"{len(problems):,} items name an image that cannot be found and are without one:")
+        for item, problem in list(problems.items())[:NAMED]:
+            print(f"  item {item!r}: {problem}")
+        if len(problems) > NAMED:
+            print(f"  and {len(problems) - NAMED:,} more, in {run.catalogue.file.with_name('image_problems.json')}")
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
@@ -70,8 +80,16 @@ def pretrain(run: Experiment) -> Path:
 
 def train_ranker(run: Experiment) -> Path:
     """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in run.ranker.trained.metrics("valid").items())
-    print(f"{run.config.recbole['model']} on validation: {metrics}")
+    trained, model = run.ranker.trained, run.config.recbole["model"]
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics("valid").items())
+    if metrics:
+        print(f"{model} on validation: {metrics}")
+    else:
+        print(
+            f"{model} was trained for {trained.best_epoch} epochs without validation, and its last weights are kept: "
+            f"the split leaves nobody an interaction to validate on; another eval_args.split, or rows labelled as "
+            "validation, would choose the best epoch"
+        )
     return run.ranker.folder
 
 

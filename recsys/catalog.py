@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+from unicodedata import category
 
 from PIL import Image
 
+from recsys.tables import read_table
+
 COLUMNS = ("item_id", "title", "tags", "description", "image")
+
+UnknownItems = Literal["error", "drop"]
+"""What becomes of interactions with items that the catalogue does not have."""
+
+RESERVED = frozenset({"[PAD]", "[UNK]", "[MASK]"})
+"""No ids: RecBole calls the padding of row 0 so; the others stand in exports where an id is unknown, and would become
+one item."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|[^\\/].*;base64,)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,18 +52,25 @@ class Item:
 class Catalog:
     """Immutable sequence of items in a fixed order, with access by id.
 
+    Attributes:
+        image_problems: why an item has no image although the catalogue's file names one, by id.
+
     Raises:
-        ValueError: an id is empty or occurs twice.
+        ValueError: an id is empty, reserved or occurs twice.
     """
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[Item], image_problems: Mapping[str, str] | None = None) -> None:
         self._items = tuple(items)
+        self.image_problems = MappingProxyType(dict(image_problems or {}))
         self._rows = {item.id: row for row, item in enumerate(self._items)}
         if len(self._rows) < len(self._items):
             duplicate = next(item.id for row, item in enumerate(self._items) if self._rows[item.id] != row)
             raise ValueError(f"item {duplicate!r} stands in the catalogue twice; ids must be unique")
         if "" in self._rows:
             raise ValueError(f"row {self._rows['']} of the catalogue has no item_id")
+        for item in self._items:
+            if problem := id_problem(item.id):
+                raise ValueError(f"the catalogue has the item {item.id!r}, {problem}")
 
     def __len__(self) -> int:
         return len(self._items)
@@ -82,27 +104,44 @@ class Catalog:
     def without_images_of(self, ids: Sequence[str]) -> Catalog:
         """A copy of the catalogue in which these items have no image."""
         drop = set(ids)
-        return Catalog(replace(item, image=None) if item.id in drop else item for item in self._items)
+        items = (replace(item, image=None) if item.id in drop else item for item in self._items)
+        return Catalog(items, self.image_problems)
 
     @classmethod
-    def read(cls, path: Path) -> Catalog:
+    def read(cls, path: Path, required: Sequence[str] = ("item_id",)) -> Catalog:
         """Read ``catalog.csv``: item_id, title, tags (separated by |), description, image.
 
-        The path of an image is absolute or relative to the folder of the file; an item whose image file does not exist
-        has no image.
+        The path of an image is absolute or relative to the folder of the file, with slashes or backslashes; an item
+        whose image cannot be found has none, and :attr:`image_problems` says why. Blanks around ids, tags and paths do
+        not count, and each tag counts once.
+
+        Args:
+            path: the file.
+            required: columns that must be there.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the column item_id is missing, or the ids are not unique.
+            ValueError: the file cannot be read (:func:`recsys.tables.read_table`), lacks a column, or has an id that is
+                empty, reserved or not unique.
         """
         if not path.is_file():
             raise FileNotFoundError(f"no catalogue at {path}; it is a CSV file with the columns {', '.join(COLUMNS)}")
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if "item_id" not in columns:
-                raise ValueError(f"{path} has no column item_id; its columns are {', '.join(columns) or 'none'}")
-            return cls(_item(row, path.parent) for row in rows)
+        table = read_table(path, required, optional=COLUMNS)
+        items, problems, first_line = [], {}, {}
+        for line, row in zip(table.index.tolist(), table.to_dict("records"), strict=True):
+            item = row["item_id"].strip()
+            if not item:
+                raise ValueError(f"{path}, line {line} has no item_id: every item needs one")
+            if item in first_line:
+                raise ValueError(f"{path}, lines {first_line[item]} and {line} have the item {item!r}: ids are unique")
+            if problem := id_problem(item):
+                raise ValueError(f"{path}, line {line} has the item_id {item!r}, {problem}")
+            first_line[item] = line
+            image, problem = find_image(row.get("image", ""), path.parent)
+            if problem:
+                problems[item] = problem
+            items.append(Item(item, row.get("title", ""), tags(row.get("tags", "")), row.get("description", ""), image))
+        return cls(items, problems)
 
     def write(self, path: Path) -> None:
         """Write the format that :meth:`read` reads, atomically; images below the file's folder by relative paths."""
@@ -134,15 +173,49 @@ def undecodable(catalog: Catalog) -> list[str]:
     return broken
 
 
-def _item(row: dict[str, str], folder: Path) -> Item:
-    picture = folder / row["image"] if row.get("image") else None
-    return Item(
-        id=(row["item_id"] or "").strip(),
-        title=row.get("title") or "",
-        tags=tuple(tag for tag in (row.get("tags") or "").split("|") if tag),
-        description=row.get("description") or "",
-        image=picture if picture is not None and picture.is_file() else None,
-    )
+def id_problem(item: str) -> str | None:
+    """Why a text cannot be the id of a user or an item, as the end of a sentence; None if it can."""
+    if item in RESERVED:
+        return "which is reserved: give it another id"
+    if any(category(letter) == "Cc" for letter in item):
+        return "which holds a control character, such as a line break or a tab: give it another id"
+    return None
+
+
+def tags(text: str) -> tuple[str, ...]:
+    """Tags out of ``a|b|c``: without blanks around them, each once, in their order."""
+    return tuple(dict.fromkeys(tag for part in text.split("|") if (tag := part.strip())))
+
+
+def find_image(text: str, folder: Path) -> tuple[Path | None, str | None]:
+    """The image file that a cell of the catalogue names, or why there is none; (None, None) for an empty cell.
+
+    Args:
+        text: an absolute path or one relative to ``folder``; backslashes are read as slashes if no file has them in
+            its name.
+        folder: where the catalogue stands.
+    """
+    text = text.strip()
+    if not text:
+        return None, None
+    if _URL.match(text):
+        return None, f"{_short(text)} is a URL: download the image and name its file"
+    path = folder / text
+    slashes = folder / text.replace("\\", "/")
+    try:
+        for candidate in (path, slashes):
+            if candidate.is_file():
+                return candidate, None
+        if slashes.is_dir():
+            return None, f"{_short(text)} is a folder: name a file in it"
+    except (OSError, ValueError):  # longer than a path may be, or with a NUL byte
+        return None, f"{_short(text)} is no path"
+    backslashes = "" if path == slashes else f"{_short(text)} has backslashes, and "
+    return None, f"{backslashes}there is no file {_short(str(slashes))}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def _relative(picture: Path, folder: Path) -> str:

@@ -9,6 +9,8 @@ from zipfile import BadZipFile
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from recsys.tables import read_text
+
 
 def feature_files(path: Path | str) -> list[Path]:
     """The files that :func:`read_table` reads: the table and, for a ``.npy``, the file of item tokens beside it.
@@ -48,9 +50,10 @@ def _read_safetensors(path: Path) -> Table:
 
 def _read_npy(path: Path) -> Table:
     tokens_file, values = _tokens_file(path), read_array(path)
-    # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first token.
-    lines = tokens_file.read_text(encoding="utf-8-sig").splitlines()
-    heading = tokens_file.suffix == ".csv" and lines[:1] == ["item_id"]
+    # Not str.splitlines: it would cut a token at characters that are no line breaks of a file, such as U+2028.
+    text = read_text(tokens_file)
+    lines = text.removesuffix("\n").split("\n") if text else []
+    heading = tokens_file.suffix == ".csv" and [line.strip() for line in lines[:1]] == ["item_id"]
     ids = tuple(line.strip() for line in lines[heading:])
     if values.ndim and len(ids) != len(values):
         raise ValueError(f"{tokens_file} names {len(ids)} items, but {path} has {len(values)} feature rows")
@@ -72,7 +75,7 @@ def read_array(path: Path) -> np.ndarray:
 def _read_npz(path: Path) -> Table:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return tuple(arrays["ids"].astype(str).tolist()), arrays["values"]
+            return tuple(token.strip() for token in arrays["ids"].astype(str).tolist()), arrays["values"]
     except (ValueError, EOFError, KeyError, BadZipFile) as error:
         raise ValueError(f"{path} is no feature table (.npz with the arrays ids and values): {error}") from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,9 @@ from recsys.catalog import Catalog
 from recsys.feature_files import feature_files, read_table
 
 logger = logging.getLogger(__name__)
+
+MODALITIES = ("image", "text")
+"""The modalities that the pipeline can make features of itself; others come as tables."""
 
 Missing = Literal["hole", "error"]
 """How an item without features is treated."""
@@ -94,6 +98,19 @@ class FeatureTable:
         values = np.zeros((len(tokens), self.values.shape[1]), np.float32)
         values[rows >= 0] = self.values[rows[rows >= 0]]
         return values, (values != 0).any(axis=1)
+
+
+def in_order(modalities: Iterable[str]) -> list[str]:
+    """Image and text first, then the others by alphabet: the order in which a ranker initialises their weights."""
+    return sorted(modalities, key=lambda name: (MODALITIES.index(name) if name in MODALITIES else 2, name))
+
+
+def modality_problem(name: str) -> str | None:
+    """Why a text cannot name a modality, as the end of a sentence; None if it can."""
+    # It becomes part of file names and of torch's names of buffers, and mean.safetensors is the images' mean.
+    if not re.fullmatch(r"\w[\w-]*", name) or name == "mean":
+        return "which must be a word of letters, digits, - and _, other than mean: give it another name"
+    return None
 
 
 def item_features(

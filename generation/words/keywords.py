@@ -51,10 +51,11 @@ class TfidfKeywords:
 
     def __call__(self, items: Sequence[Item], captions: Sequence[str]) -> list[tuple[str, ...]]:
         """Keywords of each item, the most telling first; equal ones by alphabet."""
-        if not any(self.split(caption) for caption in captions):
+        candidates = _one_spelling([self.split(caption) for caption in captions])
+        if not any(candidates):
             return [() for _ in captions]
-        vectorizer = TfidfVectorizer(analyzer=self.split, norm=None)  # type: ignore[arg-type]
-        table = vectorizer.fit_transform(captions).tocsr()
+        vectorizer = TfidfVectorizer(analyzer=list, norm=None)  # type: ignore[arg-type]
+        table = vectorizer.fit_transform(candidates).tocsr()
         words = vectorizer.get_feature_names_out()
         found = []
         for row in range(table.shape[0]):
@@ -63,6 +64,12 @@ class TfidfKeywords:
             best = columns[np.lexsort((columns, -scores))][: self.per_item]
             found.append(tuple(str(words[i]) for i in best))
         return found
+
+
+def _one_spelling(captions: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The words of captions, each spelled as where it occurs first: ``Drama`` and ``drama`` are one keyword."""
+    spelling: dict[str, str] = {}
+    return [[spelling.setdefault(word.casefold(), word) for word in words] for words in captions]
 
 
 class LlmKeywords:

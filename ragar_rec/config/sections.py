@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from ragar_rec.config.schema import Count, Natural, Range
+from recsys.catalog import UnknownItems
+from recsys.features import MODALITIES, modality_problem
 
 Protocol = Literal["reference", "candidates"]
 
@@ -20,6 +22,8 @@ class CatalogConfig:
 
     preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
     """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
+    unknown_items: UnknownItems = "error"
+    """Interactions with items that the catalogue does not have: refused, or dropped and counted."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class FeaturesConfig:
     relative path is looked for in the data folder (``--data``) first, then in the working directory."""
     text: str | None = None
     """A feature table made elsewhere instead of TF-IDF, found in the same way."""
+    files: dict[str, str] = field(default_factory=dict[str, str])
+    """Feature tables of further modalities by name, ``{audio: audio.npy}``, found in the same way."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
     image_height: Count = 192
@@ -42,9 +48,14 @@ class FeaturesConfig:
     """Width in pixels at which an encoder other than ``dual`` sees a picture."""
 
     def conflicts(self) -> Iterator[str]:
-        """A size that does not divide into HOG's cells."""
+        """A size that does not divide into HOG's cells, and names that cannot be those of further modalities."""
         if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
             yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
+        for name in self.files:
+            if name in MODALITIES:
+                yield f"files names the modality {name!r}, whose table is named by features.{name}"
+            elif problem := modality_problem(name):
+                yield f"files names the modality {name!r}, {problem}"
 
 
 @dataclass(frozen=True)

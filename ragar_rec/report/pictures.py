@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from generation.pictures import open_image
+
 Picture = Any
 """A path, a PIL picture, or an array or tensor of shape (3, height, width) with values in [0, 1]."""
 
@@ -31,8 +33,7 @@ def data_uri(picture: Picture, longest: int = 320) -> str:
 
 def _open(picture: Picture) -> Image.Image:
     if isinstance(picture, (str, Path)):
-        with Image.open(picture) as image:
-            return _on_white(image)
+        return open_image(Path(picture))
     if isinstance(picture, Image.Image):
         return _on_white(picture)
     values = np.asarray(picture, dtype=np.float32)

@@ -15,8 +15,9 @@ from generation.backbone.pretrain import hold_out
 from generation.gallery import read_pictures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
-from recsys.catalog import Catalog, Item, undecodable
+from recsys.catalog import Catalog, Item, UnknownItems, undecodable
 from recsys.data.preparers import PREPARERS
+from recsys.features import in_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +27,13 @@ class Catalogue(Stage):
     Attributes:
         preparer: which raw files are read, a key of ``recsys.data.PREPARERS``.
         dataset: RecBole's key ``dataset``: the name under which the prepared files stand.
+        unknown_items: what becomes of interactions with items that the catalogue does not have.
     """
 
     name: ClassVar[str] = "data"
     preparer: str
     dataset: str
+    unknown_items: UnknownItems = "error"
 
     @property
     def key(self) -> dict[str, Any]:
@@ -38,7 +41,7 @@ class Catalogue(Stage):
         return super().key | {"source": PREPARERS[self.preparer].fingerprint(self.workspace.data)}
 
     def build(self, to: Path) -> None:
-        PREPARERS[self.preparer].prepare(self.workspace.data, to, self.dataset)
+        PREPARERS[self.preparer].prepare(self.workspace.data, to, self.dataset, unknown_items=self.unknown_items)
 
     @property
     def file(self) -> Path:
@@ -53,7 +56,18 @@ class Catalogue(Stage):
     @property
     def summary(self) -> dict[str, Any]:
         """Counts of what was prepared, by name."""
-        return json.loads((self.folder / self.dataset / "summary.json").read_text(encoding="utf-8"))
+        return json.loads(self.file.with_name("summary.json").read_text(encoding="utf-8"))
+
+    @property
+    def image_problems(self) -> dict[str, str]:
+        """Why the images that the raw catalogue names cannot be found, by item."""
+        return json.loads(self.file.with_name("image_problems.json").read_text(encoding="utf-8"))
+
+    @property
+    def feature_files(self) -> dict[str, Path]:
+        """Feature tables that the data set brings along, by modality."""
+        files = {file.stem: file for file in self.file.parent.glob("*.safetensors")}
+        return {modality: files[modality] for modality in in_order(files)}
 
     @cached_property
     def pictures_hash(self) -> str:

@@ -1,8 +1,12 @@
-"""Features of the catalogue for a ranker: image features by one encoder, text features, or tables made elsewhere."""
+"""Features of the catalogue for a ranker: image features by one encoder, text features, or tables made elsewhere.
+
+There may be any number of modalities, one at least; those other than image and text come as tables.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,9 +25,8 @@ from ragar_rec.stages.models import DualEncoder
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.feature_files import feature_files
-from recsys.features import FeatureTable, text_features
+from recsys.features import FeatureTable, in_order, text_features
 
-MODALITIES = ("image", "text")
 BLOCK = 64
 """Pictures that are encoded at a time."""
 
@@ -112,23 +115,31 @@ class Features(Stage):
 
     Attributes:
         catalogue: whose items.
-        image: who encodes the pictures, or a table.
-        text: how texts become features, or a table.
+        image: who encodes the pictures, or a table; None if the data set has no such modality.
+        text: how texts become features, or a table; None likewise.
+        others: the tables of further modalities by name.
     """
 
     name: ClassVar[str] = "features"
     catalogue: Catalogue
-    image: PictureEncoder | FeatureFile
-    text: TextFeatures | FeatureFile
+    image: PictureEncoder | FeatureFile | None
+    text: TextFeatures | FeatureFile | None
+    others: Mapping[str, FeatureFile] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities' names: image and text first, then the others by alphabet."""
+        own = [name for name, source in (("image", self.image), ("text", self.text)) if source is not None]
+        return (*own, *in_order(self.others))
 
     def build(self, to: Path) -> None:
-        for modality, source in (("image", self.image), ("text", self.text)):
+        for modality, source in {"image": self.image, "text": self.text, **self.others}.items():
             if isinstance(source, FeatureFile):
                 FeatureTable.read(source.file).write(to / f"{modality}.safetensors")
-        if not isinstance(self.image, FeatureFile):
-            self._write_image_features(self.image, to)
-        if not isinstance(self.text, FeatureFile):
-            text_features(self.catalogue.rows, self.text.dim, seed=0).write(to / "text.safetensors")
+            elif isinstance(source, TextFeatures):
+                text_features(self.catalogue.rows, source.dim, seed=0).write(to / "text.safetensors")
+            elif source is not None:
+                self._write_image_features(source, to)
 
     def _write_image_features(self, encoder: PictureEncoder, to: Path) -> None:
         pictures = encoder.pictures
@@ -147,8 +158,14 @@ class Features(Stage):
         """The image encoder, for new pictures.
 
         Raises:
-            ValueError: the image features were made elsewhere, so that no new picture can be judged by them.
+            ValueError: there are no image features, or they were made elsewhere, so that no new picture can be judged
+                by them.
         """
+        if self.image is None:
+            raise ValueError(
+                f"the features are {', '.join(self.modalities)}, without images: rankers can be trained on them, but "
+                "new pictures cannot be judged; let features.image_encoder make image features"
+            )
         if isinstance(self.image, FeatureFile):
             raise ValueError(
                 f"the image features in {self.image.file} were made elsewhere: rankers can be trained on "

@@ -13,7 +13,7 @@ import torch
 from ragar_rec.evaluation.controls import Table
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.stages.catalogue import Catalogue
-from ragar_rec.stages.features import MODALITIES, Features
+from ragar_rec.stages.features import Features
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.store import content_of
@@ -59,7 +59,7 @@ class Ranker(Stage):
     @property
     def recbole(self) -> dict[str, Any]:
         """The complete RecBole configuration, with the paths of data and features."""
-        features = {modality: str(self.features.file(modality)) for modality in MODALITIES}
+        features = {modality: str(self.features.file(modality)) for modality in self.features.modalities}
         return {**self.settings, "data_path": str(self.catalogue.folder), "features": features}
 
     @property

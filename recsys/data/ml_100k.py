@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recsys.catalog import Catalog, Item
+from recsys.catalog import Catalog, Item, UnknownItems
 from recsys.data import covers
 from recsys.data.atomic import Summary, write_dataset
 
@@ -47,7 +47,7 @@ def fingerprint(data: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+def prepare(data: Path | None, folder: Path, name: str = NAME, *, unknown_items: UnknownItems = "error") -> Summary:
     """Write atomic files, catalogue and 1,682 covers to ``<folder>/<name>``; every rating counts as an interaction."""
     raw = source(data)
     pictures = folder / name / "images"
@@ -60,7 +60,8 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
         picture = pictures / f"{item_id}.png"
         covers.cover(item_id, title, tags, released).save(picture)
         items.append(Item(item_id, f"{title} ({released})" if released else title, tags, "", picture))
-    return write_dataset(_table(raw / f"{NAME}.inter"), Catalog(items), folder, name)
+    ratings = raw / f"{NAME}.inter"
+    return write_dataset(_table(ratings), Catalog(items), folder, name, source=ratings, unknown_items=unknown_items)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.catalog import Catalog, Item
+from recsys.catalog import Catalog, Item, UnknownItems
 from recsys.data.atomic import Summary, data_folder, hash_tables, read_csv, write_dataset
 
 NAME = "ml-latest"
@@ -25,7 +25,7 @@ def fingerprint(data: Path | None) -> str:
     return hash_tables(folder, (*TABLES, "overviews.csv"), posters)
 
 
-def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
+def prepare(data: Path | None, folder: Path, name: str = NAME, *, unknown_items: UnknownItems = "error") -> Summary:
     """Write atomic files and catalogue to ``<folder>/<name>``; every rating counts as an interaction.
 
     Posters are not copied: the catalogue refers to them.
@@ -36,12 +36,14 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
     plots: dict[str, str] = {}
     if (raw / "overviews.csv").is_file():
         table = read_csv(raw / "overviews.csv", ["movieId", "overview"])
-        plots = dict(zip(table["movieId"], table["overview"], strict=True))
+        plots = dict(zip(table["movieId"].str.strip(), table["overview"], strict=True))
     items = []
-    for movie, title, genres in movies.itertuples(index=False):
+    for cell, title, genres in movies.itertuples(index=False):
+        movie = cell.strip()  # ids as `write_dataset` reads those of the ratings
         poster = raw / "posters" / f"{movie}.jpg"
         # "(no genres listed)" is no genre.
         tags = tuple(tag for tag in genres.split("|") if tag and not tag.startswith("("))
         items.append(Item(movie, title, tags, plots.get(movie, ""), poster if poster.is_file() else None))
     interactions = ratings.rename(columns={"userId": "user_id", "movieId": "item_id"})
-    return write_dataset(interactions, Catalog(items), folder, name)
+    source = raw / "ratings.csv"
+    return write_dataset(interactions, Catalog(items), folder, name, source=source, unknown_items=unknown_items)

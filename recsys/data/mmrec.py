@@ -1,43 +1,46 @@
-"""Reader of MMRec's format: one ``.inter`` file with a split in ``x_label``, ``image_feat.npy`` and ``text_feat.npy``.
+"""Reader of MMRec's format: one tab-separated ``.inter`` file with a split in ``x_label``, and ``<modality>_feat.npy``.
 
-Users and items are numbered from 0, and row i of a feature file belongs to item i; the numbers become the tokens.
+There are as many feature files as modalities, often ``image_feat.npy`` and ``text_feat.npy``, and at least one. Users
+and items are numbered from 0, and row i of a feature file belongs to item i; the numbers become the tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recsys.catalog import Catalog, Item
+from recsys.catalog import Catalog, Item, UnknownItems
 from recsys.data.atomic import LABEL, Summary, data_folder, read_csv, write_dataset
 from recsys.feature_files import read_array
-from recsys.features import FeatureTable
+from recsys.features import FeatureTable, in_order, modality_problem
 from recsys.recbole.splits import by_label
 
 NAME = "mmrec"
-FEATURES = {"image": "image_feat.npy", "text": "text_feat.npy"}
+SUFFIX = "_feat.npy"
+NEEDED = f"one .inter file and features such as image{SUFFIX}"
 COLUMNS = {"userID": "user_id", "itemID": "item_id", "x_label": LABEL}
 
 
 def fingerprint(data: Path | None) -> str:
-    """Hash of the interactions and feature files.
+    """Hash of the interactions and of the feature files with their names.
 
     Raises:
         FileNotFoundError: no folder was given, or it lacks interactions or features.
+        ValueError: a feature file has no usable modality in its name.
     """
-    folder = data_folder(data, tuple(FEATURES.values()))
-    digest = sha256()
-    for file in (_interactions_file(folder), *(folder / name for name in FEATURES.values())):
+    folder = data_folder(data, (), NEEDED)
+    digest = sha256(_interactions_file(folder).read_bytes())
+    for modality, file in _feature_files(folder).items():
+        digest.update(f"\0{modality}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
-    """Write atomic files, catalogue, ``image.safetensors`` and ``text.safetensors`` to ``<folder>/<name>``.
+def prepare(data: Path | None, folder: Path, name: str = NAME, *, unknown_items: UnknownItems = "error") -> Summary:
+    """Write atomic files, catalogue and ``<modality>.safetensors`` for each feature file to ``<folder>/<name>``.
 
     The split is kept in the column ``x_label``, and no user is dropped for having few interactions; configure it by
     ``eval_args: {split: {LABEL: x_label}}``. Without a column ``rating`` every rating is 1; without ``timestamp`` the
@@ -48,28 +51,28 @@ def prepare(data: Path | None, folder: Path, name: str = NAME) -> Summary:
         ValueError: a column is missing, a label is not 0, 1 or 2, the feature files differ in their number of rows, an
             item has no row, or a feature is not a finite number.
     """
-    source = data_folder(data, tuple(FEATURES.values()))
-    files = {modality: source / name for modality, name in FEATURES.items()}
-    arrays = {modality: read_array(file) for modality, file in files.items()}
-    counts = [len(array) for array in arrays.values()]
-    if counts[0] != counts[1]:
-        raise ValueError(f"{files['image']} has {counts[0]} rows, {files['text']} has {counts[1]}: every item has one")
-    ids = tuple(map(str, range(counts[0])))
+    source = data_folder(data, (), NEEDED)
+    file, files = _interactions_file(source), _feature_files(source)
+    arrays = {modality: read_array(path) for modality, path in files.items()}
+    first = next(iter(arrays))
+    for modality, array in arrays.items():
+        if len(array) != len(arrays[first]):
+            raise ValueError(
+                f"{files[first]} has {len(arrays[first])} rows, {files[modality]} has {len(array)}: every item has one"
+            )
+    ids = tuple(map(str, range(len(arrays[first]))))
     tables = {modality: FeatureTable.of(ids, array, files[modality]) for modality, array in arrays.items()}
-    interactions = _read_interactions(_interactions_file(source), ids)
-    summary = write_dataset(interactions, Catalog(map(Item, ids)), folder, name)
+    interactions = _read_interactions(file)
+    catalog = Catalog(map(Item, ids))
+    summary = write_dataset(interactions, catalog, folder, name, source=file, unknown_items=unknown_items)
     for modality, table in tables.items():
         table.write(folder / name / f"{modality}.safetensors")
     return summary
 
 
-def _read_interactions(file: Path, ids: Sequence[str]) -> pd.DataFrame:
-    """Read the interactions under this library's column names, with checked items and labels."""
+def _read_interactions(file: Path) -> pd.DataFrame:
+    """Read the interactions under this library's column names, with checked labels."""
     frame = read_csv(file, list(COLUMNS), optional=["rating", "timestamp"], separator="\t").rename(columns=COLUMNS)
-    known = set(ids)
-    unknown = [item for item in frame["item_id"].unique() if item not in known]
-    if unknown:
-        raise ValueError(f"{file} names item {unknown[0]!r}, but the features have rows 0 to {len(ids) - 1}")
     try:
         by_label(np.asarray(pd.to_numeric(frame[LABEL], errors="coerce"), dtype=float))
     except ValueError as error:
@@ -84,3 +87,17 @@ def _interactions_file(folder: Path) -> Path:
     if len(files) != 1:
         raise FileNotFoundError(f"{folder} must hold one .inter file, it holds {len(files)}")
     return files[0]
+
+
+def _feature_files(folder: Path) -> dict[str, Path]:
+    """The feature files by modality."""
+    files = {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
+    if not files:
+        raise FileNotFoundError(
+            f"no *{SUFFIX} in {folder}; the folder must hold the features of at least one modality, such as "
+            f"image{SUFFIX} or text{SUFFIX}"
+        )
+    for modality, path in files.items():
+        if problem := modality_problem(modality):
+            raise ValueError(f"{path} is named after the modality {modality!r}, {problem}")
+    return {modality: files[modality] for modality in in_order(files)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from recsys.catalog import UnknownItems
 from recsys.data import ml_100k, ml_latest, mmrec, own
 from recsys.data.atomic import Summary
 
@@ -21,13 +22,14 @@ class Preparer(Protocol):
         """
         ...
 
-    def prepare(self, data: Path | None, folder: Path, name: str) -> Summary:
+    def prepare(self, data: Path | None, folder: Path, name: str, *, unknown_items: UnknownItems = "error") -> Summary:
         """Write the atomic files and the catalogue of the data set to ``<folder>/<name>``.
 
         Args:
             data: folder of the raw files; None for a data set that comes with an installed package.
             folder: parent of the new folder.
             name: name of the data set, RecBole's key ``dataset``.
+            unknown_items: what becomes of interactions with items that the catalogue does not have.
 
         Raises:
             FileNotFoundError: there is no such folder, or it lacks a file.

@@ -1,6 +1,6 @@
 """The door to RecBole 1.2.1: configuration, data set and splits, trainer, checkpoints. Nothing else imports recbole.
 
-May import: `recsys.features`, `recsys.distributed` and `recsys.settings`. Begin with `config.py` and `dataset.py`; what
+May import: `recsys.{features, catalog, tables, distributed, settings}`. Begin with `config.py` and `dataset.py`; what
 RecBole does to a process (argv, environment, NumPy names, seeds, root logger) is undone by `isolation.py`.
 """
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import pandas as pd
 
+from recsys.catalog import id_problem
+from recsys.recbole.counts import Counts
 from recsys.recbole.isolation import isolated
 from recsys.recbole.splits import Parts, by_label, cold_start
 
 with isolated():
     import recbole.data.dataset
     import recbole.utils
+
+# What counts as a missing value in a column of numbers; in a column of text nothing does.
+_NO_NUMBER = ["", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None"]
+
+# RecBole's filters that a configuration can ask for, with the values that keep everything.
+_FILTERS = {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "val_interval": None}
+
+_read_csv: Any = pd.read_csv
+
+
+def _read_csv_with_text(path: Any, *, dtype: Mapping[str, type], **options: Any) -> pd.DataFrame:
+    """Read a CSV file by pandas, which by itself takes a token such as ``NA`` for a missing value; here it is text."""
+    missing = {field: _NO_NUMBER for field, kind in dtype.items() if kind is not str}
+    options |= {"keep_default_na": False, "na_values": missing}
+    return _read_csv(path, dtype=dict(dtype), **options)
 
 
 class AtomicFileDataset(recbole.data.dataset.Dataset):
@@ -26,6 +46,7 @@ class AtomicFileDataset(recbole.data.dataset.Dataset):
         if Path(dataset_path).is_dir() and not file.is_file():
             raise FileNotFoundError(f"{dataset_path} holds no {file.name}; prepare the data set first")
         super()._load_data(token, dataset_path)
+        self._check_ids(file)
         needed = [self.uid_field, self.iid_field]
         if self.config["eval_args"]["order"] == "TO":
             needed.append(self.time_field)
@@ -39,6 +60,43 @@ class AtomicFileDataset(recbole.data.dataset.Dataset):
             if self.field2type[label] is not recbole.utils.FeatureType.FLOAT:
                 raise ValueError(f"{file} declares {label} as {self.field2type[label].value}, write {label}:float")
             self._split_by_label(self.inter_feat[label].to_numpy(), str(file))  # checks the labels of the whole file
+
+        items = None if self.item_feat is None else self.item_feat[self.iid_field]
+        self._check_counts(
+            "read the files", self.inter_feat[self.uid_field].dropna(), None if items is None else items.dropna()
+        )
+
+    def _check_ids(self, file: Path) -> None:
+        """Refuse ids that are empty, for which RecBole would drop the row, or reserved."""
+        for table, field, suffix in (
+            (self.inter_feat, self.uid_field, "inter"),
+            (self.inter_feat, self.iid_field, "inter"),
+            (self.user_feat, self.uid_field, "user"),
+            (self.item_feat, self.iid_field, "item"),
+        ):
+            if table is None or field not in table:
+                continue
+            for token in table[field].dropna().unique():
+                if problem := id_problem(token) if token else "which is no id: every row needs one":
+                    line = int((table[field] == token).to_numpy().argmax()) + 2
+                    raise ValueError(
+                        f"{file.with_suffix('.' + suffix)}, line {line} has the {field} {token!r}, {problem}"
+                    )
+
+    def _check_counts(self, stage: str, users: Iterable[str], items: Iterable[str] | None) -> None:
+        """Compare the users, items and interactions that there are with those that were prepared."""
+        folder = Path(self.dataset_path)
+        prepared = Counts.prepared(folder)
+        if prepared is None:
+            return
+        user_set, item_set = set(users), set(() if items is None else items)
+        found = Counts(len(user_set), None if items is None else len(item_set), len(self.inter_feat))
+        prepared.check(found, folder, self.dataset_name, user_set, item_set, stage)
+
+    def _load_feat(self, filepath: Any, source: Any) -> Any:
+        # RecBole calls pandas.read_csv without saying what a missing value is.
+        with mock.patch.object(pd, "read_csv", _read_csv_with_text):
+            return super()._load_feat(filepath, source)
 
     @staticmethod
     def _split_by_label(labels: np.ndarray, source: str) -> Parts:
@@ -70,6 +128,9 @@ class AtomicFileDataset(recbole.data.dataset.Dataset):
 
     def _data_processing(self) -> None:
         super()._data_processing()
+        if not any(self.config[key] not in (None, unset) for key, unset in _FILTERS.items()):
+            users, items = (list(self.field2token_id[field])[1:] for field in (self.uid_field, self.iid_field))
+            self._check_counts("filtered", users, None if self.item_feat is None else items)
         # RecBole orders by a float32 time stamp, in which seconds since 1970 are rounded to whole minutes.
         shuffled = np.random.default_rng(self.config["split_seed"]).permutation(len(self.inter_feat))
         self.inter_feat = self.inter_feat.iloc[shuffled]
