@@ -20,8 +20,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation. Not ``ImageOps.exif_transpose``, which also writes the EXIF data
-anew and fails where they are damaged."""
+"""What makes a picture upright, by its EXIF orientation. Not ``ImageOps.exif_transpose``, which also writes the EXIF
+data anew and fails where they are damaged."""
 
 FRAMES = 8
 """Longer than this many frames, a picture is cropped before it is scaled: a pixel wide, it would get a million long."""
@@ -41,12 +41,10 @@ def open_image(path: Path) -> Image.Image:
         with Image.open(path) as file:
             if file.mode == "F":
                 raise ValueError("its pixels are floating-point numbers, and nobody says which is white")
+            grey = file.mode.startswith("I")
+            mode = "RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB"
             turned = _upright(file)
-            if file.mode.startswith("I"):
-                picture = _in_8_bits(turned)
-            else:
-                with_alpha = "A" in file.getbands() or "transparency" in file.info
-                picture = turned.convert("RGBA" if with_alpha else "RGB")
+            picture = _in_8_bits(turned) if grey else turned.convert(mode)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} does not decode as a picture ({error}): replace the file or leave it out") from error
     if picture.mode == "RGBA":
@@ -76,6 +74,7 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
 
 def _upright(file: Image.Image) -> Image.Image:
     """The picture turned and mirrored as the EXIF tag Orientation says; as it is if its EXIF data are damaged."""
+    file.load()  # Pillow turns a TIFF while it loads it, and takes the tag away.
     try:
         turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
     except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):

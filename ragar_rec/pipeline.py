@@ -43,11 +43,13 @@ def prepare(run: Experiment) -> Path:
     print(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in summary.items()))
     problems = run.catalogue.image_problems
     if problems:
-        print(f"{len(problems):,} items name an image that cannot be found and are without one:")
+        print(f"The images of {len(problems):,} of {summary['items']:,} items cannot be found:")
         for item, problem in list(problems.items())[:NAMED]:
             print(f"  item {item!r}: {problem}")
         if len(problems) > NAMED:
             print(f"  and {len(problems) - NAMED:,} more, in {run.catalogue.file.with_name('image_problems.json')}")
+    if brought := run.catalogue.feature_files:
+        print(f"features that came with the data set: {', '.join(brought)}")
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
@@ -86,9 +88,8 @@ def train_ranker(run: Experiment) -> Path:
         print(f"{model} on validation: {metrics}")
     else:
         print(
-            f"{model} was trained for {trained.best_epoch} epochs without validation, and its last weights are kept: "
-            f"the split leaves nobody an interaction to validate on; another eval_args.split, or rows labelled as "
-            "validation, would choose the best epoch"
+            f"{model} was not validated, as the split holds no interaction for validation: it has the weights of its "
+            f"last epoch, {trained.best_epoch}. To keep those of the best epoch, change eval_args.split or label rows 1."
         )
     return run.ranker.folder
 

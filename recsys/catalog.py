@@ -126,7 +126,8 @@ class Catalog:
         """
         if not path.is_file():
             raise FileNotFoundError(f"no catalogue at {path}; it is a CSV file with the columns {', '.join(COLUMNS)}")
-        table = read_table(path, required, optional=COLUMNS)
+        advice = {"image": "add image, with empty cells for items without a picture"}
+        table = read_table(path, required, optional=COLUMNS, advice=advice)
         items, problems, first_line = [], {}, {}
         for line, row in zip(table.index.tolist(), table.to_dict("records"), strict=True):
             item = row["item_id"].strip()

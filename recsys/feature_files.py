@@ -12,6 +12,10 @@ from safetensors import SafetensorError, safe_open
 from recsys.tables import read_text
 
 
+TABLES = (".safetensors", ".npy", ".npz")
+"""Suffixes of feature tables."""
+
+
 def feature_files(path: Path | str) -> list[Path]:
     """The files that :func:`read_table` reads: the table and, for a ``.npy``, the file of item tokens beside it.
 

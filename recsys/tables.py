@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,12 @@ _LIKENESS = 0.6
 
 
 def read_table(
-    path: Path, required: Sequence[str], *, optional: Sequence[str] = (), separator: str = ","
+    path: Path,
+    required: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    separator: str = ",",
+    advice: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read columns of a CSV file as text, indexed by the line on which each row begins.
 
@@ -39,6 +44,7 @@ def read_table(
         required: columns that must be there.
         optional: columns that may be missing.
         separator: between columns.
+        advice: what to do if a required column is missing and none has a similar name; by default to add it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,14 +55,19 @@ def read_table(
         raise FileNotFoundError(f"no {path.name} in {path.parent}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _parse(path, file, required, optional, separator)
+            return _parse(path, file, required, optional, separator, advice or {})
     except (UnicodeDecodeError, csv.Error) as error:
         problem = encoding_problem(path) or f"{path} cannot be read as CSV: {error}"
         raise ValueError(problem) from error
 
 
 def _parse(
-    path: Path, file: Iterable[str], required: Sequence[str], optional: Sequence[str], separator: str
+    path: Path,
+    file: Iterable[str],
+    required: Sequence[str],
+    optional: Sequence[str],
+    separator: str,
+    advice: Mapping[str, str],
 ) -> pd.DataFrame:
     reader = csv.reader(chain(file, [_END]), delimiter=separator)
     header = [name.strip() for name in next(reader)]
@@ -66,7 +77,7 @@ def _parse(
         raise ValueError(encoding_problem(path))
     if header and header[-1].endswith(_END):
         raise ValueError(_unclosed(path, 1))
-    _check_header(path, header, required, separator)
+    _check_header(path, header, required, separator, advice)
     columns = [column for column in dict.fromkeys((*required, *optional)) if column in header]
     positions = [header.index(column) for column in columns]
     # Equal texts of a column share one object, as in pandas' own reader: a file of ratings repeats its ids.
@@ -94,7 +105,9 @@ def _parse(
     return pd.DataFrame(dict(zip(columns, cells, strict=True)), index=index, columns=pd.Index(columns), dtype=object)
 
 
-def _check_header(path: Path, header: Sequence[str], required: Sequence[str], separator: str) -> None:
+def _check_header(
+    path: Path, header: Sequence[str], required: Sequence[str], separator: str, advice: Mapping[str, str]
+) -> None:
     missing = [column for column in required if column not in header]
     if missing:
         text = separator.join(header)
@@ -104,11 +117,13 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str], se
                     f"{path} separates its columns by {name}, but they must be separated by {SEPARATORS[separator]}: "
                     f"save it with {SEPARATORS[separator]}"
                 )
-        near = {column: found for column in missing if (found := nearest(column, header))}
-        rename = ", ".join(f"rename {found!r} to {column!r}" for column, found in near.items())
+        free = [name for name in header if name not in required]
+        near = {column: nearest(column, free) for column in missing}
+        todo = [f"rename {found} to {column}" for column, found in near.items() if found]
+        todo += [advice.get(column, f"add {column}") for column, found in near.items() if not found]
         raise ValueError(
             f"{path} has no column {', '.join(missing)}; its columns are {', '.join(header) or 'none'}: "
-            + (rename or f"add {'it' if len(missing) == 1 else 'them'}")
+            f"{' and '.join(todo)}"
         )
     twice = [name for name in header if name and header.count(name) > 1]
     if twice:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -28,6 +29,8 @@ from ragar_rec.config.schema import fill, kinds, nearest
 from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
 from ragar_rec.store.hashing import digest
+from recsys.feature_files import TABLES
+from recsys.features import MODALITIES, modality_problem
 
 KnownKeys = Callable[[str], "set[str]"]
 
@@ -65,6 +68,7 @@ class Config:
         tree, source = typed(path, overrides, problems, sections=tuple(sections()))
         model = str(tree.get("model", "MICRO"))
         ours = sections()
+        _collect_tables(tree, source)
         try:
             recbole_keys = (known_keys or _recbole_keys)(model) - set(ours)
         except ValueError as error:  # no such ranker: whether the other keys are its own cannot be known
@@ -121,6 +125,22 @@ def _recbole_keys(model: str) -> set[str]:
     from recsys.recbole.config import known_keys
 
     return known_keys(model)
+
+
+def _collect_tables(tree: dict[str, Any], source: dict[str, str]) -> None:
+    """Put ``features: {audio: audio.npy}`` into ``features.files``.
+
+    Only where the value is the name of a feature table: any other unknown key stays one, and so does what looks like a
+    misspelling of ``image`` or ``text``.
+    """
+    features: dict[str, Any] = tree.get("features", {})
+    for name in [name for name in features if name not in kinds(FeaturesConfig)]:
+        is_table = str(features[name]).endswith(TABLES) and modality_problem(name) is None
+        if is_table and not get_close_matches(name, MODALITIES):
+            files = features.setdefault("files", {})
+            source.setdefault("features.files", source.pop(f"features.{name}"))
+            if isinstance(files, dict):
+                features["files"] = {**files, name: features.pop(name)}
 
 
 def _plain(value: Any) -> Any:

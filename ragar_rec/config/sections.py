@@ -39,7 +39,8 @@ class FeaturesConfig:
     text: str | None = None
     """A feature table made elsewhere instead of TF-IDF, found in the same way."""
     files: dict[str, str] = field(default_factory=dict[str, str])
-    """Feature tables of further modalities by name, ``{audio: audio.npy}``, found in the same way."""
+    """Feature tables of further modalities by name, ``{audio: audio.npy}``, found in the same way. The section takes
+    them directly, too: ``audio: audio.npy``."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
     image_height: Count = 192

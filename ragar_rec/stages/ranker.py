@@ -87,9 +87,10 @@ class Ranker(Stage):
         """The counterfactual score as a reward of pictures (eq. 10).
 
         Raises:
-            ValueError: the image features were made elsewhere: new pictures cannot be encoded.
+            ValueError: there are no image features, or they were made elsewhere: new pictures cannot be encoded.
         """
-        return RankerReward(self.view, self.dataset, self.features.encoder, self.features.mean)
+        encoder = self.features.encoder  # first, as its sentence says more than that of a ranker without images
+        return RankerReward(self.view, self.dataset, encoder, self.features.mean)
 
     @cached_property
     def original_features(self) -> Table:

@@ -177,3 +177,45 @@ def test_to_pil_keeps_width_height_and_channels() -> None:
     picture = to_pil(image)
     assert picture.size == (5, 2)
     assert picture.getpixel((4, 1)) == (9, 0, 0)
+
+
+CORNERS = {
+    # where the red corner of an upright picture lies in the pixels of the file, (x, y) of 4 x 2 (of 2 x 4 from 5 on)
+    1: (0, 0),
+    2: (3, 0),
+    3: (3, 1),
+    4: (0, 1),
+    5: (0, 0),
+    6: (0, 3),
+    7: (1, 3),
+    8: (1, 0),
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", CORNERS)
+def test_a_picture_is_turned_as_its_exif_data_say(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """Upright it is 4 wide, 2 high and has a red corner on the upper left."""
+    stored = Image.new("RGB", (4, 2) if orientation < 5 else (2, 4), "black")
+    stored.putpixel(CORNERS[orientation], (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{suffix}"
+    stored.save(path, exif=exif, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    expected = np.zeros((2, 4, 3), np.uint8)
+    expected[0, 0] = 255, 0, 0
+    assert (load_image(path, (2, 4)) == expected).all()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense", b"\0" * 20])
+def test_damaged_exif_data_do_not_keep_a_picture_from_being_read(tmp_path: Path, exif: bytes) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "odd.jpg", exif=exif)
+    assert load_image(tmp_path / "odd.jpg", (8, 8))[0, 0].tolist() == [254, 0, 0]
+
+
+def test_an_orientation_that_there_is_not(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "odd.png", exif=exif)
+    assert load_image(tmp_path / "odd.png", (2, 4)).tolist() == [[[255, 0, 0]] * 4] * 2

@@ -1,3 +1,4 @@
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recsys.catalog import Catalog, Item, undecodable
+from recsys.catalog import Catalog, Item, find_image, tags, undecodable
 
 
 def picture(path: Path, colour: str = "red") -> Path:
@@ -98,3 +99,102 @@ def test_pictures_that_do_not_decode_are_named(tmp_path):
     names = ("words.jpg", "empty.png", "whole.png", "half.png", "dot.png", "bomb.png")
     catalog = Catalog([*(Item(name, image=tmp_path / name) for name in names), Item("hole")])
     assert undecodable(catalog) == ["words.jpg", "empty.png", "half.png", "bomb.png"]
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "n/a", "nan", "NULL", "null", "None", "007", "1e5", "é", "a b", '"'])
+def test_an_id_is_text(tmp_path, word):
+    Catalog([Item(word, "NA")]).write(tmp_path / "catalog.csv")
+    catalog = Catalog.read(tmp_path / "catalog.csv")
+    assert catalog.ids == [word]
+    assert catalog[word].title == "NA"
+
+
+def test_blanks_around_ids_do_not_count(tmp_path):
+    (tmp_path / "catalog.csv").write_text("item_id,title\n a ,A\n\tb,B\n\u00a0c,C\n")
+    assert Catalog.read(tmp_path / "catalog.csv").ids == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a\n[PAD]\n", r"line 3 has the item_id '\[PAD\]', which is reserved: give it another id"),
+        ("[UNK]\n", r"line 2 has the item_id '\[UNK\]', which is reserved"),
+        ("a\n ,\n", "line 3 has 2 fields where the header has 1"),
+        ('a\n"",\n', "line 3 has 2 fields"),
+        ('a\n"b\tc"\n', r"line 3 has the item_id 'b\\tc', which holds a control character"),
+        ("a\nb\n a\n", "lines 2 and 4 have the item 'a': ids are unique"),
+    ],
+)
+def test_ids_that_cannot_be_used_are_named_by_line(tmp_path, rows, words):
+    (tmp_path / "catalog.csv").write_text("item_id\n" + rows)
+    with pytest.raises(ValueError, match=rf"catalog\.csv, {words}"):
+        Catalog.read(tmp_path / "catalog.csv")
+
+
+def test_an_item_without_id_is_named_by_line(tmp_path):
+    (tmp_path / "catalog.csv").write_text("item_id,title\na,A\n ,B\n")
+    with pytest.raises(ValueError, match=r"catalog\.csv, line 3 has no item_id"):
+        Catalog.read(tmp_path / "catalog.csv")
+    with pytest.raises(ValueError, match=r"the item '\[MASK\]', which is reserved"):
+        Catalog([Item("[MASK]")])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("||| |", ()),
+        (" a |a|a", ("a",)),
+        ("b| a |b|", ("b", "a")),
+        ("a|A", ("a", "A")),  # a spelling is kept; keywords do not tell them apart
+        ("", ()),
+    ],
+)
+def test_tags_without_blanks_each_once(text, expected):
+    assert tags(text) == expected
+
+
+@pytest.mark.parametrize("text", ["img/a.png", r"img\a.png", "  img/a.png ", r".\img\a.png", "./img/../img/a.png"])
+def test_a_path_that_resolves_is_read(tmp_path, text):
+    picture(tmp_path / "img" / "a.png")
+    path, problem = find_image(text, tmp_path)
+    assert problem is None
+    assert path is not None
+    assert path.samefile(tmp_path / "img" / "a.png")
+
+
+def test_a_file_with_a_backslash_in_its_name_comes_first(tmp_path):
+    shutil.copy(picture(tmp_path / "img" / "a.png"), tmp_path / r"img\a.png")
+    assert find_image(r"img\a.png", tmp_path) == (tmp_path / r"img\a.png", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://shop.example/1.jpg", "https://shop.example/1.jpg is a URL: download the image and name its file"),
+        ("HTTP://shop.example/1.jpg", "is a URL"),
+        ("s3://bucket/1.jpg", "is a URL"),
+        ("data:image/png;base64," + "A" * 9000, "... is a URL"),
+        (r"img\b.png", r"img\b.png has backslashes, and there is no file {folder}/img/b.png"),
+        (r"C:\img\a.png", r"C:\img\a.png has backslashes, and there is no file {folder}/C:/img/a.png"),
+        ("b.png", "there is no file {folder}/b.png"),
+        ("img", "img is a folder: name a file in it"),
+        ("img\\", "is a folder"),
+        ("x" * 5000, "... is no path"),
+        ("a\0b", "there is no file"),
+    ],
+)
+def test_why_there_is_no_image(tmp_path, text, words):
+    picture(tmp_path / "img" / "a.png")
+    path, problem = find_image(text, tmp_path)
+    assert path is None
+    assert problem is not None
+    assert words.format(folder=tmp_path) in problem
+    assert len(problem) < 300
+
+
+def test_problems_are_kept_by_item_and_an_empty_cell_is_none(tmp_path):
+    (tmp_path / "catalog.csv").write_text("item_id,image\n1,gone.png\n2,\n3,\t\n")
+    catalog = Catalog.read(tmp_path / "catalog.csv")
+    assert dict(catalog.image_problems) == {"1": f"there is no file {tmp_path / 'gone.png'}"}
+    assert catalog.without_image == ["1", "2", "3"]
+    assert catalog.without_images_of(["2"]).image_problems == catalog.image_problems

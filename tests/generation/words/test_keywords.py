@@ -28,6 +28,12 @@ def test_the_rarest_words_come_first_and_ties_are_alphabetical() -> None:
     assert TfidfKeywords(per_item=2)(ITEMS, captions)[2] == ("amber", "ochre")
 
 
+def test_one_word_in_two_cases_of_letters_is_one_keyword_as_it_stands_first() -> None:
+    # war has document frequency 3 in any case, drama 2, teal 1; the most frequent word is said last
+    captions = ["War, drama", "war, DRAMA, teal", "WAR"]
+    assert TfidfKeywords()(ITEMS, captions) == [("drama", "War"), ("teal", "drama", "War"), ("War",)]
+
+
 def test_a_word_said_twice_counts_twice() -> None:
     # idf(war) = ln(3/3) + 1 = 1 twice gives 2; idf(teal) = ln(3/2) + 1 = 1.41 once
     assert TfidfKeywords(per_item=1)(ITEMS[:2], ["war, war, teal", "war"]) == [("war",), ("war",)]

@@ -66,6 +66,25 @@ def test_a_mapping_of_rewards_is_typed_in_one_piece(tmp_path):
     assert problem.endswith("`reflection.rewards`")
 
 
+@pytest.mark.parametrize("overrides", [(), ("--features.depth=depth.npz",)])
+def test_further_modalities_are_named_beside_image_and_text(tmp_path, overrides):
+    """A table's file under a name that is no field is a modality; whatever else is unknown, or nearly a field, is not."""
+    file = tmp_path / "run.yaml"
+    file.write_text("features: {audio: audio.npy, files: {video: v.npz}, image: image.npy}")
+    config = Config.read(file, overrides, known_keys=known)
+    tables = {"audio": "audio.npy", "video": "v.npz"} | ({"depth": "depth.npz"} if overrides else {})
+    assert config.features.files == tables
+    assert config.features.image == "image.npy"
+
+
+@pytest.mark.parametrize("text", ["imge: image.npy", "audio: loud", "audio: 3", "texts: t.npz", "mean: m.npy"])
+def test_an_unknown_key_of_the_features_is_no_modality(tmp_path, text):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"features: {{{text}}}")
+    with pytest.raises(ConfigError, match=f"unknown key `features.{text.partition(':')[0]}`"):
+        Config.read(file, known_keys=known)
+
+
 def test_scientific_notation_is_a_number_here_and_in_recboles_keys(tmp_path):
     config = read(tmp_path, "learning_rate: 5e-4\nreflection: {learning_rate: 1e-5}\n", "--backbone.learning_rate=2E-3")
     assert config.recbole["learning_rate"] == 0.0005

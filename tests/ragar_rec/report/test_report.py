@@ -140,6 +140,19 @@ def test_small_pictures_travel_without_loss_and_large_ones_shrink(tmp_path):
     assert decode(uri).shape == (320, 213, 3)
 
 
+def test_a_picture_lies_as_its_exif_data_say(tmp_path):
+    """Stored 4 wide and 2 high, shown 2 wide and 4 high: orientation 6 is a quarter turn clockwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.new("RGB", (4, 2))
+    stored.putpixel((0, 1), (255, 0, 0))
+    stored.save(tmp_path / "turned.png", exif=exif)
+    shown = decode(data_uri(tmp_path / "turned.png"))
+    assert shown.shape == (4, 2, 3)
+    assert shown[0, 0].tolist() == [255, 0, 0]
+    assert shown.sum() == 255
+
+
 def test_transparency_is_seen_on_white():
     assert (decode(data_uri(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))) == 255).all()
 

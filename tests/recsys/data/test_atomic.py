@@ -1,9 +1,13 @@
 import json
+import logging
+import re
 
 import pandas as pd
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from recsys.catalog import Catalog, Item
+from recsys.catalog import Catalog, Item, id_problem
 from recsys.data.atomic import Summary, data_folder, read_csv, write_dataset
 from recsys.recbole.dataset import Dataset
 
@@ -97,7 +101,16 @@ def test_equal_timestamps_are_shuffled_by_the_seed_and_stay_so(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([("a", "7", 1), ("a", "gone", 2)], "1 items have interactions .* not in the catalogue, 'gone' among them"),
+        (
+            [("a", "7", 1), ("a", "gone", 2)],
+            r"1 of 2 interactions have an item that is not in the catalogue of 5 items: 'gone' \(interaction 2\); "
+            "add these items, or drop the interactions by catalog.unknown_items: drop",
+        ),
+        ([("a", "7", 1), ("[PAD]", "7", 2)], r"interaction 2 has the user_id '\[PAD\]', which is reserved"),
+        ([("a", " [PAD] ", 1)], r"interaction 1 has the item_id '\[PAD\]', which is reserved"),
+        ([("a", "7", 1), (" ", "7", 2)], "interaction 2 has no user_id: every interaction needs one"),
+        ([("a", "", 1)], "interaction 1 has no item_id"),
+        ([("a\nb", "7", 1)], r"has the user_id 'a\\nb', which holds a control character"),
         ([("a", "7", 1), ("b", "7", 2)], "nobody is left: all 2 people have fewer than 3 interactions"),
         ([], "nobody is left: all 0 people"),
         ([("a", "7", float("inf"))], "interaction 1 has timestamp 'inf', which is no number"),
@@ -107,6 +120,83 @@ def test_what_cannot_be_used_is_said_and_nothing_is_written(tmp_path, rows, word
     with pytest.raises(ValueError, match=words):
         write_dataset(interactions(*rows), ITEMS, tmp_path, "toy")
     assert not list(tmp_path.iterdir())
+
+
+WORDS = ["NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "<NA>", "#N/A", "inf", "007", "1.0", "True", "-"]
+
+
+def test_every_word_is_an_id_from_the_table_to_the_ranker(tmp_path):
+    """Five users whose names are words for nothing, and items likewise: RecBole numbers all of them."""
+    catalog = Catalog(Item(word) for word in WORDS)
+    clicks = [(user, item, time) for user in WORDS for time, item in enumerate(WORDS[:4])]
+    summary = write_dataset(interactions(*clicks), catalog, tmp_path, "toy")
+    assert (summary.users, summary.items, summary.interactions) == (len(WORDS), len(WORDS), 4 * len(WORDS))
+    dataset = Dataset.load({"data_path": str(tmp_path), "dataset": "toy", "use_gpu": False})
+    assert sorted(dataset.user_tokens) == sorted(dataset.item_tokens) == sorted(["[PAD]", *WORDS])
+    assert sum(len(users) for users, _ in vars(dataset.interactions).values()) == 4 * len(WORDS)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.text(min_size=1, max_size=6), min_size=3, max_size=6))
+def test_any_text_is_an_id_or_is_refused(tmp_path_factory, names):
+    """Whatever is not refused by name arrives at the ranker; blanks around it do not count."""
+    folder = tmp_path_factory.mktemp("ids")
+    names = {name.encode("utf-8", "ignore").decode().strip() for name in names}
+    assume(len(names) >= 3)
+    usable = [name for name in sorted(names) if name and id_problem(name) is None]
+    clicks = interactions(*((user, item, time) for user in names for time, item in enumerate(sorted(names))))
+    if len(usable) < len(names):
+        with pytest.raises(ValueError, match=r"reserved|no (user|item)_id|control character|no item_id"):
+            write_dataset(clicks, Catalog(map(Item, sorted(names))), folder, "toy")
+        return
+    write_dataset(clicks, Catalog(map(Item, sorted(names))), folder, "toy")
+    dataset = Dataset.load({"data_path": str(folder), "dataset": "toy", "use_gpu": False})
+    assert sorted(dataset.user_tokens) == sorted(dataset.item_tokens) == sorted(["[PAD]", *names])
+
+
+def test_blanks_around_ids_do_not_count(tmp_path):
+    frame = interactions(("a", " 7", 1), (" a", "300 ", 2), ("a\u00a0", "12", 3))
+    summary = write_dataset(frame, ITEMS, tmp_path, "toy")
+    assert (summary.users, summary.interactions) == (1, 3)
+    assert written(tmp_path)["item_id:token"].tolist() == ["7", "300", "12"]
+
+
+def test_unknown_items_are_counted_and_the_first_five_named_with_their_lines(tmp_path, caplog):
+    """Of 10 interactions 6 are with items of no catalogue, on lines 3 to 8; without them b has one and is left out."""
+    file = tmp_path / "clicks.csv"
+    unknown = [f"a,g{n},{n}\n" for n in range(3)] + [f"b,h{n},{n}\n" for n in range(3)]
+    known = ["a,300,10\n", "a,12,11\n", "b,7,12\n"]
+    file.write_text("user_id,item_id,timestamp\n" + "".join(["a,7,0\n", *unknown, *known]))
+    frame = read_csv(file, ["user_id", "item_id", "timestamp"]).assign(rating=1.0)
+    words = (
+        rf"6 of 10 interactions in {file} have an item that is not in the catalogue of 5 items: 'g0' \(line 3\), 'g1' "
+        r"\(line 4\), 'g2' \(line 5\), 'h0' \(line 6\), 'h1' \(line 7\), \.\.\."
+    )
+    with pytest.raises(ValueError, match=words):
+        write_dataset(frame, ITEMS, tmp_path, "toy", source=file)
+    with caplog.at_level(logging.WARNING, logger="recsys"):
+        summary = write_dataset(frame, ITEMS, tmp_path, "toy", source=file, unknown_items="drop")
+    assert re.search(words, caplog.text)
+    assert summary.interactions_with_unknown_items_dropped == 6
+    assert (summary.users, summary.users_dropped, summary.interactions) == (1, 1, 3)
+    assert written(tmp_path)["item_id:token"].tolist() == ["7", "300", "12"]
+
+
+def test_lines_are_named_in_every_sentence(tmp_path):
+    file = tmp_path / "clicks.csv"
+    file.write_text("user_id,item_id,timestamp\n\na,7,1\n,7,2\n")
+    frame = read_csv(file, ["user_id", "item_id", "timestamp"]).assign(rating=1.0)
+    with pytest.raises(ValueError, match=rf"{file}, line 4 has no user_id"):
+        write_dataset(frame, ITEMS, tmp_path, "toy", source=file)
+    frame = frame.assign(user_id="a", timestamp=["1", "noon"])
+    with pytest.raises(ValueError, match=rf"{file}, line 4 has timestamp 'noon', which is no number"):
+        write_dataset(frame, ITEMS, tmp_path, "toy", source=file)
+
+
+def test_image_problems_stand_beside_the_counts(tmp_path):
+    catalog = Catalog(ITEMS, {"7": "there is no file 7.png"})
+    write_dataset(interactions(("a", "300", 1), ("a", "7", 2), ("a", "x", 3)), catalog, tmp_path, "toy")
+    assert json.loads((tmp_path / "toy" / "image_problems.json").read_text()) == {"7": "there is no file 7.png"}
 
 
 def test_a_number_that_is_none_names_its_row(tmp_path):
@@ -123,10 +213,10 @@ def test_a_missing_column_names_file_column_and_what_was_found(tmp_path):
         read_csv(file, ["userId", "rating"])
     assert read_csv(file, ["stars", "userId"]).to_numpy().tolist() == [["3", "1"]]
     file.write_text("")
-    with pytest.raises(ValueError, match=r"ratings\.csv cannot be read as CSV"):
+    with pytest.raises(ValueError, match=r"ratings\.csv has no column userId; its columns are none"):
         read_csv(file, ["userId"])
     file.write_bytes(b"userId\n\xff\xfe\n")
-    with pytest.raises(ValueError, match=r"ratings\.csv cannot be read as CSV"):
+    with pytest.raises(ValueError, match=r"ratings\.csv, line 2 is not UTF-8"):
         read_csv(file, ["userId"])
     with pytest.raises(FileNotFoundError, match=f"no gone.csv in {tmp_path}"):
         read_csv(tmp_path / "gone.csv", ["userId"])

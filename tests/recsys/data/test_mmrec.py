@@ -104,7 +104,10 @@ def test_the_fingerprint_moves_with_each_file(tmp_path):
     ("tables", "words"),
     [
         ({"image": IMAGE[:4]}, r"image_feat\.npy has 4 rows, .*text_feat\.npy has 5: every item has one"),
-        ({"image": IMAGE[:3], "text": TEXT[:3]}, r"baby\.inter names item '3', but the features have rows 0 to 2"),
+        (
+            {"image": IMAGE[:3], "text": TEXT[:3]},
+            r"baby\.inter have an item that is not in the catalogue of 3 items: '3' \(line 5",
+        ),
         ({"image": np.where(IMAGE == 7, np.nan, IMAGE)}, r"image_feat\.npy: features of item '2' are not finite"),
         ({"text": TEXT[:, 0]}, r"text_feat\.npy holds no matrix of numbers but float32 of shape \(5,\)"),
     ],
@@ -127,8 +130,53 @@ def test_interactions_that_do_not_fit(tmp_path):
     (source / "more.inter").write_text(text)
     with pytest.raises(FileNotFoundError, match=r"raw must hold one \.inter file, it holds 2"):
         mmrec.fingerprint(source)
-    (source / "text_feat.npy").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"no text_feat\.npy in .*raw; the folder must hold image_feat\.npy and"
-    ):
+    (source / "more.inter").unlink()
+    for name in ("text_feat.npy", "image_feat.npy"):
+        (source / name).unlink()
+    words = r"no \*_feat\.npy in .*raw; the folder must hold the features of at least one modality, such as image_feat"
+    with pytest.raises(FileNotFoundError, match=words):
         mmrec.prepare(source, tmp_path)
+
+
+@pytest.mark.parametrize(("separator", "found"), [(",", "commas"), (";", "semicolons")])
+def test_a_file_that_is_not_separated_by_tabs_is_said(tmp_path, separator, found):
+    source = raw(tmp_path / "raw")
+    file = source / "baby.inter"
+    file.write_text(file.read_text().replace("\t", separator))
+    words = rf"baby\.inter separates its columns by {found}, but they must be separated by tabs"
+    with pytest.raises(ValueError, match=words):
+        mmrec.prepare(source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "modalities", [("audio", "image", "text"), ("audio",), ("text",), ("image",), ("a-1", "video", "z_2")]
+)
+def test_any_number_of_modalities(tmp_path, modalities):
+    """Their names follow from the files'; each has a row for every item."""
+    source = raw(tmp_path / "raw")
+    for name in ("image", "text"):
+        (source / f"{name}_feat.npy").unlink()
+    for width, name in enumerate(modalities, 2):
+        np.save(source / f"{name}_feat.npy", np.ones((5, width)) * width)
+    before = mmrec.fingerprint(source)
+    mmrec.prepare(source, tmp_path, "baby")
+    tables = {file.stem: FeatureTable.read(file) for file in (tmp_path / "baby").glob("*.safetensors")}
+    assert {name: table.values.shape for name, table in tables.items()} == {
+        name: (5, width) for width, name in enumerate(modalities, 2)
+    }
+    (source / f"{modalities[0]}_feat.npy").rename(source / "other_feat.npy")
+    assert mmrec.fingerprint(source) != before
+
+
+def test_a_name_that_cannot_be_a_modality(tmp_path):
+    source = raw(tmp_path / "raw")
+    np.save(source / "mean_feat.npy", IMAGE)
+    with pytest.raises(ValueError, match=r"mean_feat\.npy is named after the modality 'mean', which must be a word"):
+        mmrec.fingerprint(source)
+
+
+def test_unknown_items_can_be_dropped(tmp_path):
+    """Of item 3 and 4 there are no features; two interactions are with item 3."""
+    source = raw(tmp_path / "raw", image=IMAGE[:3], text=TEXT[:3])
+    summary = mmrec.prepare(source, tmp_path, "baby", unknown_items="drop")
+    assert (summary.items, summary.interactions, summary.interactions_with_unknown_items_dropped) == (3, 7, 2)

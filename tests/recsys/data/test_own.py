@@ -53,3 +53,41 @@ def test_missing_files_and_columns_are_named(tmp_path):
     (source / "interactions.csv").unlink()
     with pytest.raises(FileNotFoundError, match=f"no interactions.csv in {source}"):
         own.fingerprint(source)
+
+
+def test_a_catalogue_without_a_column_of_images_is_refused(tmp_path):
+    """Empty cells are holes; a column of another name would make every item one."""
+    source = raw(tmp_path / "raw")
+    (source / "catalog.csv").write_text("item_id,title,image_path\nx,Mug,x.png\n")
+    with pytest.raises(ValueError, match=r"catalog\.csv has no column image; .*: rename image_path to image"):
+        own.fingerprint(source)
+    (source / "catalog.csv").write_text("item_id,title\nx,Mug\n")
+    with pytest.raises(
+        ValueError, match=r"no column image; .*: add image, with empty cells for items without a picture"
+    ):
+        own.prepare(source, tmp_path)
+
+
+def test_one_rule_for_blanks_around_ids(tmp_path):
+    source = raw(tmp_path / "raw")
+    (source / "catalog.csv").write_text("item_id,image\n x,\n9 ,\nz,\n")
+    (source / "interactions.csv").write_text("user_id,item_id,timestamp\nann,x ,1\n ann,9,2\nann ,z,3\n")
+    summary = own.prepare(source, tmp_path, "shop")
+    assert (summary.users, summary.items, summary.interactions) == (1, 3, 3)
+
+
+def test_unknown_items_are_refused_or_dropped(tmp_path):
+    source = raw(tmp_path / "raw")
+    with (source / "interactions.csv").open("a") as file:
+        file.write("ann,gone,7\n")
+    with pytest.raises(ValueError, match=r"1 of 4 interactions in .*interactions\.csv .* 'gone' \(line 5\)"):
+        own.prepare(source, tmp_path, "shop")
+    summary = own.prepare(source, tmp_path, "shop", unknown_items="drop")
+    assert (summary.interactions, summary.interactions_with_unknown_items_dropped) == (3, 1)
+
+
+def test_the_fingerprint_moves_with_why_there_is_no_image(tmp_path):
+    source = raw(tmp_path / "raw")
+    first = own.fingerprint(source)
+    (source / "9.png").mkdir()
+    assert own.fingerprint(source) != first

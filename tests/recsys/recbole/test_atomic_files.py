@@ -146,3 +146,36 @@ def test_everybody_filtered_away(tmp_path: Path) -> None:
     config = _write(tmp_path, CLICKS)
     with pytest.raises(ValueError, match="none of the 7 interactions"):
         Dataset.load({**config, "user_inter_num_interval": "[50,inf)"})
+
+
+WORDS = ("NA", "nan", "None", "NULL", "n/a")
+
+
+def test_words_for_nothing_are_tokens(tmp_path: Path) -> None:
+    """Users, items and the file of items; a rating that is missing stays a missing number."""
+    config = _write(tmp_path, [(word, other, n) for word in WORDS for n, other in enumerate(WORDS)], WORDS)
+    file = tmp_path / "tiny/tiny.inter"
+    file.write_text(file.read_text().replace("\tn/a\t1\t", "\tn/a\t\t"))
+    dataset = Dataset.load(config)
+    assert sorted(dataset.user_tokens) == sorted(dataset.item_tokens) == sorted(["[PAD]", *WORDS])
+    assert sum(len(users) for users, _ in vars(dataset.interactions).values()) == 25
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "words"),
+    [
+        ("", "a", "line 9 has the user_id '', which is no id"),
+        ("u", "", "line 9 has the item_id '', which is no id"),
+        ("[PAD]", "a", r"line 9 has the user_id '\[PAD\]', which is reserved"),
+        ("u", "[PAD]", r"line 9 has the item_id '\[PAD\]', which is reserved"),
+    ],
+)
+def test_ids_that_recbole_would_drop_or_take_for_padding(tmp_path: Path, user: str, item: str, words: str) -> None:
+    config = _write(tmp_path, [*CLICKS, (user, item, 1)])
+    with pytest.raises(ValueError, match=rf"tiny\.inter, {words}"):
+        Dataset.load(config)
+
+
+def test_an_item_called_padding(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tiny\.item, line 5 has the item_id '\[PAD\]', which is reserved"):
+        Dataset.load(_write(tmp_path, CLICKS, ["a", "b", "c", "[PAD]"]))
