@@ -88,8 +88,9 @@ def train_ranker(run: Experiment) -> Path:
         print(f"{model} on validation: {metrics}")
     else:
         print(
-            f"{model} was not validated, as the split holds no interaction for validation: it has the weights of its "
-            f"last epoch, {trained.best_epoch}. To keep those of the best epoch, change eval_args.split or label rows 1."
+            f"{model} was not validated, as the split has no interaction for validation: it has the weights of its "
+            f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
+            "1 (valid), are needed"
         )
     return run.ranker.folder
 

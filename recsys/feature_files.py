@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 
 from recsys.tables import read_text
 
-
 TABLES = (".safetensors", ".npy", ".npz")
 """Suffixes of feature tables."""
 

@@ -22,6 +22,9 @@ _MARKS = {"UTF-32": (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"), "UTF-16": (b"\xf
 # A line of its own behind the file. A quotation mark that is never closed swallows it.
 _END = "\2 end of the file \2"
 
+_BLOCK = 10_000
+"""Rows that are turned into columns at a time."""
+
 _LIKENESS = 0.6
 """Below this share of common letters a column's name is no misspelling of another."""
 
@@ -79,30 +82,46 @@ def _parse(
         raise ValueError(_unclosed(path, 1))
     _check_header(path, header, required, separator, advice)
     columns = [column for column in dict.fromkeys((*required, *optional)) if column in header]
-    positions = [header.index(column) for column in columns]
-    # Equal texts of a column share one object, as in pandas' own reader: a file of ratings repeats its ids.
-    texts: list[dict[str, str]] = [{} for _ in columns]
-    lines: list[int] = []
-    cells: list[list[str]] = [[] for _ in columns]
-    begin = reader.line_num + 1
-    complete = not header
+    width, lines, begin = len(header), [], reader.line_num + 1
+    parsed = [_Column(header.index(column)) for column in columns]
+    block: list[list[str]] = []
     for row in reader:
         first, begin = begin, reader.line_num + 1
-        if row == [_END]:
-            complete = True
-        elif not row or (len(row) == 1 and not row[0].strip()):
-            continue
+        if len(row) == width and _END not in row[-1] and (width > 1 or row[0].strip()):
+            lines.append(first)
+            block.append(row)
+            if len(block) == _BLOCK:
+                _flush(block, parsed)
+        elif row == [_END] or not row or (len(row) == 1 and not row[0].strip()):
+            continue  # a blank line, or the end
         elif row[-1].endswith(_END):
             raise ValueError(_unclosed(path, first))
-        elif len(row) != len(header):
-            raise ValueError(_ragged(path, (first, begin - 1), len(row), len(header), separator))
         else:
-            lines.append(first)
-            for position, known, cell in zip(positions, texts, cells, strict=True):
-                cell.append(known.setdefault(row[position], row[position]))
-    assert complete
+            raise ValueError(_ragged(path, (first, begin - 1), len(row), width, separator))
+    _flush(block, parsed)
+    cells = {column: cell.cells for column, cell in zip(columns, parsed, strict=True)}
     index = pd.Index(lines, dtype="int64", name=LINE)
-    return pd.DataFrame(dict(zip(columns, cells, strict=True)), index=index, columns=pd.Index(columns), dtype=object)
+    return pd.DataFrame(cells, index=index, columns=pd.Index(columns), dtype=object)
+
+
+class _Column:
+    """The cells of one column. Equal texts share one object, as in pandas' own reader: ratings repeat their ids."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.cells: list[str] = []
+        self._known: dict[str, str] = {}
+
+    def extend(self, rows: Iterable[Sequence[str]]) -> None:
+        """Add the cells of some rows."""
+        texts = [row[self.position] for row in rows]
+        self.cells.extend(map(self._known.setdefault, texts, texts))
+
+
+def _flush(block: list[list[str]], columns: Iterable[_Column]) -> None:
+    for column in columns:
+        column.extend(block)
+    block.clear()
 
 
 def _check_header(

@@ -11,6 +11,7 @@ from ragar_rec.evaluation.controls import Strangers
 from ragar_rec.evaluation.people import known_history, known_people, request_seed
 from ragar_rec.evaluation.protocols import Reranking, Task
 from recsys.recbole.dataset import Dataset
+from recsys.tables import encoding_problem
 
 Pair = tuple[int, int]
 """(user, item), internal ids."""
@@ -66,7 +67,7 @@ def read_requests(file: Path) -> list[Named]:
                     raise ValueError(f"{file}, line {table.line_num}: no {'item_id' if user else 'user_id'}")
                 found.append((f"{file}, line {table.line_num}", user, item))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} does not read as CSV ({error})") from error
+        raise ValueError(encoding_problem(file) or f"{file} does not read as CSV ({error})") from error
     if not found:
         raise ValueError(f"{file} holds no request below its columns' names")
     return found

@@ -129,7 +129,7 @@ def test_requests_are_read_by_their_columns_names_and_count_once(dataset: Datase
     with pytest.raises(FileNotFoundError, match=r"no requests at .*gone\.csv: name a CSV file with"):
         read_requests(tmp_path / "gone.csv")
     file.write_bytes(b"user_id,item_id\n\xff,7\n")
-    with pytest.raises(ValueError, match=r"wanted\.csv does not read as CSV"):
+    with pytest.raises(ValueError, match=r"wanted\.csv, line 2 is not UTF-8 .*: save it as UTF-8"):
         read_requests(file)
 
 

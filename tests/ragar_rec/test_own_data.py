@@ -173,5 +173,5 @@ def test_a_split_without_validation_is_said(tmp_path, capsys):
     world = mmrec(tmp_path, "00002", ["image", "text"])
     assert world.run("train-ranker") == 0
     out = capsys.readouterr().out
-    assert "MICRO was not validated, as the split holds no interaction for validation" in out
+    assert "MICRO was not validated, as the split has no interaction for validation" in out
     assert "it has the weights of its last epoch, 2." in out

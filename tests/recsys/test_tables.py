@@ -147,3 +147,7 @@ def test_a_text_file(tmp_path):
     assert read_text(file_of(tmp_path, "\ufeffé\n")) == "é\n"
     with pytest.raises(ValueError, match=r"ids\.txt, line 2 is not UTF-8"):
         read_text(file_of(tmp_path, b"a\n\xe9\n", "ids.txt"))
+
+
+def test_blank_lines_of_a_single_column_are_no_rows(tmp_path):
+    assert rows(file_of(tmp_path, "a\n1\n  \n\n2\n"), ("a",)) == [["1"], ["2"]]

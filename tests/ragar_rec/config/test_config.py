@@ -68,7 +68,7 @@ def test_a_mapping_of_rewards_is_typed_in_one_piece(tmp_path):
 
 @pytest.mark.parametrize("overrides", [(), ("--features.depth=depth.npz",)])
 def test_further_modalities_are_named_beside_image_and_text(tmp_path, overrides):
-    """A table's file under a name that is no field is a modality; whatever else is unknown, or nearly a field, is not."""
+    """A file of a table, under a name that is no field, is the table of a modality."""
     file = tmp_path / "run.yaml"
     file.write_text("features: {audio: audio.npy, files: {video: v.npz}, image: image.npy}")
     config = Config.read(file, overrides, known_keys=known)
