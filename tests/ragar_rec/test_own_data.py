@@ -174,4 +174,4 @@ def test_a_split_without_validation_is_said(tmp_path, capsys):
     assert world.run("train-ranker") == 0
     out = capsys.readouterr().out
     assert "MICRO was not validated, as the split has no interaction for validation" in out
-    assert "it has the weights of its last epoch, 2." in out
+    assert "it has the weights of its last epoch, 2; for those" in out
