@@ -1,4 +1,4 @@
-"""Which models the generator is built of, and where they run: the section ``models`` of the config."""
+"""The section ``models`` of the config: pretrained models of the generator, and the device on which they run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 from generation.encoders.timm import TimmEncoder, timm_names
 
 TIMM = "timm:"
-"""What stands before the name of one of timm's models."""
+"""Prefix of the names of timm's models."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,19 @@ class ModelsConfig:
         if self.visual != "dual" and not self.visual.startswith(TIMM):
             yield f"visual {self.visual!r} is neither dual nor {TIMM} with a name of timm's"
         elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in timm_names():
-            near = get_close_matches(name, timm_names(), n=1)
-            yield f"timm has no model {name!r}" + (f": do you mean {near[0]}?" if near else "")
+            matches = get_close_matches(name, timm_names(), n=1)
+            yield f"timm has no model {name!r}" + (f": do you mean {matches[0]}?" if matches else "")
         if self.device == "cuda" and not torch.cuda.is_available():
             yield "device cuda: this machine, or this build of torch, has no GPU; take cpu"
 
     def visual_encoder(self, weights: Path | None) -> TimmEncoder | None:
-        """Who sees pictures for P_ret, if it is not the dual encoder.
+        """The encoder of pictures for P_ret; None if it is the dual encoder.
 
         Args:
             weights: the folder that holds ``NAME/model.safetensors``.
 
         Raises:
-            FileNotFoundError: it is not given, or not there; the sentence says how to get it.
+            FileNotFoundError: it is not given, or not there; the message says how to get it.
         """
         if self.visual == "dual":
             return None
@@ -68,7 +68,7 @@ class ModelsConfig:
 
     @property
     def place(self) -> dict[str, Any]:
-        """How :meth:`generation.ragar.ragar.Ragar.place` is called."""
+        """Keyword arguments for :meth:`generation.ragar.ragar.Ragar.place`."""
         dtype = getattr(torch, self.precision)
         settings = {"channels_last": self.channels_last, "compiled": self.compile}
         return {"device": self.device, "dtype": dtype, **settings}

@@ -4,7 +4,7 @@ import pytest
 
 from chat_world import save_chat_model
 from generation.words.instruction import InstructionModel
-from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, frequent, parts
+from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, frequent, split_phrases
 from generation.words.prompts import keyword_prompt
 from generation_world import Shape
 
@@ -12,9 +12,9 @@ ITEMS = [Shape(str(i)) for i in range(3)]
 
 
 def test_parts_of_a_caption() -> None:
-    assert parts("Action, Sci-Fi, 1990s in navy, teal") == ["Action", "Sci-Fi", "1990s", "navy", "teal"]
-    assert parts("") == []
-    assert parts(" , navy ,, ") == ["navy"]
+    assert split_phrases("Action, Sci-Fi, 1990s in navy, teal") == ["Action", "Sci-Fi", "1990s", "navy", "teal"]
+    assert split_phrases("") == []
+    assert split_phrases(" , navy ,, ") == ["navy"]
 
 
 def test_the_rarest_words_come_first_and_ties_are_alphabetical() -> None:
@@ -114,5 +114,5 @@ def test_the_packages_prompt_is_filled_and_a_long_text_is_cut(model: Instruction
     words = " ".join(["word"] * 150)
     asked = keyword_prompt().format(caption="red circle", text=words, n=3)
     # too long for this model, whose error counts the tokens of what was asked
-    with pytest.raises(ValueError, match=rf" has {len(model._ids(asked))} tokens .* the 512 that"):
+    with pytest.raises(ValueError, match=rf" has {len(model._encode(asked))} tokens .* the 512 that"):
         LlmKeywords(model, per_item=3)([Shape("a", description="word\n" * 1000)], ["red circle"])
