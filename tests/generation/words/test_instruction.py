@@ -1,4 +1,4 @@
-"""An instruction LLM: what it learned by heart comes back, greedily, whatever else is in the batch."""
+"""An instruction LLM: greedy answers, the same whatever else is in the batch."""
 
 import shutil
 from pathlib import Path
