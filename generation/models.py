@@ -16,7 +16,7 @@ TIMM = "timm:"
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """Weights that you have, in place of the small models that are learned from the catalogue (the defaults)."""
+    """Pretrained models in place of the small ones that are learned from the catalogue (the defaults)."""
 
     backbone: str | None = None
     """An SD-1.x pipeline's folder or hub name; ``backbone.image_height`` and ``image_width`` are its pictures' size."""
@@ -25,18 +25,19 @@ class ModelsConfig:
     language: str | None = None
     """A causal LM's folder or hub name."""
     visual: str = "dual"
-    """Whose features of pictures P_ret is made of (eq. 4): the dual encoder's, or ``timm:NAME`` from ``--weights``."""
+    """Encoder of the pictures that P_ret is computed from (eq. 4): ``dual``, or ``timm:NAME`` from ``--weights``."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the generator and the dual encoder run."""
+    """Device of the generator and the dual encoder."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the frozen parts; what is trained is float32."""
+    """Precision of the frozen models; trained parameters are float32."""
     channels_last: bool = False
-    """Convolutions with the channels side by side: other rounding, often faster."""
+    """Store convolutions' channels side by side: other rounding, often faster."""
     compile: bool = False
-    """The UNet by ``torch.compile``: a minute at each new batch shape, other rounding, faster on a GPU."""
+    """Run the UNet by ``torch.compile``: a minute at each new batch shape, other rounding, faster on a GPU."""
 
     def conflicts(self) -> Iterator[str]:
         """Models that do not go together or do not exist, and a GPU where there is none."""
+        # Both None: the small models are trained together, on one text tower.
         if (self.backbone is None) != (self.encoder is None):
             yield (
                 "backbone and encoder belong together: P_gen is compared with pictures through the projection of the "

@@ -22,21 +22,21 @@ class WordsConfig:
     """Captions (eq. 2), keywords (eq. 6) and prompts (eq. 6-7); the defaults need no model hub."""
 
     captions: Literal["palette", "text", "blip2"] = "palette"
-    """``palette``: tags, decade and colour names; ``text``: the item's own; ``blip2``: BLIP-2 looks at the picture."""
+    """``palette``: tags, decade and names of colours; ``text``: the item's own text; ``blip2``: BLIP-2's captions."""
     captioner_model: str = "Salesforce/blip2-opt-2.7b"
     """BLIP-2's folder or hub name, for ``captions: blip2``."""
     keywords: Literal["tfidf", "llm"] = "tfidf"
-    """``tfidf``: the caption's rarest words; ``llm``: an instruction LLM names them."""
+    """``tfidf``: the caption's rarest words; ``llm``: named by an instruction LLM."""
     keyword_model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """The instruction LLM's folder or hub name, for ``keywords: llm``."""
     per_item: int = 6
-    """Most keywords an item has (``generator.n_keywords`` are kept over the retrieved ones)."""
+    """Most keywords of an item (of all the retrieved items', the ``generator.n_keywords`` most frequent are used)."""
     keyword_prompt: str | None = None
-    """A text file with p_k, for ``keywords: llm``: ``{caption}``, and if wanted ``{text}`` and ``{n}``."""
+    """A text file with p_k, for ``keywords: llm``: ``{caption}``, and optionally ``{text}`` and ``{n}``."""
     prompt: str | None = None
     """A text file with p_g: ``{caption}`` and ``{keywords}`` or ``{weighted_keywords}``."""
     semantic: Literal["dual", "sentences"] = "dual"
-    """Whose cosines retrieval compares captions by: the dual encoder's, or sentence-transformers' (an extra)."""
+    """Encoder by whose cosines retrieval compares captions: the dual encoder, or sentence-transformers (an extra)."""
     sentence_model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Its folder or hub name, for ``semantic: sentences``."""
     batch_size: int = 8
