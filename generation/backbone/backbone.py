@@ -34,7 +34,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 class Backbone:
-    """A Stable Diffusion pipeline and the picture size it works at; the generator conditions it and never changes it.
+    """A frozen Stable Diffusion pipeline and the size of its pictures; the generator conditions it from outside.
 
     Args:
         pipeline: any SD-1.x image-to-image pipeline.
