@@ -14,6 +14,7 @@ from generation.checkpoint import read_notes, read_tensors
 from generation.ragar.config import RagarConfig
 
 WEIGHTS = "model.safetensors"
+"""The trained parts; the rank of LoRA, if there is any, is noted in its header."""
 
 
 def save_generator(

@@ -298,7 +298,7 @@ def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
 def advantages(
     world: World, monkeypatch: pytest.MonkeyPatch, objective: str, scores: Sequence[float]
 ) -> list[list[list[float]]]:
-    """Advantages that L_rank is computed from, v_ref and v_glob score 1, the samples ``scores`` in turn."""
+    """Advantages that L_rank gets, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
     answers = iter([1.0, 1.0, *scores])
     recorded: list[list[list[float]]] = []
 
