@@ -14,7 +14,7 @@ from ragar_rec.config.sections import EvaluationConfig
 from ragar_rec.evaluation.frames import BATCH, Global
 from ragar_rec.evaluation.people import sample, training_requests
 from ragar_rec.evaluation.protocols import Candidates, Task, tasks
-from ragar_rec.evaluation.requests import Requests
+from ragar_rec.evaluation.requests import RequestFactory
 from ragar_rec.report.report import HistoryItem, Pair, Showcase
 from ragar_rec.stages.ragar import RagarSystem
 
@@ -35,7 +35,7 @@ def showcases(system: RagarSystem, settings: EvaluationConfig) -> list[Showcase]
             shown.append((task, items[len(items) // 2]))
     if not shown:
         return []
-    request_of, generator = Requests(dataset, seed), system.generator
+    request_of, generator = RequestFactory(dataset, seed), system.generator
     requests = [request_of((task.user, item)) for task, item in shown]
     v_gen, v_glob = generator.generate(requests), Global(generator).generate(requests)
     users = torch.tensor([task.user for task, _ in shown])

@@ -137,7 +137,7 @@ def test_results_can_be_recomputed_from_the_people(world: World):
     assert all(list(row) == names for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
     assert tuple(frame.columns) == COLUMNS
-    again = rows_from_per_user(pipeline.in_order(frame), "ml-latest", resamples=50)
+    again = rows_from_per_user(pipeline.in_table_order(frame), "ml-latest", resamples=50)
     assert [asdict(row) for row in again] == tree["rows"]
     assert Results.read(world.output / "results.json").rows == again
 
@@ -559,7 +559,7 @@ def test_several_seeds_share_the_preferences_and_the_folder(copy: World, tmp_pat
     run = open_run(config_file(tmp_path, evaluation__seeds=[0, 1]), copy.data, copy.output)
     pipeline.augment(run)
     requests = [
-        one for seed in (0, 1) for s in [run.drawn.setting(run.ranker, seed)] for one in map(s.requests, s.pairs)
+        one for seed in (0, 1) for s in [run.drawn.setting(run.ranker, seed)] for one in map(s.request_for, s.pairs)
     ]
     assert len(run.drawn.shards) == len(requests)
     different = {(request.reference, request.history[-6:]) for request in requests}
@@ -586,7 +586,7 @@ def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: Wo
     shards = ImageShards(
         copy.output / "pictures", json.loads((copy.output / "pictures" / "provenance.json").read_text())
     )
-    requests = [run.drawn.setting(run.ranker, 0).requests(pair) for pair in pairs[:3]]
+    requests = [run.drawn.setting(run.ranker, 0).request_for(pair) for pair in pairs[:3]]
     ours = world.run.drawn.shards
     assert torch.equal(shards.read(requests), ours.read(requests))
     said = capsys.readouterr().out.splitlines()[-1]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user, write_per_user
-from ragar_rec.evaluation.results import Results, Row, rows_from_per_user
+from ragar_rec.evaluation.results import Results, Row, in_table_order, rows_from_per_user
 
 
 def frame(cells: dict[tuple[str, str], list[list[float]]]) -> pd.DataFrame:
@@ -105,3 +105,24 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
     (tmp_path / "results.json").write_text('{"rows": [{"dataset": "x"}]}')
     with pytest.raises(ValueError, match="no results file"):
         Results.read(tmp_path / "results.json")
+
+
+def test_the_tables_begin_with_candidates_recall_and_the_own_pictures():
+    """Metrics are sorted without their cut-off; the users of a cell keep their order."""
+    unsorted = [
+        ("reference", "recall@10", OWN),
+        ("candidates", "delta_r", OWN),
+        ("candidates", "recall@20", "random_item"),
+        ("candidates", "recall@20", "original"),
+        ("candidates", "recall@20", OWN),
+    ]
+    records = [
+        (user, "ragar", protocol, control, "MICRO", 0, metric, 0.0)
+        for protocol, metric, control in unsorted
+        for user in ("b", "a")
+    ]
+    ordered = in_table_order(pd.DataFrame(records, columns=pd.Index(COLUMNS)))
+    assert tuple(ordered.columns) == COLUMNS
+    cells = list(ordered[["protocol", "metric", "control"]].itertuples(index=False, name=None))
+    assert cells == [cell for cell in (unsorted[n] for n in (4, 3, 2, 1, 0)) for _ in range(2)]
+    assert ordered["user"].tolist() == ["b", "a"] * 5

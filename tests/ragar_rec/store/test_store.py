@@ -173,6 +173,50 @@ def test_a_key_part_that_is_no_plain_data_says_what_to_do(tmp_path):
         digest({"x": float("nan")})
 
 
+def test_seconds_of_entries_of_one_name_are_summed_and_a_reused_one_counts_once(tmp_path, monkeypatch):
+    """The clock advances by what each build takes: two rankers of 2 and 3 seconds, features of 0.5."""
+    clock = [0.0]
+    monkeypatch.setattr("ragar_rec.store.store.time.perf_counter", lambda: clock[0])
+
+    def lasting(seconds: float):
+        def build(folder: Path) -> None:
+            clock[0] += seconds
+
+        return build
+
+    store = Store(tmp_path)
+    store.run("features", {}, lasting(0.5))
+    store.run("ranker", {"seed": 0}, lasting(2))
+    store.run("ranker", {"seed": 1}, lasting(3))
+    store.run("ranker", {"seed": 0}, lasting(100))
+    assert (store.ran, store.reused) == (["features", "ranker", "ranker"], ["ranker"])
+    assert store.seconds() == {"features": 0.5, "ranker": 5}
+    again = Store(tmp_path)
+    assert again.seconds() == {}
+    again.run("ranker", {"seed": 1}, lasting(100))
+    assert again.seconds() == {"ranker": 3}
+
+
+def test_a_continued_build_counts_the_seconds_before_the_stop_too(tmp_path, monkeypatch):
+    """Stopped after 4 seconds and finished in 3: 7. A build that begins anew counts its own 3 alone."""
+    clock = [0.0]
+    monkeypatch.setattr("ragar_rec.store.store.time.perf_counter", lambda: clock[0])
+
+    def stopped(folder: Path) -> None:
+        clock[0] += 4
+        raise KeyboardInterrupt
+
+    def finished(folder: Path) -> None:
+        clock[0] += 3
+
+    for name, resumable, seconds in (("images", True, 7), ("ranker", False, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path).run(name, {}, stopped, resumable=resumable)
+        store = Store(tmp_path)
+        store.run(name, {}, finished, resumable=resumable)
+        assert store.seconds() == {name: seconds}
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A folder of weights that was written an hour ago, with what a download leaves beside them."""
