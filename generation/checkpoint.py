@@ -57,7 +57,7 @@ def require_model(folder: Path) -> None:
 
 
 @contextmanager
-def weights_of(
+def reading_weights(
     kind: str, source: str | Path, *, example: str, check: Callable[[Path], None] = require_model
 ) -> Iterator[None]:
     """Check a folder of weights, then turn the error of a failed ``from_pretrained(source)`` into one sentence.
@@ -102,7 +102,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file} does not read as safetensors ({error}): copy or save it again") from error
 
 
-def read_notes(file: Path) -> dict[str, str]:
+def read_metadata(file: Path) -> dict[str, str]:
     """Read the metadata in the header of a valid safetensors file."""
     with safe_open(file, "pt") as opened:
         return opened.metadata() or {}  # None in a file without metadata

@@ -4,6 +4,6 @@ import torch
 from torch import Tensor
 
 
-def single(x: Tensor) -> Tensor:
+def to_single_precision(x: Tensor) -> Tensor:
     """Half precision to float32; float32, and float64, in which gradients are checked, stay as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

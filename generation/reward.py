@@ -24,7 +24,7 @@ class Reward(Protocol):
         ...
 
 
-def scored(
+def checked_scores(
     reward: Reward, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
 ) -> Float[Tensor, " n"]:
     """The reward's scores, checked.
@@ -60,5 +60,5 @@ class Mixture:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """sum_i w_i f_i, differentiable where the rewards are."""
-        weighted = [weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]
+        weighted = [weight * checked_scores(reward, requests, images).to(images) for weight, reward in self.parts]
         return torch.stack(weighted).sum(0)

@@ -35,15 +35,15 @@ def augment(
     Several processes divide the work: each calls this with a generator of its own, the same requests and the same
     folder. Afterwards each can read all pictures.
     """
-    distributed.meet()  # All have opened the folder, and nobody writes yet.
+    distributed.barrier()  # All have opened the folder, and nobody writes yet.
     first = distributed.rank() == 0
-    plan = distributed.from_first(plan_shards(requests, shards, batch_size) if first else [])
+    plan = distributed.broadcast(plan_shards(requests, shards, batch_size) if first else [])
     draw_shards(generator, process_share(plan), shards, progress=progress and first)
-    distributed.meet()
+    distributed.barrier()
     shards.refresh()
     if first:
         shards.write_manifest(requests)
-    distributed.meet()
+    distributed.barrier()
 
 
 def plan_shards(requests: Sequence[Request], shards: ImageShards, batch_size: int) -> Plan:
@@ -65,7 +65,7 @@ def draw_shards(generator: Generator, plan: Plan, shards: ImageShards, *, progre
 
 def process_share(plan: Plan) -> Plan:
     """This process's share of the plan: consecutive shards, whose requests have the most in common."""
-    rank, world_size = distributed.rank(), distributed.count()
+    rank, world_size = distributed.rank(), distributed.world_size()
     return plan[len(plan) * rank // world_size : len(plan) * (rank + 1) // world_size]
 
 

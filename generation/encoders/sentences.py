@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from generation.checkpoint import require, weights_of
+from generation.checkpoint import reading_weights, require
 
 EXAMPLE = "sentence-transformers/all-MiniLM-L6-v2"
 """Named in the message about a model that is not there."""
@@ -40,7 +40,7 @@ class SentenceEncoder:
                 "captions are to be compared by sentence-transformers, which is not installed: "
                 "pip install 'ragar-rec[sentences]'"
             ) from error
-        with weights_of("sentence encoder", source, example=EXAMPLE, check=_require_weights):
+        with reading_weights("sentence encoder", source, example=EXAMPLE, check=_require_weights):
             # model_kwargs go on to transformers, which would otherwise read a pickle where there is no safetensors.
             model = SentenceTransformer(str(source), device=device, model_kwargs={"use_safetensors": True})
         return cls(model, batch_size=batch_size)

@@ -9,11 +9,11 @@ from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
 from generation.reward import Reward
 
-OURS = ("ranker", "relevance", "aesthetic")
+BUILT_IN = ("ranker", "relevance", "aesthetic")
 """Built-in rewards, which a config names by one word; any other is ``package.module:name``."""
 
 
-def own_reward(name: str, encoder: ImageEncoder, gallery: Gallery) -> Reward:
+def load_reward(name: str, encoder: ImageEncoder, gallery: Gallery) -> Reward:
     """Build the reward of ``package.module:name``, a function or class that is called with ``(encoder, gallery)``.
 
     Args:
@@ -48,8 +48,12 @@ def import_reward(name: str) -> Callable[[ImageEncoder, Gallery], Reward]:
     """
     module, colon, attribute = name.partition(":")
     if not (colon and attribute and module) or module.startswith("."):
-        near = get_close_matches(name, OURS, n=1)
-        hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(OURS)} and package.module:name of your own"
+        near = get_close_matches(name, BUILT_IN, n=1)
+        hint = (
+            f"do you mean {near[0]}?"
+            if near
+            else f"there are {', '.join(BUILT_IN)} and package.module:name of your own"
+        )
         raise ValueError(f"there is no reward {name!r}: {hint}")
     try:
         imported = import_module(module)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from generation.checkpoint import weights_of
+from generation.checkpoint import reading_weights
 from generation.request import Item
 
 EXAMPLE = "Salesforce/blip2-opt-2.7b"
@@ -53,7 +53,7 @@ class Blip2Captioner:
             FileNotFoundError: there is none, or only a part of one; the message says how to get it.
             ValueError: its weights are pickled or do not read.
         """
-        with weights_of("BLIP-2 captioner", source, example=EXAMPLE):
+        with reading_weights("BLIP-2 captioner", source, example=EXAMPLE):
             processor = Blip2Processor.from_pretrained(source)
             model: Any = Blip2ForConditionalGeneration.from_pretrained(source, dtype=dtype, use_safetensors=True)
         return cls(model.to(device), processor, name=str(source), **settings)

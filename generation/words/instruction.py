@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from generation.checkpoint import weights_of
+from generation.checkpoint import reading_weights
 
 EXAMPLE = "Qwen/Qwen2.5-0.5B-Instruct"
 """Named in the message about a model that is not there."""
@@ -74,7 +74,7 @@ class InstructionModel:
             FileNotFoundError: there is none, or only a part of one; the message says how to get it.
             ValueError: its weights are pickled or do not read, or its tokenizer has no chat template.
         """
-        with weights_of("instruction LLM", source, example=EXAMPLE):
+        with reading_weights("instruction LLM", source, example=EXAMPLE):
             tokenizer = AutoTokenizer.from_pretrained(source)
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
         return cls(model.to(device), tokenizer, name=str(source), **settings)

@@ -103,7 +103,7 @@ class LlmKeywords:
         return keywords
 
 
-def frequent(
+def most_frequent(
     keywords: Sequence[Sequence[str]], weights: Sequence[float], n: int
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """The ``n`` most frequent keywords of the retrieved items and their frequencies, most frequent first.

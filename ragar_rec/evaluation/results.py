@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ragar_rec.evaluation.per_user import OWN, check_per_user
-from recsys.scoring.statistics import Interval, Statistic, interval, paired_difference, per_person
+from recsys.scoring.statistics import Interval, Statistic, interval, paired_difference, per_user_mean
 
 BASELINES = ("original", "shuffled_user")
 """Controls with which every other line is compared."""
@@ -116,7 +116,7 @@ def rows_from_per_user(
         system, protocol, judge = cast("tuple[str, str, str]", key)
         for metric, values in cell.groupby("metric", sort=False):
             by_control = {
-                control: per_person(group["value"].to_numpy(), group["user"].to_numpy())
+                control: per_user_mean(group["value"].to_numpy(), group["user"].to_numpy())
                 for control, group in values.groupby("control", sort=False)
             }
             seeds = int(values["seed"].nunique())

@@ -50,7 +50,7 @@ class DrawnPictures(Stage):
         requests = self.requests()
         shards = self._opened(to)
         plan = plan_shards(requests, shards, self.settings.batch_size)
-        distributed.together(draw_share, self.system, self.settings.batch_size, plan, shards)
+        distributed.call_on_all(draw_share, self.system, self.settings.batch_size, plan, shards)
         self._opened(to).write_manifest(requests)
 
     @property
@@ -66,7 +66,7 @@ def draw_share(system: RagarSystem, batch_size: int, plan: Plan, shards: ImageSh
     """Draw this process's share of the plan, then wait for the other processes."""
     if mine := process_share(plan):
         draw_shards(FixedShape(system.generator, batch_size), mine, shards, progress=system.workspace.progress)
-    distributed.meet()
+    distributed.barrier()
 
 
 def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, folder: Path) -> ImageShards:
@@ -93,7 +93,7 @@ def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, fold
     ]
     shards = ImageShards(folder, {"generator": digest(system.content), "batch_size": settings.batch_size})
     plan = plan_shards(requests, shards, settings.batch_size)
-    distributed.together(draw_share, system, settings.batch_size, plan, shards)
+    distributed.call_on_all(draw_share, system, settings.batch_size, plan, shards)
     shards.refresh()
     manifest = shards.write_manifest(shards.ids)
     print(f"{len(requests):,} pictures asked for, {len(shards):,} there: {manifest} says which is whose")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recsys.catalog import Catalog
 
-LEAST = 3
+MIN_INTERACTIONS = 3
 """Minimum number of interactions per user: fewer cannot be split into training, validation and test."""
 
 LABEL = "x_label"
@@ -117,10 +117,10 @@ def write_dataset(interactions: pd.DataFrame, catalog: Catalog, folder: Path, na
     duplicates = before - len(frame)
     # After the duplicates: only distinct items count towards the minimum.
     counts = frame["user_id"].value_counts()
-    inactive = [user for user, count in counts.items() if count < LEAST and not split_columns]
+    inactive = [user for user, count in counts.items() if count < MIN_INTERACTIONS and not split_columns]
     frame = frame.loc[~frame["user_id"].isin(inactive)].copy()
     if frame.empty:
-        raise ValueError(f"nobody is left: all {len(inactive)} people have fewer than {LEAST} interactions")
+        raise ValueError(f"nobody is left: all {len(inactive)} people have fewer than {MIN_INTERACTIONS} interactions")
     frame["position"] = frame.groupby("user_id").cumcount().astype(float)
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generation.checkpoint import read_notes, require, weights_of
+from generation.checkpoint import read_metadata, reading_weights, require
 
 
 def test_weights_and_pickles_are_found_in_folders_below(tmp_path: Path) -> None:
@@ -22,9 +22,9 @@ def test_weights_and_pickles_are_found_in_folders_below(tmp_path: Path) -> None:
 
 def test_a_folder_is_checked_before_it_is_read_and_a_hub_name_is_not(tmp_path: Path) -> None:
     checked = []
-    with weights_of("model", tmp_path, example="org/model", check=checked.append):
+    with reading_weights("model", tmp_path, example="org/model", check=checked.append):
         assert checked == [tmp_path]
-    with weights_of("model", "org/other", example="org/model", check=checked.append):
+    with reading_weights("model", "org/other", example="org/model", check=checked.append):
         assert checked == [tmp_path]
 
 
@@ -32,11 +32,11 @@ def test_the_error_for_a_missing_folder_says_where_to_get_one() -> None:
     with pytest.raises(
         FileNotFoundError, match=r"no model at org/other \(no such folder, .*: gone\)\. .*hf download org/m "
     ):
-        with weights_of("model", "org/other", example="org/m"):
+        with reading_weights("model", "org/other", example="org/m"):
             raise OSError("gone\nand more")
 
 
 def test_metadata_of_a_header_with_and_without_any(tmp_path: Path) -> None:
     for name, notes in (("with", {"rank": "3"}), ("without", None)):
         save_file({"x": torch.zeros(1)}, tmp_path / name, notes)
-        assert read_notes(tmp_path / name) == (notes or {})
+        assert read_metadata(tmp_path / name) == (notes or {})

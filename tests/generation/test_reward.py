@@ -14,7 +14,7 @@ from generation.ragar.scoring import check_gradient
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import reward_conflicts
-from generation.rewards.own import code_of, own_reward
+from generation.rewards.own import code_of, load_reward
 from generation.rewards.relevance import Relevance
 from generation_world import World, request
 
@@ -123,17 +123,17 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_users_reward_is_built_with_encoder_and_gallery(world: World, shop: Path) -> None:
-    reward = own_reward("shop_rewards:Brightness", world.encoder, world.gallery)
+    reward = load_reward("shop_rewards:Brightness", world.encoder, world.gallery)
     assert reward.known == ("dual", 25)  # pyright: ignore[reportAttributeAccessIssue]
     assert reward([request("a")], torch.full((1, 3, 2, 2), 0.25)).tolist() == [0.25]
     assert code_of("shop_rewards:Brightness") == shop
     with pytest.raises(ValueError, match=r"shop_rewards:nothing gave int, no reward: called with \(encoder, gallery\)"):
-        own_reward("shop_rewards:nothing", world.encoder, world.gallery)
+        load_reward("shop_rewards:nothing", world.encoder, world.gallery)
     sentence = (
         r"brightness is called with \(encoder, gallery\) and must give back a reward, .* AttributeError: 'Gallery'"
     )
     with pytest.raises(ValueError, match=sentence):
-        own_reward("shop_rewards:brightness", world.encoder, world.gallery)
+        load_reward("shop_rewards:brightness", world.encoder, world.gallery)
 
 
 def test_rewards_that_cannot_be_built_are_reported_when_the_config_is_read(tmp_path: Path, shop: Path) -> None:

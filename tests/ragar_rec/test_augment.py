@@ -64,14 +64,14 @@ def test_stored_pictures_are_read_and_encoded_a_block_at_a_time(tmp_path, monkey
 def test_an_interrupted_augmentation_goes_on_without_duplicate_or_hole(tmp_path):
     """Ten pictures in batches of four; stopped in the second batch, four are kept and six are left."""
     requests = asked(10)
-    painter = Painter(stop_at=2)
+    sampling_backbone = Painter(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
-        augment(painter, requests, ImageShards(tmp_path, {"seed": 0}), batch_size=4, progress=False)
+        augment(sampling_backbone, requests, ImageShards(tmp_path, {"seed": 0}), batch_size=4, progress=False)
     shards = ImageShards(tmp_path, {"seed": 0})
     assert (len(shards), len(shards.missing(requests))) == (4, 6)
-    painter = Painter()
-    augment(painter, requests, shards, batch_size=4, progress=False)
-    assert painter.asked == 6
+    sampling_backbone = Painter()
+    augment(sampling_backbone, requests, shards, batch_size=4, progress=False)
+    assert sampling_backbone.asked == 6
     shards = ImageShards(tmp_path, {"seed": 0})
     assert len(shards) == len(set(shards.ids)) == 10
     assert (shards.read(requests)[:, 0, 0, 0] * 255).round().tolist() == list(range(10))
@@ -99,11 +99,11 @@ def one_of(number: int, of: int, port: int, folder: Path) -> None:
     """One of several processes that a launcher started, in a program of one's own."""
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "MASTER_PORT": port}
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in place.items()}
-    painter, shards = Painter(), ImageShards(folder, {})
-    augment(painter, asked(10), shards, batch_size=2, progress=False)
-    assert painter.batches == [2, 3][number]
+    sampling_backbone, shards = Painter(), ImageShards(folder, {})
+    augment(sampling_backbone, asked(10), shards, batch_size=2, progress=False)
+    assert sampling_backbone.batches == [2, 3][number]
     assert (shards.read(asked(10))[:, 0, 0, 0] * 255).round().tolist() == list(range(10))
-    distributed.leave()
+    distributed.destroy()
 
 
 def test_a_program_of_ones_own_shares_the_pictures_among_its_processes(tmp_path):
@@ -158,7 +158,7 @@ def test_a_disk_that_fills_up_keeps_what_is_whole_and_goes_on_afterwards(tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(files(tmp_path / "full")) == ["00000.safetensors", "00001.safetensors", "provenance.json"]
-    painter = Painter()
-    augment(painter, requests, ImageShards(tmp_path / "full", {}), batch_size=4, progress=False)
-    assert painter.asked == 12
+    sampling_backbone = Painter()
+    augment(sampling_backbone, requests, ImageShards(tmp_path / "full", {}), batch_size=4, progress=False)
+    assert sampling_backbone.asked == 12
     assert files(tmp_path / "whole") == files(tmp_path / "full")

@@ -55,7 +55,7 @@ from ragar_rec.store.store import content
 from recsys.features import FeatureTable
 from recsys.recbole.config import with_ranker
 from recsys.recbole.models import full_scores
-from recsys.recbole.training import led
+from recsys.recbole.training import run_on_first_process
 from recsys.scoring.counterfactual import Counterfactual
 
 STAGES = [
@@ -606,7 +606,7 @@ def drawn_by(world: World, number: int, of: int, port: int) -> None:
     """One of several processes, as a launcher would have started it."""
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "MASTER_PORT": port}
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in place.items()}
-    led(lambda: pipeline.augment(world.again()) and None)
+    run_on_first_process(lambda: pipeline.augment(world.again()) and None)
 
 
 def started(world: World, of: int = 1) -> list[ForkProcess]:

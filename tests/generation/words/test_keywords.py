@@ -4,7 +4,7 @@ import pytest
 
 from chat_world import save_chat_model
 from generation.words.instruction import InstructionModel
-from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, frequent, split_phrases
+from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, split_phrases
 from generation.words.prompts import keyword_prompt
 from generation_world import Shape
 
@@ -40,26 +40,26 @@ def test_captions_without_words_have_no_keywords() -> None:
 
 def test_frequencies_count_retrieval_weights() -> None:
     keywords = [("war", "navy"), ("war", "teal"), ("teal", "navy", "gold")]
-    words, counts = frequent(keywords, [0.5, 0.3, 0.2], 3)
+    words, counts = most_frequent(keywords, [0.5, 0.3, 0.2], 3)
     # war .5 + .3, navy .5 + .2, teal .3 + .2, gold .2
     assert words == ("war", "navy", "teal")
     assert counts == pytest.approx((0.8, 0.7, 0.5))
 
 
 def test_equal_weights_are_the_papers_plain_count_and_ties_keep_the_order_of_retrieval() -> None:
-    words, counts = frequent([("b", "a"), ("c", "a"), ("d",)], [1 / 3] * 3, 10)
+    words, counts = most_frequent([("b", "a"), ("c", "a"), ("d",)], [1 / 3] * 3, 10)
     assert words == ("a", "b", "c", "d")
     assert counts == pytest.approx((2 / 3, 1 / 3, 1 / 3, 1 / 3))
 
 
 def test_an_item_counts_a_word_once_and_weight_zero_counts_nothing() -> None:
-    assert frequent([("war", "war"), ("teal",)], [1.0, 0.0], 5) == (("war",), (1.0,))
-    assert frequent([], [], 5) == ((), ())
+    assert most_frequent([("war", "war"), ("teal",)], [1.0, 0.0], 5) == (("war",), (1.0,))
+    assert most_frequent([], [], 5) == ((), ())
 
 
 def test_every_item_needs_a_weight() -> None:
     with pytest.raises(ValueError, match="zip"):
-        frequent([("war",)], [0.5, 0.5], 3)
+        most_frequent([("war",)], [0.5, 0.5], 3)
 
 
 def test_sentences_are_split_into_content_words() -> None:
@@ -102,7 +102,7 @@ def test_an_item_without_a_usable_answer_counts_but_adds_no_word(model: Instruct
     keywords = LlmKeywords(model, per_item=2, prompt=PROMPT)(
         [Shape("a", "Ball"), Shape("b", "Sea")], ["red circle", "blue bar"]
     )
-    assert frequent(keywords, [0.6, 0.4], 5) == (("red", "circle"), (0.6, 0.6))
+    assert most_frequent(keywords, [0.6, 0.4], 5) == (("red", "circle"), (0.6, 0.6))
 
 
 def test_nothing_usable_for_any_item_is_one_sentence_with_the_first_answer(model: InstructionModel) -> None:
