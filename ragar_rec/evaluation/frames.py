@@ -90,13 +90,13 @@ def generate_in_batches(
         ValueError: there is no request.
     """
     if not requests:
-        raise ValueError(f"{description}: nobody asks for a picture, because nobody has a pictured item with a history")
+        raise ValueError(f"{description}: there is no request, as no user has a pictured item with a history")
     starts = tqdm(range(0, len(requests), BATCH), desc=description, unit=f"x{BATCH}", disable=not progress)
     return torch.cat([generator.generate(requests[start : start + BATCH]) for start in starts])
 
 
 class Global:
-    """A generator of v_glob: the same requests, conditioned on the global embedding E_g alone."""
+    """A generator of v_glob: it conditions on the keywords (E_g) alone and ignores the rest of the preference."""
 
     def __init__(self, ragar: Ragar) -> None:
         self.ragar = ragar
@@ -122,7 +122,7 @@ def generator_frame(
     Args:
         trained: the generator after reflection.
         untrained: the generator after its warm start.
-        requests: one a user.
+        requests: one per user.
         shuffled: the same references for other users, in the same order; their pictures are scored for the users of
             ``requests``.
         reward: the judge.

@@ -94,10 +94,10 @@ def sample(dataset: Dataset, count: int, seed: int) -> list[int]:
         raise ValueError("nobody has an interaction in the test part of the split: give eval_args.split a test share")
     eligible = np.intersect1d(tested, users_with_history(dataset))
     if len(eligible) == 0:
-        raise ValueError("of nobody in the test anything is known before: give eval_args.split a larger training share")
+        raise ValueError("no user of the test has an earlier interaction: give eval_args.split a larger training share")
     if left_out := len(tested) - len(eligible):
         logger.info(
-            "%d of %d people with test interactions are left out: nothing is known of them before",
+            "%d of %d people with test interactions are left out: they have no earlier interaction",
             left_out,
             len(tested),
         )

@@ -47,10 +47,10 @@ def test_shuffled_users_get_the_same_reference_with_their_own_history(dataset: D
     assert len({request.seed for request in shuffled}) == 3
 
 
-def test_pictures_for_nobody_are_refused():
+def test_no_request_is_an_error():
     class Never:
         def generate(self, requests: object) -> torch.Tensor:
             raise AssertionError
 
-    with pytest.raises(ValueError, match="v_gen: nobody asks for a picture"):
+    with pytest.raises(ValueError, match="v_gen: there is no request, as no user has a pictured item"):
         generate_in_batches(Never(), [], progress=False, description="v_gen")

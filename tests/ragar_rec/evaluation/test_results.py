@@ -63,15 +63,6 @@ def test_rows_are_the_same_again_and_from_the_file(tmp_path):
     assert (tmp_path / "shuffled.parquet").read_bytes() == (tmp_path / "per_user.parquet").read_bytes()
 
 
-def test_a_frame_with_a_missing_column_or_two_values_is_refused(tmp_path):
-    good = frame({("original", "recall@10"): [[0.0, 1.0]]})
-    with pytest.raises(ValueError, match="lacks judge"):
-        write_per_user(good.drop(columns="judge"), tmp_path / "x")
-    with pytest.raises(ValueError, match=r"two values for .*'user': '0'"):
-        write_per_user(pd.concat([good, good]), tmp_path / "x")
-    assert not list(tmp_path.iterdir())
-
-
 def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
     one = Row("toy", "ragar", "candidates", OWN, "MICRO", "ndcg@10", 0.5, None, None, "original", 4, 1)
     path = tmp_path / "results.json"
@@ -100,8 +91,6 @@ def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
 def test_a_missing_or_foreign_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="ragar-rec evaluate"):
         Results.read(tmp_path / "results.json")
-    with pytest.raises(FileNotFoundError, match="ragar-rec evaluate"):
-        read_per_user(tmp_path / "per_user.parquet")
     (tmp_path / "results.json").write_text('{"rows": [{"dataset": "x"}]}')
     with pytest.raises(ValueError, match="no results file"):
         Results.read(tmp_path / "results.json")
