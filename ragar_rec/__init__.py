@@ -16,14 +16,22 @@ from ragar_rec.version import __version__ as __version__
 if TYPE_CHECKING:
     from ragar_rec.config.config import Config
     from ragar_rec.evaluation.results import Row
+    from ragar_rec.experiment import Experiment
     from ragar_rec.report.report import Report
     from ragar_rec.store.shards import ImageShards
     from ragar_rec.store.store import Store
 
-_LAZY = {"Config": "config", "Report": "report", "Row": "evaluation", "Store": "store", "ImageShards": "store"}
-"""Public name -> the sub-package that exports it."""
+_LAZY = {
+    "Config": "config",
+    "Experiment": "experiment",
+    "ImageShards": "store",
+    "Report": "report",
+    "Row": "evaluation",
+    "Store": "store",
+}
+"""Public name -> the sub-package or module that exports it."""
 
-__all__ = ["Config", "ConfigError", "ImageShards", "Report", "Row", "ShadowedPackageError", "Store"]
+__all__ = ["Config", "ConfigError", "Experiment", "ImageShards", "Report", "Row", "ShadowedPackageError", "Store"]
 
 
 def _check_packages(names: tuple[str, ...], home: Path) -> None:

@@ -26,7 +26,6 @@ from ragar_rec.config.file import read_tree
 from ragar_rec.config.schema import build_section, field_types, nearest_key
 from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
-from ragar_rec.store.hashing import digest
 
 KnownKeys = Callable[[str], "set[str]"]
 """Name of a ranker -> the RecBole keys that it understands."""
@@ -100,10 +99,6 @@ class Config:
                 raise KeyError(f"the config has no `{name}`")
             selected[name] = tree[section][key] if key else tree[section]
         return selected
-
-    def hash(self, *names: str) -> str:
-        """SHA-256 of what :meth:`part` returns, in hexadecimal."""
-        return digest(self.part(*names))
 
     def write(self, path: Path) -> None:
         """Write the whole tree, defaults included, as YAML that :meth:`read` takes."""

@@ -95,7 +95,7 @@ def generate_in_batches(
     return torch.cat([generator.generate(requests[start : start + BATCH]) for start in starts])
 
 
-class Global:
+class GlobalGenerator:
     """A generator of v_glob: it conditions on the keywords (E_g) alone and ignores the rest of the preference."""
 
     def __init__(self, ragar: Ragar) -> None:
@@ -137,7 +137,7 @@ def generator_frame(
     pictures = {
         OWN: generate_in_batches(trained, requests, progress=progress, description="v_gen"),
         "reference_image": to_float(trained.gallery.images[rows]),
-        "global": generate_in_batches(Global(trained), requests, progress=progress, description="v_glob"),
+        "global": generate_in_batches(GlobalGenerator(trained), requests, progress=progress, description="v_glob"),
         "untrained": generate_in_batches(untrained, requests, progress=progress, description="untrained"),
         "shuffled_user": generate_in_batches(trained, shuffled, progress=progress, description="for others"),
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 from generation.pictures import to_float
 from generation.request import Explanation, Request
 from ragar_rec.config.sections import EvaluationConfig
-from ragar_rec.evaluation.frames import BATCH, Global
+from ragar_rec.evaluation.frames import BATCH, GlobalGenerator
 from ragar_rec.evaluation.people import sample, training_requests
 from ragar_rec.evaluation.protocols import Candidates, Task, tasks
 from ragar_rec.evaluation.requests import RequestFactory
@@ -37,7 +37,7 @@ def showcases(system: RagarSystem, settings: EvaluationConfig) -> list[Showcase]
         return []
     request_of, generator = RequestFactory(dataset, seed), system.generator
     requests = [request_of((task.user, item)) for task, item in shown]
-    v_gen, v_glob = generator.generate(requests), Global(generator).generate(requests)
+    v_gen, v_glob = generator.generate(requests), GlobalGenerator(generator).generate(requests)
     users = torch.tensor([task.user for task, _ in shown])
     with torch.no_grad():
         explanations = generator.encode_preference(requests).explanations

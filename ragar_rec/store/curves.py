@@ -14,7 +14,7 @@ FILE = "curves.json"
 
 
 @contextmanager
-def watched(output: Path, stage: Path) -> Iterator[Curves]:
+def recorded_curves(output: Path, stage: Path) -> Iterator[Curves]:
     """Curves that TensorBoard shows while they grow (``--logdir OUTPUT/tensorboard``) and that ``stage`` keeps.
 
     TensorBoard shows them under the name that the stage's folder will have, key included; curves of an earlier attempt

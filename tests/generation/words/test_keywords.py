@@ -4,7 +4,7 @@ import pytest
 
 from chat_world import save_chat_model
 from generation.words.instruction import InstructionModel
-from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, split_phrases
+from generation.words.keywords import LlmKeywords, TfidfKeywords, content_words, most_frequent, split_phrases
 from generation.words.prompts import keyword_prompt
 from generation_world import Shape
 
