@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ragar_rec.store.curves import read_curves
+from ragar_rec.store.curves import read_curves, recorded_curves
 
 
 def test_tensorboard_shows_the_last_attempt_at_a_stage_and_other_stages_beside_it(tmp_path: Path) -> None:
