@@ -1,4 +1,4 @@
-"""What a folder of weights must hold before anything in it is read: every file, and no pickle in a weight's place."""
+"""Checks of a folder of weights before anything in it is read: every file is there, and none is pickled."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,21 +11,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-"""Suffixes under which pickled weights go about."""
+"""Suffixes of files of pickled weights."""
 
 
 def require(folder: Path, *patterns: str) -> None:
-    """Every pattern (a file's name, ``*`` and ``**/`` allowed) has a file in ``folder``.
+    """Check that every pattern (a file's name, ``*`` and ``**/`` allowed) matches a file in ``folder``.
 
     Raises:
-        FileNotFoundError: one has none.
-        ValueError: where safetensors should stand there are only pickled weights, which can run code when read.
+        FileNotFoundError: a pattern matches none.
+        ValueError: in place of safetensors there are pickled weights alone, which can run code when read.
     """
     for pattern in patterns:
         if any(folder.glob(pattern)):
             continue
-        beside = folder.glob(str(Path(pattern).with_name("*")))
-        pickles = sorted(file for file in beside if file.suffix in PICKLES)
+        siblings = folder.glob(str(Path(pattern).with_name("*")))
+        pickles = sorted(file for file in siblings if file.suffix in PICKLES)
         if pickles and pattern.endswith(".safetensors"):
             raise ValueError(
                 f"{pickles[0]} is a pickle, which can run code when it is read: save these weights as safetensors"
@@ -34,18 +34,19 @@ def require(folder: Path, *patterns: str) -> None:
 
 
 def require_tokenizer(folder: Path) -> None:
-    """A tokenizer's words are there: without them transformers builds an empty one and says nothing.
+    """Check that a tokenizer's vocabulary is there: transformers would build an empty tokenizer without a warning.
 
     Raises:
-        FileNotFoundError: they are not.
+        FileNotFoundError: a file is missing.
     """
     require(folder, "tokenizer_config.json")
+    # Fast tokenizers have one file, SentencePiece's another, older BPE two; the message names the most likely one.
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         require(folder, *(("vocab.json", "merges.txt") if (folder / "vocab.json").is_file() else ("tokenizer.json",)))
 
 
 def require_model(folder: Path) -> None:
-    """A model of transformers is whole: its settings, its weights as safetensors, its tokenizer.
+    """Check that a model of transformers is whole: its configuration, its weights as safetensors, its tokenizer.
 
     Raises:
         FileNotFoundError: something is missing.
@@ -56,42 +57,43 @@ def require_model(folder: Path) -> None:
 
 
 @contextmanager
-def weights_of(
-    what: str, source: str | Path, *, example: str, check: Callable[[Path], None] = require_model
+def reading_weights(
+    kind: str, source: str | Path, *, example: str, check: Callable[[Path], None] = require_model
 ) -> Iterator[None]:
-    """Checks a folder of weights, then turns a failed ``from_pretrained(source)`` into one sentence.
+    """Check a folder of weights, then turn the error of a failed ``from_pretrained(source)`` into one sentence.
 
     Args:
-        what: the model in words, ``"BLIP-2 captioner"``.
+        kind: the model in words, ``"BLIP-2 captioner"``.
         source: the folder or hub name that is being read.
         example: a hub name that would do.
-        check: what a folder must hold; a hub name is left to its hub.
+        check: raises if a folder lacks a file; files on a hub are not checked.
 
     Raises:
         FileNotFoundError: ``source`` is neither a folder nor a hub name within reach, or the folder lacks a file.
         ValueError: the folder's weights are pickled, or it does not read as such a model.
     """
     folder = Path(source)
-    if there := folder.is_dir():
+    if is_folder := folder.is_dir():
         check(folder)
     try:
         yield
+    # transformers and diffusers raise OSError for missing files and for hubs out of reach, ValueError for the rest.
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        if there:
-            raise ValueError(f"{source} does not read as {what} ({reason}): copy or download it again") from error
+        if is_folder:
+            raise ValueError(f"{source} does not read as {kind} ({reason}): copy or download it again") from error
         raise FileNotFoundError(
-            f"no {what} at {source} (no such folder, nor a hub name within reach: {reason}). Where there is a network, "
+            f"no {kind} at {source} (no such folder, nor a hub name within reach: {reason}). Where there is a network, "
             f"`hf download {example} --local-dir FOLDER` fetches one; give that FOLDER"
         ) from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it is something else, or a part of one; or a pickle stands in its place.
+        ValueError: it is no safetensors file or a truncated one, or a pickle stands in its place.
     """
     require(file.parent, file.name)
     try:
@@ -100,14 +102,14 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file} does not read as safetensors ({error}): copy or save it again") from error
 
 
-def read_notes(file: Path) -> dict[str, str]:
-    """What was noted in the header of a safetensors file that reads."""
+def read_metadata(file: Path) -> dict[str, str]:
+    """Read the metadata in the header of a valid safetensors file."""
     with safe_open(file, "pt") as opened:
-        return opened.metadata() or {}
+        return opened.metadata() or {}  # None in a file without metadata
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -1,4 +1,4 @@
-"""The gallery: a catalogue as the generator sees it, every picture, caption, feature and keyword at hand."""
+"""The gallery: a catalogue as the generator reads it, with pictures, captions, features and keywords in memory."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from generation.words.captions import Captioner, describe
 from generation.words.keywords import KeywordExtractor
 
 TABLES = ("images", "pictured", "semantic", "visual")
-"""A gallery's tensors."""
+"""Names of a gallery's tensors."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Gallery:
     visual: Float[Tensor, "n dim"]
 
     def __post_init__(self) -> None:
+        # The dataclass is frozen: this is the one way to set what is derived from its fields.
         object.__setattr__(self, "_row", {item: row for row, item in enumerate(self.ids)})
 
     def rows(self, ids: Sequence[str]) -> Int[Tensor, " m"]:
@@ -51,53 +52,59 @@ class Gallery:
 
     @property
     def mean_visual(self) -> Float[Tensor, " dim"]:
-        """Mean feature of the pictures: cosines of raw features mislead, those of centred ones tell pictures apart.
+        """Mean feature of the pictures, zeros if there is none.
 
-        Zeros if there is no picture.
+        Encoders' features lie in a narrow cone, so that all cosines are high; without their mean, cosines tell pictures
+        apart.
         """
         return self.visual[self.pictured].sum(0) / max(1, int(self.pictured.sum()))
 
     def save_pretrained(self, folder: Path) -> None:
-        """Words in ``gallery.json``, pictures and features in ``gallery.safetensors``."""
+        """Write texts to ``gallery.json``, pictures and features to ``gallery.safetensors``."""
         folder.mkdir(parents=True, exist_ok=True)
-        words = {"ids": self.ids, "captions": self.captions, "keywords": self.keywords}
-        (folder / "gallery.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+        texts = {"ids": self.ids, "captions": self.captions, "keywords": self.keywords}
+        (folder / "gallery.json").write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
         save_file({name: getattr(self, name).contiguous() for name in TABLES}, folder / "gallery.safetensors")
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> "Gallery":
-        """What :meth:`save_pretrained` wrote.
+        """Read what :meth:`save_pretrained` wrote.
 
         Raises:
             FileNotFoundError: a file is missing.
             ValueError: one does not read, or the two do not belong together.
         """
-        words, tables = read_json(folder / "gallery.json"), read_tensors(folder / "gallery.safetensors")
-        columns = words | tables
+        texts, tables = read_json(folder / "gallery.json"), read_tensors(folder / "gallery.safetensors")
+        columns = texts | tables
         lengths = {len(column) for column in columns.values()}
         if set(columns) != {field.name for field in fields(cls)} or len(lengths) > 1:
             raise ValueError(f"{folder} holds no gallery: its columns {sorted(columns)} have {sorted(lengths)} rows")
         return cls(
-            ids=tuple(words["ids"]),
-            captions=tuple(words["captions"]),
-            keywords=tuple(tuple(of_item) for of_item in words["keywords"]),
+            ids=tuple(texts["ids"]),
+            captions=tuple(texts["captions"]),
+            keywords=tuple(tuple(of_item) for of_item in texts["keywords"]),
             **tables,
         )
 
 
 def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
-    """Pictures of the items that have one, zeros for the others, in order."""
+    """Read the pictures of the items that have one, zeros for the others, in order."""
     images = torch.zeros(len(items), 3, *size, dtype=torch.uint8)
-    have = [row for row, item in enumerate(items) if item.image is not None]
-    images[have] = load_images([items[row].image for row in have], size)  # type: ignore[misc]
+    rows = _rows_with_picture(items)
+    images[rows] = load_images([items[row].image for row in rows], size)  # type: ignore[misc]
     return images
 
 
 def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captioner: Captioner) -> tuple[str, ...]:
-    """Captions of all items (``cap_i``); one without a picture is described by its words alone."""
-    have = [row for row, item in enumerate(items) if item.image is not None]
-    said = dict(zip(have, captioner([items[row] for row in have], images[have]), strict=True))
-    return tuple(said.get(row) or describe(item) for row, item in enumerate(items))
+    """Captions of all items (``cap_i``); one without a picture is described by its tags and decade alone."""
+    rows = _rows_with_picture(items)
+    captions = dict(zip(rows, captioner([items[row] for row in rows], images[rows]), strict=True))
+    # `or`: a captioner may also give an empty caption.
+    return tuple(captions.get(row) or describe(item) for row, item in enumerate(items))
+
+
+def _rows_with_picture(items: Sequence[Item]) -> list[int]:
+    return [row for row, item in enumerate(items) if item.image is not None]
 
 
 def build_gallery(
@@ -109,22 +116,22 @@ def build_gallery(
     semantic: TextEncoder | None = None,
     visual: ImageEncoder | None = None,
 ) -> Gallery:
-    """Semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
+    """Compute semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
 
-    ``encoder`` sees the pictures, unless ``visual`` is given, and reads the captions, unless ``semantic`` is. Features
-    of ``visual`` are brought to length 1, as the dual encoder's are.
+    ``encoder`` encodes the pictures, unless ``visual`` is given, and the captions, unless ``semantic`` is. Features of
+    ``visual`` are normalised to length 1, as the dual encoder's are.
     """
-    texts = (semantic or encoder).encode_texts(captions)
+    caption_features = (semantic or encoder).encode_texts(captions)
     pictured = torch.tensor([item.image is not None for item in items], dtype=torch.bool)
-    seen = encode_in_blocks(visual or encoder, images[pictured])
-    features = torch.zeros(len(items), seen.shape[1])
-    features[pictured] = F.normalize(seen, dim=-1) if visual else seen
+    encoded = encode_in_blocks(visual or encoder, images[pictured])
+    picture_features = torch.zeros(len(items), encoded.shape[1])
+    picture_features[pictured] = F.normalize(encoded, dim=-1) if visual else encoded
     return Gallery(
         ids=tuple(item.id for item in items),
         images=images,
         pictured=pictured,
         captions=tuple(captions),
         keywords=tuple(extract(items, captions)),
-        semantic=texts,
-        visual=features,
+        semantic=caption_features,
+        visual=picture_features,
     )

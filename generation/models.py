@@ -1,4 +1,4 @@
-"""Which models the generator is built of, and where they run: the section ``models`` of the config."""
+"""The section ``models`` of the config: pretrained models of the generator, and the device on which they run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from generation.encoders.timm import TimmEncoder, timm_names
 from generation.settings import INCIDENTAL
 
 TIMM = "timm:"
-"""What stands before the name of one of timm's models."""
+"""Prefix of the names of timm's models."""
 
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """Weights that you have, in place of the small models that are learned from the catalogue (the defaults)."""
+    """Pretrained models in place of the small ones that are learned from the catalogue (the defaults)."""
 
     backbone: str | None = field(default=None, metadata=INCIDENTAL)
     """An SD-1.x pipeline's folder or hub name; ``backbone.image_height`` and ``image_width`` are its pictures' size."""
@@ -26,18 +26,19 @@ class ModelsConfig:
     language: str | None = field(default=None, metadata=INCIDENTAL)
     """A causal LM's folder or hub name."""
     visual: str = "dual"
-    """Whose features of pictures P_ret is made of (eq. 4): the dual encoder's, or ``timm:NAME`` from ``--weights``."""
+    """Encoder of the pictures that P_ret is computed from (eq. 4): ``dual``, or ``timm:NAME`` from ``--weights``."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the generator and the dual encoder run."""
+    """Device of the generator and the dual encoder."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the frozen parts; what is trained is float32."""
+    """Precision of the frozen models; trained parameters are float32."""
     channels_last: bool = False
-    """Convolutions with the channels side by side: other rounding, often faster."""
+    """Store convolutions' channels side by side: other rounding, often faster."""
     compile: bool = False
-    """The UNet by ``torch.compile``: a minute at each new batch shape, other rounding, faster on a GPU."""
+    """Run the UNet by ``torch.compile``: a minute at each new batch shape, other rounding, faster on a GPU."""
 
     def conflicts(self) -> Iterator[str]:
         """Models that do not go together or do not exist, and a GPU where there is none."""
+        # Both None: the small models are trained together, on one text tower.
         if (self.backbone is None) != (self.encoder is None):
             yield (
                 "backbone and encoder belong together: P_gen is compared with pictures through the projection of the "
@@ -46,19 +47,19 @@ class ModelsConfig:
         if self.visual != "dual" and not self.visual.startswith(TIMM):
             yield f"visual {self.visual!r} is neither dual nor {TIMM} with a name of timm's"
         elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in timm_names():
-            near = get_close_matches(name, timm_names(), n=1)
-            yield f"timm has no model {name!r}" + (f": do you mean {near[0]}?" if near else "")
+            matches = get_close_matches(name, timm_names(), n=1)
+            yield f"timm has no model {name!r}" + (f": do you mean {matches[0]}?" if matches else "")
         if self.device == "cuda" and not torch.cuda.is_available():
             yield "device cuda: this machine, or this build of torch, has no GPU; take cpu"
 
     def visual_encoder(self, weights: Path | None) -> TimmEncoder | None:
-        """Who sees pictures for P_ret, if it is not the dual encoder.
+        """The encoder of pictures for P_ret; None if it is the dual encoder.
 
         Args:
             weights: the folder that holds ``NAME/model.safetensors``.
 
         Raises:
-            FileNotFoundError: it is not given, or not there; the sentence says how to get it.
+            FileNotFoundError: it is not given, or not there; the message says how to get it.
         """
         if self.visual == "dual":
             return None
@@ -69,7 +70,7 @@ class ModelsConfig:
 
     @property
     def place(self) -> dict[str, Any]:
-        """How :meth:`generation.ragar.ragar.Ragar.place` is called."""
+        """Keyword arguments for :meth:`generation.ragar.ragar.Ragar.place`."""
         dtype = getattr(torch, self.precision)
         settings = {"channels_last": self.channels_last, "compiled": self.compile}
         return {"device": self.device, "dtype": dtype, **settings}

@@ -1,4 +1,4 @@
-"""Pictures as tensors: one convention, RGB float32 NCHW in [0, 1], made and unmade here."""
+"""Pictures as tensors in one convention, RGB float32 NCHW in [0, 1]: from files, and to bytes and PIL images."""
 
 import math
 import struct
@@ -24,9 +24,9 @@ _TURNS = {
 data anew and fails where they are damaged."""
 
 FRAMES = 8
-"""Longer than this many frames, a picture is cropped before it is scaled: a pixel wide, it would get a million long."""
+"""A picture that is longer than this many frames once scaled is cropped first: 1 x 20,000 pixels would need 330 MB."""
 REACH = 3
-"""Pixels that Lanczos reads on each side, of the larger of the two grids."""
+"""Pixels that Lanczos reads on each side, counted in the coarser of the two grids."""
 
 
 def open_image(path: Path) -> Image.Image:
@@ -39,12 +39,14 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
+            # Pillow's convert clips modes F and I to 255 without scaling them.
             if file.mode == "F":
                 raise ValueError("its pixels are floating-point numbers, and nobody says which is white")
             grey = file.mode.startswith("I")
             mode = "RGBA" if "A" in file.getbands() or "transparency" in file.info else "RGB"
             turned = _upright(file)
-            picture = _in_8_bits(turned) if grey else turned.convert(mode)
+            picture = _from_16_bits(turned) if grey else turned.convert(mode)
+    # Broken chunks raise SyntaxError in Pillow's PNG reader, broken numbers ValueError in others.
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} does not decode as a picture ({error}): replace the file or leave it out") from error
     if picture.mode == "RGBA":
@@ -65,7 +67,8 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
     picture = open_image(path)
     scale = max(width / picture.width, height / picture.height)
     if picture.width * scale > FRAMES * width or picture.height * scale > FRAMES * height:
-        picture = _middle(picture, (height / scale, width / scale), REACH * max(1, 1 / scale))
+        picture = _crop_centre(picture, (height / scale, width / scale), REACH * max(1, 1 / scale))
+    # Rounding may end a pixel below the frame.
     scaled = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
@@ -82,37 +85,38 @@ def _upright(file: Image.Image) -> Image.Image:
     return file if turn is None else file.transpose(turn)
 
 
-def _in_8_bits(file: Image.Image) -> Image.Image:
-    """A picture of 16 bits of grey, its transparent value on white."""
+def _from_16_bits(file: Image.Image) -> Image.Image:
+    """Convert 16 bits of grey to RGB, the transparent value to white."""
     grey = np.asarray(file).astype(np.int64).clip(0, 65535)
     grey[grey == file.info.get("transparency", -1)] = 65535
+    # 65535 / 257 = 255
     return Image.fromarray((grey / 257).round().astype(np.uint8)).convert("RGB")
 
 
-def _middle(picture: Image.Image, part: tuple[float, float], around: float) -> Image.Image:
-    """The middle of a picture: ``part`` = (height, width) of its pixels and at least ``around`` more on each side."""
-    left = max(0, math.floor((picture.width - part[1]) / 2 - around))
-    top = max(0, math.floor((picture.height - part[0]) / 2 - around))
+def _crop_centre(picture: Image.Image, size: tuple[float, float], margin: float) -> Image.Image:
+    """The centre of a picture: ``size`` = (height, width) in its pixels, and at least ``margin`` more on each side."""
+    left = max(0, math.floor((picture.width - size[1]) / 2 - margin))
+    top = max(0, math.floor((picture.height - size[0]) / 2 - margin))
     return picture.crop((left, top, picture.width - left, picture.height - top))
 
 
 def load_images(paths: Sequence[Path], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
-    """Pictures at ``size`` = (height, width), as bytes; :func:`to_float` gives the convention's floats."""
+    """Read pictures at ``size`` = (height, width) as bytes; :func:`to_float` converts them to the convention."""
     if not paths:
         return torch.empty(0, 3, *size, dtype=torch.uint8)
     return torch.from_numpy(np.stack([load_image(path, size) for path in paths])).permute(0, 3, 1, 2).contiguous()
 
 
 def to_float(images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
-    """Bytes to the convention: float32 in [0, 1]."""
+    """Convert bytes to the convention, float32 in [0, 1]."""
     return images.float() / 255
 
 
 def to_bytes(images: Float[Tensor, "n 3 height width"]) -> UInt8[Tensor, "n 3 height width"]:
-    """The convention to bytes, rounded; values outside [0, 1] are clipped."""
+    """Convert the convention to bytes, rounded; values outside [0, 1] are clipped."""
     return (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
 def to_pil(image: UInt8[Tensor, "3 height width"]) -> Image.Image:
-    """One picture for a file or a page."""
+    """Convert one picture to a PIL image, for a file or a page."""
     return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())

@@ -1,9 +1,9 @@
-"""What frozen models in bfloat16 hand to what is trained."""
+"""Conversion between frozen models in bfloat16 and trained modules in float32."""
 
 import torch
 from torch import Tensor
 
 
-def single(x: Tensor) -> Tensor:
-    """Half precision as float32; float32, and the float64 in which gradients are checked, as they are."""
+def to_single_precision(x: Tensor) -> Tensor:
+    """Half precision to float32; float32, and float64, in which gradients are checked, stay as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Item(Protocol):
-    """What generation reads of an item; a catalogue's rows satisfy it without an import."""
+    """An item as generation reads it; a catalogue's rows satisfy the protocol without an import."""
 
     @property
     def id(self) -> str: ...
@@ -29,7 +29,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """Render ``reference`` for ``user``, whose ``history`` (item ids, oldest first) came before it (eq. 1)."""
+    """Render the item ``reference`` for ``user``, whose ``history`` (item ids, oldest first) precedes it (eq. 1)."""
 
     user: str
     reference: str
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a picture looks as it does: what was retrieved, with which weights (they sum to 1), and the keywords."""
+    """What a picture was generated from: the retrieved items, their weights (which sum to 1), and the keywords."""
 
     retrieved: tuple[str, ...]
     weights: tuple[float, ...]
@@ -47,12 +47,12 @@ class Explanation:
 
 
 Sink = Callable[[Sequence[Request], UInt8[Tensor, "n 3 height width"]], None]
-"""Takes finished pictures; generation itself writes nothing."""
+"""Receives finished pictures; generation itself writes no files."""
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Anything that answers requests with pictures: RAGAR, a baseline, a service."""
+    """Generates pictures for requests: RAGAR, a baseline, a service."""
 
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
         """Pictures in [0, 1], in the order of the requests; the same request gives the same picture."""

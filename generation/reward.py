@@ -1,4 +1,4 @@
-"""A reward: how much is a picture worth to the person who asked for it (eq. 10); and weighted sums of rewards."""
+"""The protocol of rewards, which score pictures for the user who requested them (eq. 10), and their weighted sum."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -12,10 +12,11 @@ from generation.request import Request
 
 @runtime_checkable
 class Reward(Protocol):
-    """Scores pictures (eq. 10). Comparable within a user only; one unit is one standard deviation of her scores.
+    """Scores pictures (eq. 10).
 
-    Any callable of this form will do: a ranker, a relevance, an aesthetic predictor. For the objective ``path`` its
-    scores must carry the gradient of the pictures.
+    The ranker's scores are comparable within a user only; one unit is one standard deviation of the user's scores. Any
+    callable of this form will do: a ranker, a relevance, an aesthetic predictor. For the objective ``path`` its scores
+    must carry the gradient of the pictures.
     """
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
@@ -23,19 +24,20 @@ class Reward(Protocol):
         ...
 
 
-def scored(
+def checked_scores(
     reward: Reward, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]
 ) -> Float[Tensor, " n"]:
-    """The reward's answer as it is.
+    """The reward's scores, checked.
 
     Raises:
-        ValueError: it is not one number a picture, or holds infinities or NaN, which would spoil every weight.
+        ValueError: the reward does not give one number a picture, or gives infinities or NaN.
     """
     scores = reward(requests, images)
     if scores.shape != (len(images),):
         raise ValueError(
             f"the reward gave shape {tuple(scores.shape)}, it must give one number a picture: ({len(images)},)"
         )
+    # One NaN would reach every weight through the gradient.
     if bad := int((~torch.isfinite(scores)).sum()):
         raise ValueError(f"the reward gave {bad} values that are not finite numbers")
     return scores
@@ -57,6 +59,6 @@ class Mixture:
         self.parts = tuple(parts)
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
-        """sum_i w_i f_i, differentiable where the parts are."""
-        weighted = [weight * scored(reward, requests, images).to(images) for weight, reward in self.parts]
+        """sum_i w_i f_i, differentiable where the rewards are."""
+        weighted = [weight * checked_scores(reward, requests, images).to(images) for weight, reward in self.parts]
         return torch.stack(weighted).sum(0)

@@ -1,4 +1,4 @@
-"""Augmentation: which pictures the evaluation needs, made by any generator, kept in shards, and read by the ranker."""
+"""Augmentation: generates the pictures that the evaluation needs, stores them in shards, encodes them for a ranker."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ragar_rec.store.shards import ImageShards
 from recsys import distributed
 
 BATCH = 64
-
+"""Pictures that are generated, or read and encoded, at a time."""
 
 Plan = list[tuple[Path, list[Request]]]
-"""Shards to be written, each with its requests."""
+"""Shards that are to be written, each with its requests."""
 
 
 def augment(
@@ -30,65 +30,65 @@ def augment(
     batch_size: int = BATCH,
     progress: bool = True,
 ) -> None:
-    """Make the pictures that are not there yet; stopped and called again, it goes on where it was.
+    """Generate the pictures that are still missing; after a stop, a second call continues where the first one was.
 
-    Several processes share them: each calls this with a generator of its own, the same requests and the same folder.
-    Afterwards each can read all pictures.
+    Several processes divide the work: each calls this with a generator of its own, the same requests and the same
+    folder. Afterwards each can read all pictures.
     """
-    distributed.meet()  # All have opened the folder, and nobody writes yet.
+    distributed.barrier()  # All have opened the folder, and nobody writes yet.
     first = distributed.rank() == 0
-    plan = distributed.from_first(begin(requests, shards, batch_size) if first else [])
-    draw(generator, share(plan), shards, progress=progress and first)
-    distributed.meet()
+    plan = distributed.broadcast(plan_shards(requests, shards, batch_size) if first else [])
+    draw_shards(generator, process_share(plan), shards, progress=progress and first)
+    distributed.barrier()
     shards.refresh()
     if first:
         shards.write_manifest(requests)
-    distributed.meet()
+    distributed.barrier()
 
 
-def begin(requests: Sequence[Request], shards: ImageShards, batch_size: int) -> Plan:
-    """The shards that are missing, for :func:`draw`; what a kill left half written is removed.
+def plan_shards(requests: Sequence[Request], shards: ImageShards, batch_size: int) -> Plan:
+    """Plan the shards that are missing, for :func:`draw_shards`, and remove what a kill left half written.
 
-    Requests for one item, and among them those of one preference, come together: what they share is encoded once.
+    Requests for one item, and among them those of one preference, stand together: what they share is encoded once.
     """
     shards.sweep()
-    together = sorted(requests, key=lambda one: (one.reference, one.history, one.user, one.seed))
-    return shards.plan(together, batch_size)
+    ordered = sorted(requests, key=lambda request: (request.reference, request.history, request.user, request.seed))
+    return shards.plan(ordered, batch_size)
 
 
-def draw(generator: Generator, plan: Plan, shards: ImageShards, *, progress: bool = True) -> None:
-    """Make the pictures of these shards."""
+def draw_shards(generator: Generator, plan: Plan, shards: ImageShards, *, progress: bool = True) -> None:
+    """Generate the pictures of these shards and write them, one shard at a time."""
     size = max((len(batch) for _, batch in plan), default=0)
     for shard, batch in tqdm(plan, desc="pictures", unit=f"x{size}", disable=not progress or not plan):
         shards.write(batch, generator.generate(batch), shard)
 
 
-def share(plan: Plan) -> Plan:
-    """This process's part of the plan: neighbours, which have the most in common."""
-    here, of = distributed.rank(), distributed.count()
-    return plan[len(plan) * here // of : len(plan) * (here + 1) // of]
+def process_share(plan: Plan) -> Plan:
+    """This process's share of the plan: consecutive shards, whose requests have the most in common."""
+    rank, world_size = distributed.rank(), distributed.world_size()
+    return plan[len(plan) * rank // world_size : len(plan) * (rank + 1) // world_size]
 
 
-def encode(
+def encode_images(
     reward: RankerReward,
     images: Float[Tensor, "n 3 height width"] | UInt8[Tensor, "n 3 height width"],
     *,
     progress: bool = True,
     description: str = "features of pictures",
 ) -> Float[Tensor, "n dim"]:
-    """Pictures as the ranker sees them, a block at a time."""
-    parts = []
+    """Encode pictures to the features that the ranker reads, :data:`BATCH` at a time."""
+    features = []
     for block in tqdm(images.split(BATCH), desc=description, unit=f"x{BATCH}", disable=not progress):
         with torch.no_grad():
-            parts.append(reward.features(block.float() / 255 if block.dtype == torch.uint8 else block))
-    return torch.cat(parts)
+            features.append(reward.features(block.float() / 255 if block.dtype == torch.uint8 else block))
+    return torch.cat(features)
 
 
-def encode_stored(
+def encode_stored_images(
     reward: RankerReward, shards: ImageShards, requests: Sequence[Request], *, progress: bool = True
 ) -> Float[Tensor, "n dim"]:
-    """As :func:`encode`, the pictures of these requests, of which a block at a time is read."""
+    """Encode the stored pictures of these requests, of which :data:`BATCH` are in memory at a time."""
     blocks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
     bar = tqdm(blocks, desc="features of generated pictures", unit=f"x{BATCH}", disable=not progress)
-    parts = [encode(reward, shards.read(block), progress=False) for block in bar]
-    return torch.cat(parts) if parts else torch.empty(0, reward.encoder.dim)
+    features = [encode_images(reward, shards.read(block), progress=False) for block in bar]
+    return torch.cat(features) if features else torch.empty(0, reward.encoder.dim)

@@ -1,4 +1,4 @@
-"""The two errors that only this package can raise; everything else is a built-in exception with a good sentence."""
+"""The two errors of this package's own. Everything else is a built-in exception whose message is a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run, with every problem found and not only the first."""
+    """A config that cannot be run; the message lists all problems, not only the first."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -16,4 +16,4 @@ class ConfigError(ValueError):
 
 
 class ShadowedPackageError(ImportError):
-    """Python found a folder of the user's where this library's `recsys` or `generation` should be."""
+    """Python found a folder of the user's under the name of this library's `recsys` or `generation`."""

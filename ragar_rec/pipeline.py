@@ -15,7 +15,7 @@ import torch
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
-from ragar_rec.evaluation.results import Results, in_order, rows_from_per_user
+from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.report.tables import format_table, tables
@@ -123,7 +123,7 @@ def evaluate(run: Experiment) -> Path:
     augment(run)
     settings, frame = run.config.evaluation, run.results.frame
     rows = rows_from_per_user(
-        in_order(frame),
+        in_table_order(frame),
         run.catalogue.title,
         resamples=settings.resamples,
         confidence=settings.confidence,

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 _TIMEOUT = timedelta(days=30)
 
 
-def count() -> int:
+def world_size() -> int:
     """Number of processes that train together; 1 without a launcher. The first call joins the process group."""
     if not distributed.is_available():
         return 1
@@ -30,7 +30,7 @@ def count() -> int:
 
 def rank() -> int:
     """Rank of this process, from 0."""
-    return distributed.get_rank() if count() > 1 else 0
+    return distributed.get_rank() if world_size() > 1 else 0
 
 
 def gpu(alone: int) -> int:
@@ -38,13 +38,13 @@ def gpu(alone: int) -> int:
     return get_node_local_rank(fallback_rank=alone)
 
 
-def leave() -> None:
+def destroy() -> None:
     """Leave the process group."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
-def share(batch: Value) -> tuple[Value, float]:
+def local_rows(batch: Value) -> tuple[Value, float]:
     """The rows of this process in a batch that all processes have drawn, and their share of the batch.
 
     A process without rows (the last batch may have fewer rows than there are processes) gets the first row at weight 0.
@@ -53,37 +53,37 @@ def share(batch: Value) -> tuple[Value, float]:
         batch: anything with a length that can be sliced.
     """
     whole: Any = batch
-    first, step = rank(), count()
+    first, step = rank(), world_size()
     n_rows = len(range(first, len(whole), step))
     return whole[first::step] if n_rows else whole[:1], n_rows / len(whole)
 
 
-def add_up(tensors: Iterable[Tensor]) -> None:
+def all_reduce(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its sum over all processes, in place."""
-    if count() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             distributed.all_reduce(tensor)
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes have reached this call."""
-    if count() > 1:
+    if world_size() > 1:
         distributed.barrier()
 
 
-def together(function: Callable[..., Value], *arguments: Any) -> Value:
+def call_on_all(function: Callable[..., Value], *arguments: Any) -> Value:
     """Call a function on every process with the arguments of the first one; every process returns its own result.
 
-    The other processes make the same call, or wait for it in `recsys.recbole.training.led`. The function is pickled by
-    name: it must be at the top level of a module.
+    The other processes make the same call, or wait for it in `recsys.recbole.training.run_on_first_process`. The
+    function is pickled by name: it must be at the top level of a module.
     """
-    function, arguments = from_first((function, arguments))
+    function, arguments = broadcast((function, arguments))
     return function(*arguments)
 
 
-def from_first(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """The first process's value on every process; waits until all processes have reached this call."""
     values = [value]
-    if count() > 1:
+    if world_size() > 1:
         distributed.broadcast_object_list(values)
     return values[0]

@@ -1,4 +1,4 @@
-"""A BLIP-2 that is as small as its classes allow and has learned by heart what a few pictures show."""
+"""A BLIP-2 that is as small as its classes allow, overfitted to captions of a few pictures."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def tiny(processor: Blip2Processor) -> Blip2ForConditionalGeneration:
         )
 
 
-def save_captioner(folder: Path, pictures: Tensor, words: Sequence[str]) -> Path:
-    """Trained until each picture gives its words."""
-    vocab, merges = train_bpe(list(words) * 3, vocab_size=300, special=["</s>"])
+def save_captioner(folder: Path, pictures: Tensor, captions: Sequence[str]) -> Path:
+    """Train until each picture gives its caption, and save the model."""
+    vocab, merges = train_bpe(list(captions) * 3, vocab_size=300, special=["</s>"])
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, eos_token="</s>", pad_token="</s>")  # type: ignore[arg-type]
     processor = Blip2Processor(BlipImageProcessor(size={"height": 28, "width": 28}), tokenizer, QUERIES)
     model = tiny(processor).eval()  # no dropout while it learns
     prefix = "<image>" * QUERIES + "</s>"
-    batch = tokenizer([prefix + words + "</s>" for words in words], return_tensors="pt", padding=True)
+    batch = tokenizer([prefix + caption + "</s>" for caption in captions], return_tensors="pt", padding=True)
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-    labels[:, : QUERIES + 1] = -100
+    labels[:, : QUERIES + 1] = -100  # the places of the picture and the beginning carry no loss
     pixels = processor.image_processor(images=list(pictures), return_tensors="pt").pixel_values
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""A Qwen2 with a chat template that is as small as the class allows and has learned a few answers by heart."""
+"""A Qwen2 with a chat template that is as small as the class allows, overfitted to a few answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chat(prompt: str) -> str:
 
 
 def save_chat_model(folder: Path, answers: Mapping[str, str], *, steps: int = 60, positions: int = 512) -> Path:
-    """Trained until each prompt gives its answer; the folder asks for hot sampling, as Qwen2.5's own does."""
+    """Train until each prompt gives its answer; the saved settings ask for sampling, as Qwen2.5's own do."""
     texts = [chat(prompt) + answer + "<|im_end|>" for prompt, answer in answers.items()]
     vocab, merges = train_bpe(texts * 3, vocab_size=500, special=SPECIAL)
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=positions)  # type: ignore[arg-type]
@@ -46,15 +46,15 @@ def save_chat_model(folder: Path, answers: Mapping[str, str], *, steps: int = 60
                 eos_token_id=2,
             )
         )
-    learn(model, tokenizer, answers, steps)
+    fine_tune(model, tokenizer, answers, steps)
     model.generation_config.update(do_sample=True, temperature=5.0, top_p=0.9, top_k=20, repetition_penalty=1.5)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def learn(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, answers: Mapping[str, str], steps: int) -> None:
-    """The answers alone carry a loss."""
+def fine_tune(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, answers: Mapping[str, str], steps: int) -> None:
+    """Fine-tune on the answers; the tokens of the prompts carry no loss."""
     batch = tokenizer([chat(p) + a + "<|im_end|>" for p, a in answers.items()], return_tensors="pt", padding=True)
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
     for row, prompt in enumerate(answers):

@@ -53,7 +53,7 @@ def tables_by_id(dataset: Dataset, paths: dict[str, str]) -> dict[str, tuple[Ten
     return found
 
 
-def weights_of(ranker: Any) -> dict[str, Tensor]:
+def reading_weights(ranker: Any) -> dict[str, Tensor]:
     """A float64 copy of every parameter, for gradients of its own."""
     return {name: value.detach().double().requires_grad_() for name, value in ranker.named_parameters()}
 

@@ -1,4 +1,4 @@
-"""SD-1.5, Qwen2.5-0.5B and CLIP ViT-L/14 at their true configurations, random weights in bfloat16, one folder each."""
+"""SD-1.5, Qwen2.5-0.5B and CLIP ViT-L/14 at their true configurations with random weights in bfloat16."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PARAMETERS = {
     "language": 494_032_768,
     "encoder": 427_616_513,
 }
-"""As published with the weights."""
+"""Number of parameters of each model, as published with the weights."""
 
 
 def save_full_size(folder: Path) -> dict[str, str]:
-    """Folders as the hubs have them, by the keys of the section ``models``; about 4 GB on disk."""
+    """Write folders of the hubs' layout and return their paths by the keys of the section ``models``; about 4 GB."""
     makers: dict[str, Callable[[Path], object]] = {"backbone": _backbone, "encoder": _encoder, "language": _language}
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -44,8 +44,8 @@ def save_full_size(folder: Path) -> dict[str, str]:
     return {name: str(folder / name) for name in makers}
 
 
-def _backbone(to: Path) -> None:
-    text = CLIPTextModel(
+def _backbone(folder: Path) -> None:
+    text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=49408,
             hidden_size=768,
@@ -71,43 +71,45 @@ def _backbone(to: Path) -> None:
         cross_attention_dim=768,
         attention_head_dim=8,
     )
-    shape: dict[str, Any] = {
+    levels: dict[str, Any] = {
         "block_out_channels": (128, 256, 512, 512),
         "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
     }
-    vae = AutoencoderKL(sample_size=512, latent_channels=4, layers_per_block=2, **shape)
+    vae = AutoencoderKL(sample_size=512, latent_channels=4, layers_per_block=2, **levels)
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
-    parts: dict[str, Any] = {
+    components: dict[str, Any] = {
         "vae": vae,
-        "text_encoder": text,
+        "text_encoder": text_encoder,
         "tokenizer": clip_tokenizer(),
         "unet": unet,
         "scheduler": scheduler,
         "safety_checker": None,
         "feature_extractor": None,
     }
-    StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False).save_pretrained(to, safe_serialization=True)
+    StableDiffusionImg2ImgPipeline(**components, requires_safety_checker=False).save_pretrained(
+        folder, safe_serialization=True
+    )
 
 
 def clip_tokenizer() -> CLIPTokenizer:
-    """CLIP's own, from the words that open_clip brings; the ends of a text have another name in transformers."""
-    theirs: Any = SimpleTokenizer()
+    """CLIP's own tokenizer, from the vocabulary in open_clip; transformers has other names for its special tokens."""
+    tokenizer: Any = SimpleTokenizer()
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-    vocab = {names.get(word, word): number for word, number in theirs.encoder.items()}
-    return CLIPTokenizer(vocab=vocab, merges=list(theirs.bpe_ranks), model_max_length=77)  # type: ignore[arg-type]
+    vocab = {names.get(word, word): number for word, number in tokenizer.encoder.items()}
+    return CLIPTokenizer(vocab=vocab, merges=list(tokenizer.bpe_ranks), model_max_length=77)  # type: ignore[arg-type]
 
 
-def _encoder(to: Path) -> None:
-    """As open_clip's folders are; without a tokenizer, open_clip's own is taken."""
-    shape: Any = open_clip.get_model_config("ViT-L-14-quickgelu")
-    OpenClipEncoder(open_clip.CLIP(**shape), None, {"model_cfg": shape}).save_pretrained(to)
+def _encoder(folder: Path) -> None:
+    """A folder without a tokenizer, as open_clip's are: it is then read with open_clip's own."""
+    config: Any = open_clip.get_model_config("ViT-L-14-quickgelu")
+    OpenClipEncoder(open_clip.CLIP(**config), None, {"model_cfg": config}).save_pretrained(folder)
 
 
-def _language(to: Path) -> None:
-    """The tokenizer is learned from our own prompts, so that they take as many tokens as in earnest."""
+def _language(folder: Path) -> None:
+    """The tokenizer is learned from our own prompt, so that it has about as many tokens as with Qwen2.5's."""
     model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=151_936,
@@ -124,7 +126,7 @@ def _language(to: Path) -> None:
             eos_token_id=151_645,
         )
     )
-    model.save_pretrained(to)
-    said = PROMPT.format(keywords="comedy, horror, western, drama", caption="adventure, 1950s in yellow, blue")
-    vocab, merges = train_bpe([said] * 2, vocab_size=2000, special=["<|endoftext|>"])
-    Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=32_768).save_pretrained(to)  # type: ignore[arg-type]
+    model.save_pretrained(folder)
+    prompt = PROMPT.format(keywords="comedy, horror, western, drama", caption="adventure, 1950s in yellow, blue")
+    vocab, merges = train_bpe([prompt] * 2, vocab_size=2000, special=["<|endoftext|>"])
+    Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=32_768).save_pretrained(folder)  # type: ignore[arg-type]

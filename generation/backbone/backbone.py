@@ -23,7 +23,7 @@ from generation.backbone.loading import assemble_pipeline, load_pipeline
 from generation.backbone.lora import add_lora, keeping_lora_precision, lora_of
 from generation.backbone.sampling import call_pipeline, gradient_checkpointing
 from generation.backbone.sampling import scheduled as scheduled
-from generation.precision import single
+from generation.precision import to_single_precision
 
 # diffusers warns at each pipeline that is built with a codec of another class than AutoencoderKL ("Expected types for
 # vae"), and at each change of precision; both are meant here.
@@ -34,7 +34,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 class Backbone:
-    """A Stable Diffusion pipeline and the picture size it works at; the generator conditions it and never changes it.
+    """A frozen Stable Diffusion pipeline and the size of its pictures; the generator conditions it from outside.
 
     Args:
         pipeline: any SD-1.x image-to-image pipeline.
@@ -175,7 +175,7 @@ class Backbone:
     def states(self, texts: Sequence[str]) -> Float[Tensor, "n context width"]:
         """The text encoder's last hidden states, exactly what the pipeline makes of ``prompt=``."""
         with torch.no_grad():
-            return single(self.pipeline.text_encoder(self.tokens(texts).to(self.device)).last_hidden_state)
+            return to_single_precision(self.pipeline.text_encoder(self.tokens(texts).to(self.device)).last_hidden_state)
 
     @property
     def empty(self) -> Float[Tensor, "1 context width"]:
@@ -190,7 +190,7 @@ class Backbone:
         with torch.no_grad():
             encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-            return (single(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1).cpu()
+            return (to_single_precision(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1).cpu()
 
     def checkpointing(self, enabled: bool = True) -> AbstractContextManager[None]:
         """The UNet keeps only its blocks' inputs and computes the rest again in the backward pass; then as before."""

@@ -16,13 +16,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from generation.backbone.codec import LinearCodec
-from generation.checkpoint import require, require_tokenizer, weights_of
+from generation.checkpoint import reading_weights, require, require_tokenizer
 
 EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """Named in the message about a pipeline that is not there."""
 
 
-def without_bars() -> None:
+def disable_progress_bars() -> None:
     """Silence, process-wide, the bars that diffusers and transformers show while they read a file: for applications."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -56,7 +56,7 @@ def load_pipeline(source: str | Path) -> StableDiffusionImg2ImgPipeline:
         "torch_dtype": torch.float32,  # whatever precision the weights were saved in
     }
     codec_config = Path(source) / "vae" / "config.json"
-    reading = weights_of("Stable Diffusion pipeline", source, example=EXAMPLE, check=require_pipeline)
+    reading = reading_weights("Stable Diffusion pipeline", source, example=EXAMPLE, check=require_pipeline)
     with warnings.catch_warnings(), reading:
         warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
         # model_index.json names our codec's class, which diffusers would look for among its own: it is read here.

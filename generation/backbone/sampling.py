@@ -9,7 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from generation.backbone.condition_cache import caching_condition
-from generation.precision import single
+from generation.precision import to_single_precision
 
 
 def scheduled(steps: int, strength: float) -> int:
@@ -36,7 +36,7 @@ def call_pipeline(pipeline: Any, *, with_grad: bool, cache_condition: bool, **ar
     call = inspect.unwrap(type(pipeline).__call__) if with_grad else type(pipeline).__call__
     with caching_condition(pipeline.unet) if cache_condition else nullcontext():
         images = call(pipeline, **arguments).images
-    return single(images) if isinstance(images, Tensor) else images
+    return to_single_precision(images) if isinstance(images, Tensor) else images
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Encoders: pictures and words to vectors (eq. 2 and 4), frozen and differentiable in the picture. Doors to their libraries.
+"""Encoders: pictures and words to vectors (eq. 2 and 4), frozen. Each is the door to its library.
 
-May import: `generation.tokens`, `generation.pictures` and `generation.checkpoint`. Begin with `encoder.py`, the protocol; a
-new encoder is a file beside it.
+May import: `generation.tokens`, `generation.pictures` and `generation.checkpoint`. Begin with `encoder.py`, the
+protocol; a new encoder is a file beside it.
 """
 
 import lazy_loader

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +20,12 @@ from transformers import CLIPTokenizer
 from generation.encoders.encoder import BLOCK
 from generation.encoders.tokenizer import BatchTokenizer
 
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+"""Files of a dual encoder by open_clip's names."""
+
 
 class OpenClipEncoder(nn.Module):
-    """A dual encoder of open_clip's own classes: ViT-L/14 from the hub, or a small one learned from a catalogue.
+    """A frozen dual encoder of open_clip's own classes: ViT-L/14 from the hub, or a small one learned from a catalogue.
 
     Args:
         model: any ``open_clip`` model with an image and a text tower.
@@ -40,7 +44,7 @@ class OpenClipEncoder(nn.Module):
         preprocess = config.get("preprocess_cfg", {})
         self.register_buffer("mean", torch.tensor(preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN)).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocess.get("std", open_clip.OPENAI_DATASET_STD)).view(3, 1, 1))
-        size = config["model_cfg"]["vision_cfg"]["image_size"]
+        size = config["model_cfg"]["vision_cfg"]["image_size"]  # open_clip allows one number or [height, width]
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.eval().requires_grad_(False)
 
@@ -56,7 +60,7 @@ class OpenClipEncoder(nn.Module):
         patch: int,
         generator: torch.Generator,
     ) -> "OpenClipEncoder":
-        """A small one with fresh weights: the same classes as ViT-B/32, at ``size`` = (height, width)."""
+        """A small encoder with fresh weights: the same classes as ViT-B/32, at ``size`` = (height, width)."""
         config = {
             "model_cfg": {
                 "embed_dim": embed_dim,
@@ -70,10 +74,12 @@ class OpenClipEncoder(nn.Module):
                 "text_cfg": {
                     "context_length": tokenizer.model_max_length,
                     "vocab_size": len(tokenizer),
+                    # Without a name, open_clip.get_tokenizer gives its own tokenizer, of another vocabulary.
                     "hf_tokenizer_name": "CLIPTokenizer",
                     "width": width,
                     "heads": width // 32,
                     "layers": layers,
+                    # open_clip's default takes the largest id for the end of a text; in our vocabulary it is 1.
                     "pool_type": "eos",
                     "eos_id": tokenizer.eos_token_id,
                 },
@@ -81,6 +87,7 @@ class OpenClipEncoder(nn.Module):
             "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
         }
         seed = int(torch.randint(2**31, (1,), generator=generator))
+        # open_clip initialises weights from the global generator; it is seeded from ours and put back behind.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = open_clip.CLIP(**config["model_cfg"])
@@ -88,51 +95,63 @@ class OpenClipEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, name: str | None = None) -> "OpenClipEncoder":
-        """From a folder of :meth:`save_pretrained` (or of open_clip), or a hub name such as ``hf-hub:org/repo``.
+        """Read a folder of :meth:`save_pretrained` (or of open_clip), or a hub name such as ``hf-hub:org/repo``.
 
         Raises:
             FileNotFoundError: the folder lacks its configuration or its weights.
             ValueError: the hub has its weights as a pickle alone.
         """
         if (folder := Path(source)).is_dir():
-            for part in ("open_clip_config.json", "open_clip_model.safetensors"):
-                if not (folder / part).is_file():
-                    raise FileNotFoundError(f"{folder} has no {part}: not a saved dual encoder, or an incomplete one")
-            config = json.loads((folder / "open_clip_config.json").read_text())
-            with quiet():
-                model = open_clip.create_model(f"local-dir:{folder}")
-            if (folder / "tokenizer.json").is_file():
-                tokenizer: Any = BatchTokenizer(CLIPTokenizer.from_pretrained(folder))
-            else:
-                tokenizer = open_clip.SimpleTokenizer(
-                    context_length=config["model_cfg"]["text_cfg"].get("context_length", 77)
-                )
-            return cls(model, tokenizer, config, name=name or folder.name)
-        if not str(source).startswith("hf-hub:"):
-            raise FileNotFoundError(
-                f"no dual encoder at {source}: give a folder with open_clip_config.json and "
-                "open_clip_model.safetensors, or a hub name such as hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+            return cls._from_folder(folder, name or folder.name)
+        if str(source).startswith("hf-hub:"):
+            return cls._from_hub(str(source), name or str(source))
+        raise FileNotFoundError(
+            f"no dual encoder at {source}: give a folder with {CONFIG} and {WEIGHTS}, or a hub name such as "
+            "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+        )
+
+    @classmethod
+    def _from_folder(cls, folder: Path, name: str) -> "OpenClipEncoder":
+        for file in (CONFIG, WEIGHTS):
+            if not (folder / file).is_file():
+                raise FileNotFoundError(f"{folder} has no {file}: not a saved dual encoder, or an incomplete one")
+        config = json.loads((folder / CONFIG).read_text())
+        with without_warnings():
+            model = open_clip.create_model(f"local-dir:{folder}")
+        # Not open_clip.get_tokenizer: it would look for `hf_tokenizer_name` on the hub.
+        if (folder / "tokenizer.json").is_file():
+            tokenizer: Any = BatchTokenizer(CLIPTokenizer.from_pretrained(folder))
+        else:
+            tokenizer = open_clip.SimpleTokenizer(
+                context_length=config["model_cfg"]["text_cfg"].get("context_length", 77)
             )
-        repository = str(source).removeprefix("hf-hub:")
+        return cls(model, tokenizer, config, name=name)
+
+    @classmethod
+    def _from_hub(cls, source: str, name: str) -> "OpenClipEncoder":
+        repository = source.removeprefix("hf-hub:")
         try:  # open_clip itself would go on to the pickle
-            hf_hub_download(repository, "open_clip_model.safetensors")
-        except LocalEntryNotFoundError:  # nothing in the cache and no network
+            hf_hub_download(repository, WEIGHTS)
+        except LocalEntryNotFoundError:  # nothing in the cache and no network: a subclass of the next one
             raise
         except EntryNotFoundError as error:
             raise ValueError(
-                f"{source} has no open_clip_model.safetensors, and pickled weights are refused: they can run code; "
+                f"{source} has no {WEIGHTS}, and pickled weights are refused: they can run code; "
                 "take a model that has one, or convert it where you trust it and give the folder"
             ) from error
-        config = json.loads(Path(hf_hub_download(repository, "open_clip_config.json")).read_text())
-        model = cast(nn.Module, open_clip.create_model_from_pretrained(str(source), return_transform=False))
-        return cls(model, open_clip.get_tokenizer(str(source)), config, name=name or str(source))
+        config = json.loads(Path(hf_hub_download(repository, CONFIG)).read_text())
+        # open_clip annotates the model and its transforms in one union.
+        model = cast(nn.Module, open_clip.create_model_from_pretrained(source, return_transform=False))
+        return cls(model, open_clip.get_tokenizer(source), config, name=name)
 
     def save_pretrained(self, folder: Path) -> None:
-        """``open_clip_config.json`` and safetensors weights: ``open_clip.create_model("local-dir:…")`` reads it too."""
+        """Write configuration, safetensors weights and tokenizer, for ``open_clip.create_model("local-dir:…")`` too."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "open_clip_config.json").write_text(json.dumps(self.config, indent=1))
+        (folder / CONFIG).write_text(json.dumps(self.config, indent=1))
+        # safetensors refuses views and tensors that share memory.
         weights = {name: value.contiguous().clone() for name, value in self.model.state_dict().items()}
-        save_file(weights, folder / "open_clip_model.safetensors")
+        save_file(weights, folder / WEIGHTS)
+        # Another tokenizer is open_clip's own, which needs no file.
         if isinstance(self.tokenizer, BatchTokenizer):
             self.tokenizer.tokenizer.save_pretrained(folder)
 
@@ -149,21 +168,22 @@ class OpenClipEncoder(nn.Module):
             return torch.empty(0, self.dim)
         tokens = self.tokenizer(list(texts)).to(self.mean.device)
         with torch.no_grad():
-            parts = [F.normalize(self.model.encode_text(part), dim=-1) for part in tokens.split(BLOCK)]
-        return torch.cat(parts).cpu()
+            blocks = [F.normalize(self.model.encode_text(block), dim=-1) for block in tokens.split(BLOCK)]
+        return torch.cat(blocks).cpu()
 
     @property
     def text_projection(self) -> Float[Tensor, "width dim"]:
-        """From the text tower's hidden states to the joint space (used by eq. 13)."""
+        """Matrix from the text tower's hidden states to the joint space (used by eq. 13)."""
         return self.model.text_projection.detach()
 
 
-class quiet:
-    """Holds back open_clip's notices about random weights while a small model is built or read."""
-
-    def __enter__(self) -> None:
-        self.level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *exc: object) -> None:
-        logging.disable(self.level)
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Hold back open_clip's notices about random weights while a model is built or read."""
+    # open_clip logs through the root logger: there is none of its own to silence.
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)

@@ -21,8 +21,8 @@ COLOURS = (8, 4, 4)
 class HogEncoder:
     """Histograms of oriented gradients (Dalal & Triggs 2005) beside a joint histogram of hue, saturation and value.
 
-    It has learned nothing, neither from the catalogue nor from a hub: a judge that shares no weight with the encoder
-    whose features earned a generator its reward.
+    Nothing in it is trained: a judge that shares no weight with the encoder from whose features a generator's reward is
+    computed.
 
     * Edges: each colour channel's gradient where it is largest, 9 directions over half a turn (bin b holds 20 b to
       20 b + 20 degrees, 0 is a vertical edge), 4 x 4 cells, overlapping blocks of 2 x 2 cells normalised by L2-Hys.
@@ -61,13 +61,14 @@ class HogEncoder:
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, size=self.size, mode="bilinear", antialias=True, align_corners=False)
         pictures = images.detach().clamp(0, 1).movedim(1, -1).float().cpu().numpy()  # (n, height, width, 3)
-        rows = [np.concatenate([_unit(edges(picture)), _unit(colours(picture))]) for picture in pictures]
+        rows = [np.concatenate([_normalize(edges(picture)), _normalize(colours(picture))]) for picture in pictures]
         features = np.stack(rows) if rows else np.empty((0, self.dim))
         return torch.from_numpy(features * math.sqrt(0.5)).to(images)
 
 
 def edges(picture: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, " features"]:
-    """Histograms of oriented gradients, block by block; the last axis unrolled is the direction."""
+    """Histograms of oriented gradients, block by block; the fastest axis is the direction."""
+    # channel_axis: with it, skimage takes each pixel's gradient from the channel where it is largest.
     cell = (picture.shape[0] // CELLS, picture.shape[1] // CELLS)
     return hog(picture, ORIENTATIONS, cell, (BLOCK, BLOCK), block_norm="L2-Hys", channel_axis=-1)
 
@@ -75,12 +76,15 @@ def edges(picture: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, " f
 def colours(picture: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, " bins"]:
     """Square roots of the share of pixels in each bin of hue (slowest), saturation and value (fastest)."""
     hsv = rgb2hsv(picture).reshape(-1, 3)
+    # Half a bin further: otherwise the border between first and last bin would run through pure red.
     hsv[:, 0] = (hsv[:, 0] + 0.5 / COLOURS[0]) % 1
+    # Saturation and value reach 1, which belongs to the last bin.
     bins = np.minimum((hsv * COLOURS).astype(int), np.array(COLOURS) - 1)
     counts = np.bincount(np.ravel_multi_index(tuple(bins.T), COLOURS), minlength=math.prod(COLOURS))
     return np.sqrt(counts / len(hsv))
 
 
-def _unit(vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _normalize(vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The vector at length 1; zeros, of a picture without edges, stay zeros."""
     length = np.linalg.norm(vector)
     return vector / length if length > 0 else vector

@@ -7,13 +7,14 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from generation.checkpoint import require, weights_of
+from generation.checkpoint import reading_weights, require
 
 EXAMPLE = "sentence-transformers/all-MiniLM-L6-v2"
+"""Named in the message about a model that is not there."""
 
 
 class SentenceEncoder:
-    """Captions as unit vectors. Their cosine is eq. 3's similarity; they share no space with pictures.
+    """Encodes captions as unit vectors. Their cosine is eq. 3's similarity; they share no space with pictures.
 
     Args:
         model: a ``sentence_transformers.SentenceTransformer``.
@@ -25,34 +26,35 @@ class SentenceEncoder:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, device: str = "cpu", batch_size: int = 32) -> "SentenceEncoder":
-        """From a folder or a hub name; safetensors only.
+        """Read a folder or a hub name; safetensors only.
 
         Raises:
             ImportError: sentence-transformers is not installed; the sentence says how.
             FileNotFoundError: there is no such model; the sentence says how to get it.
             ValueError: its weights are pickled or do not read.
         """
-        try:
+        try:  # here and not above: an extra, which also takes seconds to import
             from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "captions are to be compared by sentence-transformers, which is not installed: "
                 "pip install 'ragar-rec[sentences]'"
             ) from error
-        with weights_of("sentence encoder", source, example=EXAMPLE, check=_require_weights):
+        with reading_weights("sentence encoder", source, example=EXAMPLE, check=_require_weights):
+            # model_kwargs go on to transformers, which would otherwise read a pickle where there is no safetensors.
             model = SentenceTransformer(str(source), device=device, model_kwargs={"use_safetensors": True})
         return cls(model, batch_size=batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
         """One unit vector a text, on the CPU."""
-        if not texts:
+        if not texts:  # an empty list has no width: it is taken from a text that is encoded and dropped
             return self.encode_texts([""])[:0]
         return (
             self.model.encode(
                 list(texts),
                 batch_size=self.batch_size,
                 normalize_embeddings=True,
-                convert_to_tensor=True,
+                convert_to_tensor=True,  # otherwise NumPy
                 show_progress_bar=False,
             )
             .cpu()
@@ -61,5 +63,5 @@ class SentenceEncoder:
 
 
 def _require_weights(folder: Path) -> None:
-    """In some folder below, as the module that they belong to wants it."""
+    """Check that there are safetensors weights at any depth: each module of a sentence encoder has its own folder."""
     require(folder, "**/*.safetensors")

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 class TimmEncoder(nn.Module):
     """A timm image model's pooled features, from a folder that holds ``model.safetensors``.
 
-    The catalogue's mean is *not* removed here: whoever compares features does that.
+    The catalogue's mean is *not* removed here: the caller does that before features are compared.
 
     Args:
         model: any timm model.
         name: its name.
-        size: (height, width) in pixels at which it sees every picture.
+        size: (height, width) in pixels to which every picture is resized.
         mean, std: of the colours that it was trained on, one number or one a channel.
     """
 
@@ -41,21 +41,22 @@ class TimmEncoder(nn.Module):
         self.model, self.name, self.size = model, name, size
         self.register_buffer("shift", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("scale", torch.tensor(std).view(-1, 1, 1))
+        # The pooled features of some models (MobileNetV3) come from a convolution of the head, wider than num_features.
         self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
         self.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(cls, name: str, weights: Path, *, size: tuple[int, int] | None) -> "TimmEncoder":
-        """A model of timm with its weights.
+        """Build a model of timm and read its weights.
 
         Args:
             name: timm's name of the model.
             weights: the folder that holds ``<name>/model.safetensors``.
-            size: (height, width) in pixels at which it sees every picture, colours scaled to [-1, 1]; ``None`` takes
+            size: (height, width) in pixels to which every picture is resized, colours scaled to [-1, 1]; ``None`` takes
                 the size and the colours that timm knows it was trained on.
 
         Raises:
-            FileNotFoundError: there is no such file; the sentence says where it was looked for.
+            FileNotFoundError: there is no such file; the message names the path.
         """
         file = weights / name / "model.safetensors"
         if not file.is_file():
@@ -63,12 +64,15 @@ class TimmEncoder(nn.Module):
                 f"no weights of {name} at {file}: give the folder that holds {name}/ by --weights; where there is a "
                 f"network, `hf download timm/{name} model.safetensors --local-dir FOLDER/{name}` fetches them"
             )
+        # TensorFlow's padding, which is not timm's default for these models: every feature depends on it.
         extra: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv2") else {}
+        # checkpoint_path and not pretrained=True, which would go to the hub.
         model = timm.create_model(name, checkpoint_path=str(file), **extra)
         if size is not None:
             return cls(model, name=name, size=size)
-        seen: dict[str, Any] = resolve_model_data_config(model)
-        return cls(model, name=name, size=seen["input_size"][1:], mean=seen["mean"], std=seen["std"])
+        trained_on: dict[str, Any] = resolve_model_data_config(model)
+        _, *pixels = trained_on["input_size"]  # (channels, height, width)
+        return cls(model, name=name, size=(pixels[0], pixels[1]), mean=trained_on["mean"], std=trained_on["std"])
 
     def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Pooled features before the classifier, not normalised, differentiable in ``images``."""
@@ -80,5 +84,5 @@ class TimmEncoder(nn.Module):
 
 
 def timm_names() -> list[str]:
-    """Every model that timm can build."""
+    """Names of all models that timm can build."""
     return timm.list_models()

@@ -10,18 +10,19 @@ from generation.tokens import train_bpe
 
 
 class BatchTokenizer:
-    """A transformers tokenizer with open_clip's calling convention: texts in, padded ids out."""
+    """Gives a transformers tokenizer open_clip's calling convention: texts in, padded ids out."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
-        """Ids, cut off or padded to the context."""
+        """Token ids, cut off or padded to the context."""
         return self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
 def train_clip_tokenizer(texts: Iterable[str], *, vocab_size: int, max_length: int) -> CLIPTokenizer:
-    """CLIP's own byte-level BPE, learned from ``texts``: id 0 begins a text, id 1 ends and pads it."""
+    """Learn a tokenizer of CLIP's kind, byte-level BPE, from ``texts``: id 0 begins a text, id 1 ends and pads it."""
+    # The names of the special tokens and the end of a word are those that transformers' CLIPTokenizer expects.
     vocab, merges = train_bpe(
         texts, vocab_size=vocab_size, special=["<|startoftext|>", "<|endoftext|>"], word_end="</w>", lowercase=True
     )

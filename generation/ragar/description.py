@@ -11,7 +11,7 @@ from generation.gallery import Gallery
 from generation.ragar.config import RagarConfig
 from generation.ragar.preference import Description
 from generation.request import Explanation, Request
-from generation.words.keywords import frequent
+from generation.words.keywords import most_frequent
 
 Keywords = tuple[tuple[str, ...], tuple[float, ...]]
 """Keywords, the most frequent first, and their frequencies in (0, 1]."""
@@ -81,7 +81,7 @@ def select_keywords(
     else:
         rows = gallery.rows(request.history[-config.history_length :]).tolist()
         weights = [1 / len(rows)] * len(rows)
-    return frequent([gallery.keywords[row] for row in rows], weights, config.n_keywords)
+    return most_frequent([gallery.keywords[row] for row in rows], weights, config.n_keywords)
 
 
 def fill_prompt(template: str, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:

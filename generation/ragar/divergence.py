@@ -33,6 +33,12 @@ class WarmStartDivergence:
 
 def frozen_copy(ragar: Ragar) -> Ragar:
     """A copy of the generator as it is now: trained parts are copied, frozen parts are shared."""
-    shared = (ragar.backbone, ragar.gallery, ragar.language.model, ragar.language.tokenizer, *ragar.painter.frozen)
+    shared = (
+        ragar.backbone,
+        ragar.gallery,
+        ragar.language.model,
+        ragar.language.tokenizer,
+        *ragar.sampling_backbone.frozen,
+    )
     # What deepcopy finds in its memo by id it takes as copied already.
     return copy.deepcopy(ragar, {id(part): part for part in shared})

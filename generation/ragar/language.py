@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from generation.checkpoint import weights_of
-from generation.precision import single
+from generation.checkpoint import reading_weights
+from generation.precision import to_single_precision
 from generation.words.prompts import preference_prompt
 
 PROMPT = preference_prompt()
@@ -106,7 +106,7 @@ class LanguageModel(nn.Module):
         states = self.model.base_model(
             inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state
-        hidden = single(states)
+        hidden = to_single_precision(states)
         split = words.shape[1]
         return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
 
@@ -118,6 +118,6 @@ def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]
         FileNotFoundError: there is none, or only a part of one; the message says how to get one.
         ValueError: its weights are pickled or do not read.
     """
-    with weights_of("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
+    with reading_weights("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
         model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
         return model, AutoTokenizer.from_pretrained(source)

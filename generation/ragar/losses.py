@@ -15,6 +15,7 @@ def calibrator_loss(ragar: Ragar, preference: Preference) -> Float[Tensor, ""]:
     projected by the dual encoder's own text projection (a trained one could minimise the loss by itself, a random one
     is meaningless); both sides are scaled to length 1; no gradient into P_ret. Mean over dimensions, not the sum.
     """
+    # Without E_g's rows: they are frozen, and would only dilute the mean.
     pooled = preference.detail.mean(1) @ ragar.text_projection
     return F.mse_loss(F.normalize(pooled, dim=-1), F.normalize(preference.retrieved, dim=-1).detach())
 

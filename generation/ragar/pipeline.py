@@ -89,8 +89,9 @@ class RagarPipeline:
         generators, known_seeds = generators_and_seeds(generator, seeds, num_images_per_prompt)
         weights = reference_weights(reference)
         preferences = self._preferences(history, weights, _retrieval_seeds(generators, num_images_per_prompt))
+        # Row i of every preference has the same role (prompt, mapper, encoded text), so that means of rows are defined.
         embeds = blend([preference.embeds() for preference in preferences], weights.values())
-        images = self.ragar.painter.call(
+        images = self.ragar.sampling_backbone.call(
             None if config.text_to_image else self._initial_images(weights, len(embeds)),
             config.strength,
             prompt_embeds=embeds,
@@ -164,7 +165,7 @@ class RagarPipeline:
         Raises:
             ValueError: the pipeline has no IP-Adapter, or no retrieved item has a picture.
         """
-        pipeline = self.ragar.painter.pipeline if pipeline is None else pipeline
+        pipeline = self.ragar.sampling_backbone.pipeline if pipeline is None else pipeline
         if not has_ip_adapter(pipeline):
             raise ValueError(f"this {type(pipeline).__name__} has no IP-Adapter: call its load_ip_adapter first")
         weights = reference_weights(reference)
@@ -243,6 +244,7 @@ def _inference_steps(config: RagarConfig, num_inference_steps: int | None) -> in
     """
     share = 1.0 if config.text_to_image else config.strength
     steps = scheduled(config.steps, share) if num_inference_steps is None else num_inference_steps
+    # diffusers' image-to-image runs the last int(steps * strength) of its steps.
     if int(steps * share) < 1:
         raise ValueError(f"{steps} inference steps at strength {share} leave none to be run: raise one of them")
     return steps

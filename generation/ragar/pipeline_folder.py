@@ -24,7 +24,7 @@ def save_with_frozen_parts(ragar: Ragar, folder: Path, *, gallery: bool) -> None
     if not gallery and (folder / "gallery").exists():
         raise FileExistsError(f"{folder / 'gallery'} would pass for this generator's: take another folder")
     ragar.save_pretrained(folder)
-    # Not the painter: LoRA has a file of its own, and the backbone's folder is any Stable Diffusion pipeline's.
+    # Not the sampling backbone: LoRA has a file of its own, and this folder is that of any Stable Diffusion pipeline.
     ragar.backbone.save_pretrained(folder / "backbone")
     ragar.language.model.save_pretrained(folder / "language")
     ragar.language.tokenizer.save_pretrained(folder / "language")

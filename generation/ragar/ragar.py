@@ -98,7 +98,7 @@ class Ragar(nn.Module):
         The frozen parts take ``dtype``. The trained parts stay float32: a step of 1e-5 is lost in bfloat16's 8 bits.
         The gallery stays where it is.
         """
-        for backbone in {self.backbone, self.painter}:
+        for backbone in {self.backbone, self.sampling_backbone}:
             backbone.to(device, dtype, channels_last=channels_last, compiled=compiled)
         self.to(device)
         self.language.model.to(dtype)  # type: ignore[call-overload]
@@ -106,7 +106,7 @@ class Ragar(nn.Module):
         return self
 
     @property
-    def painter(self) -> Backbone:
+    def sampling_backbone(self) -> Backbone:
         """The backbone that draws v_gen: the given one or, with LoRA, a copy that shares its frozen weights."""
         return self.backbone if self.lora_backbone is None else self.lora_backbone
 
@@ -116,7 +116,7 @@ class Ragar(nn.Module):
         Raises:
             ValueError: this generator has LoRA already.
         """
-        self.lora_backbone, self.lora_rank = self.painter.with_lora(rank, generator), rank
+        self.lora_backbone, self.lora_rank = self.sampling_backbone.with_lora(rank, generator), rank
 
     def retrieve(self, requests: Sequence[Request]) -> history.Retrieved:
         """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 for padding) and P_ret ``(batch, visual)`` (eq. 2-5).
@@ -126,7 +126,7 @@ class Ragar(nn.Module):
         """
         return history.retrieve(self.gallery, requests, self.config)
 
-    def centred(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch visual"]:
+    def centred_features(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch visual"]:
         """Visual features of gallery rows, less the catalogue's mean."""
         return history.centred_features(self.gallery, rows)
 
@@ -208,7 +208,7 @@ class Ragar(nn.Module):
             with_grad: keep the gradient from the pictures to the embeddings and to LoRA.
             lora: whether to draw with LoRA, where there is any.
         """
-        config, backbone = self.config, self.painter if lora else self.backbone
+        config, backbone = self.config, self.sampling_backbone if lora else self.backbone
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
         return backbone.sample(
             embeds,
@@ -237,7 +237,7 @@ class Ragar(nn.Module):
         """The parameters that training may change, by name."""
         frozen = {id(parameter) for parameter in self.language.model.parameters()}
         own = {name: value for name, value in self.named_parameters() if id(value) not in frozen}
-        return own | self.painter.lora
+        return own | self.sampling_backbone.lora
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.json``, p_g as ``prompt.txt`` and the trained parts as ``model.safetensors``.
@@ -249,7 +249,7 @@ class Ragar(nn.Module):
             config=self.config,
             prompt=self.template,
             trained=self.trained_parts(),
-            backbone=self.painter,
+            backbone=self.sampling_backbone,
             lora_rank=self.lora_rank,
         )
 

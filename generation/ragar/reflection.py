@@ -21,7 +21,7 @@ from generation.ragar.reflection_log import ReflectionLog
 from generation.ragar.scoring import check_gradient, rival_scores
 from generation.request import Request
 from generation.reward import Reward
-from generation.training import batches, follow, one_cycle
+from generation.training import batches, one_cycle, update_average
 
 
 def reflect(
@@ -78,7 +78,7 @@ def reflect(
         schedule.step()
         ragar.language.renormalise()
         if config.ema:
-            follow(average, parameters, step, config.ema)
+            update_average(average, parameters, step, config.ema)
         log.add_batch(step, rank.scores, rivals[indices][:, :1], rank.silent)
     if config.ema:
         _replace(ragar, parameters, average)

@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.checkpoint import read_notes, read_tensors
+from generation.checkpoint import read_metadata, read_tensors
 from generation.ragar.config import RagarConfig
 
 WEIGHTS = "model.safetensors"
+"""The trained parts; the rank of LoRA, if there is any, is noted in its header."""
 
 
 def save_generator(
@@ -58,7 +59,7 @@ def read_generator(folder: Path) -> tuple[dict[str, Tensor], int]:
         ValueError: one does not read, or is pickled.
     """
     weights = read_tensors(folder / WEIGHTS)
-    rank = int(read_notes(folder / WEIGHTS).get("lora_rank", 0))
+    rank = int(read_metadata(folder / WEIGHTS).get("lora_rank", 0))
     return weights | (read_tensors(folder / LORA_FILE) if rank else {}), rank
 
 

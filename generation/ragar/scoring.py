@@ -11,7 +11,7 @@ from generation.pictures import to_float
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
 from generation.request import Request
-from generation.reward import Mixture, Reward, scored
+from generation.reward import Mixture, Reward, checked_scores
 
 BATCH_SIZE = 64
 """Requests whose v_ref and v_glob are drawn and scored at a time."""
@@ -28,7 +28,7 @@ def rival_scores(
         batch = requests[start : start + BATCH_SIZE]
         v_ref = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in batch])])
         v_glob = ragar.generate_global(batch, steps=steps)
-        columns = [scored(reward, batch, images).to(ragar.text_projection) for images in (v_ref, v_glob)]
+        columns = [checked_scores(reward, batch, images).to(ragar.text_projection) for images in (v_ref, v_glob)]
         scores.append(torch.stack(columns, dim=1))
     return torch.cat(scores)
 
@@ -51,7 +51,7 @@ def score_samples(
     scores = []
     for sample in samples.unbind(1):
         images = ragar.render(preference.embeds(sample), requests, steps=steps)
-        scores.append(scored(reward, requests, images).to(samples))
+        scores.append(checked_scores(reward, requests, images).to(samples))
     return torch.stack(scores, dim=1)
 
 
@@ -65,9 +65,9 @@ def path_scores(
     checkpointing: bool = False,
 ) -> Float[Tensor, " batch"]:
     """Scores of v_gen, without noise, with the gradient through picture and denoising steps."""
-    with ragar.painter.checkpointing(checkpointing):
+    with ragar.sampling_backbone.checkpointing(checkpointing):
         images = ragar.render(preference.embeds(), requests, steps=steps, with_grad=True)
-    return scored(reward, requests, images).to(preference.detail)
+    return checked_scores(reward, requests, images).to(preference.detail)
 
 
 def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:

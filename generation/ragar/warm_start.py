@@ -63,6 +63,6 @@ def warm_start_loss(ragar: Ragar, rows: Int[Tensor, " batch"], with_caption: Seq
         ragar.prompt((), caption if shown else "") for caption, shown in zip(captions, with_caption, strict=True)
     ]
     text_states, image_states = ragar.language(prompts)
-    mapped = ragar.mapper(image_states, ragar.centred(rows).to(image_states))
+    mapped = ragar.mapper(image_states, ragar.centred_features(rows).to(image_states))
     target = ragar.backbone.states(captions)
     return F.mse_loss(mapped, target) + F.mse_loss(ragar.project_text(text_states).mean(1), target.mean(1))

@@ -13,14 +13,15 @@ from generation.request import Request
 
 
 class Aesthetic:
-    """How well people like such pictures, whatever they show: a linear head on an encoder's features. Differentiable.
+    """Aesthetic score of a picture, whatever it shows: a linear head on an encoder's features. Differentiable.
 
-    The score is w · f / ||f|| + b in the units of what the head was fitted to. LAION's aesthetic predictor reads the
-    features of CLIP ViT-L/14 and gives about the mean rating from 1 to 10 (github.com/LAION-AI/aesthetic-predictor,
-    ``sa_0_4_vit_l_14_linear.pth``, a pickle: docs/ragar.md says how to save it as safetensors).
+    The score is w · f / ||f|| + b in the units of the ratings that the head was fitted to. LAION's aesthetic predictor
+    reads the features of CLIP ViT-L/14 and gives about the mean rating from 1 to 10
+    (github.com/LAION-AI/aesthetic-predictor, ``sa_0_4_vit_l_14_linear.pth``, a pickle: docs/ragar.md says how to save
+    it as safetensors).
 
     Args:
-        encoder: whose features the head reads.
+        encoder: gives the features that the head reads.
         weight: w, as ``nn.Linear(dim, 1)`` keeps it.
         bias: b, likewise.
     """
@@ -34,14 +35,14 @@ class Aesthetic:
 
     @classmethod
     def from_file(cls, encoder: ImageEncoder, file: Path) -> "Aesthetic":
-        """From a safetensors file with the keys ``weight`` (1, dim) and ``bias`` (1,).
+        """Read a safetensors file with the keys ``weight`` (1, dim) and ``bias`` (1,).
 
         Raises:
-            FileNotFoundError: it is not there; the sentence says how to get one.
+            FileNotFoundError: it is not there; the message says how to get one.
             ValueError: it is pickled, does not read, or holds something else.
         """
         if not file.is_file():
-            raise FileNotFoundError(no_head(f"at {file}"))
+            raise FileNotFoundError(missing_head(f"at {file}"))
         head = {name: value.float() for name, value in read_tensors(file).items()}
         shapes = {name: tuple(value.shape) for name, value in head.items()}
         if set(shapes) != {"weight", "bias"} or shapes["bias"] != (1,) or shapes["weight"][:-1] != (1,):
@@ -50,12 +51,13 @@ class Aesthetic:
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """One score a picture; the requests do not matter."""
-        seen = F.normalize(self.encoder.encode_images(images), dim=-1)
-        return F.linear(seen, self.weight.to(seen), self.bias.to(seen))[:, 0]
+        # Not every encoder normalises its features, and LAION's head was fitted to features of length 1.
+        features = F.normalize(self.encoder.encode_images(images), dim=-1)
+        return F.linear(features, self.weight.to(features), self.bias.to(features))[:, 0]
 
 
-def no_head(where: str) -> str:
-    """What is said where the file of :class:`Aesthetic` is missing."""
+def missing_head(where: str) -> str:
+    """Error message for a missing file of :class:`Aesthetic`."""
     return (
         f"no aesthetic head {where}: for CLIP ViT-L/14 take sa_0_4_vit_l_14_linear.pth from "
         "github.com/LAION-AI/aesthetic-predictor and save its weight and bias as safetensors (docs/ragar.md says how)"

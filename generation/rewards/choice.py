@@ -1,24 +1,24 @@
-"""Rewards that the config may name, and what is wrong with a choice of them."""
+"""Checks the config's choice of rewards."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from generation.rewards.aesthetic import no_head
-from generation.rewards.own import OURS, named
+from generation.rewards.aesthetic import missing_head
+from generation.rewards.own import BUILT_IN, import_reward
 
 
 def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator[str]:
-    """What is wrong with the config's fields ``rewards`` and ``aesthetic_head``, each as a sentence."""
+    """Mistakes in the config's fields ``rewards`` and ``aesthetic_head``, each as a sentence."""
     if not rewards:
         yield "rewards {} must name at least one, such as {ranker: 1.0}"
     for name in rewards:
         try:
-            _ = name in OURS or named(name)
+            _ = name in BUILT_IN or import_reward(name)
         except ValueError as error:
             yield str(error)
     if head is not None and "aesthetic" not in rewards:
         yield f"aesthetic_head {head} is read where rewards name aesthetic alone"
     elif head is not None and not Path(head).is_file():
-        yield no_head(f"at {head}")
+        yield missing_head(f"at {head}")
     elif "aesthetic" in rewards and head is None:
-        yield no_head("(aesthetic_head) for the reward aesthetic")
+        yield missing_head("(aesthetic_head) for the reward aesthetic")

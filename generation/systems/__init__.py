@@ -1,4 +1,4 @@
-"""Other systems that make pictures, one a file: whatever answers requests (`generation.request.Generator`).
+"""Other systems that generate pictures, one a file; each is a `generation.request.Generator`.
 
-May import: everything of `generation` but `ragar`. None is here yet; RAGAR has the room beside this one.
+May import: everything of `generation` but `ragar`. There is none yet; RAGAR is in `generation.ragar`.
 """

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from generation.checkpoint import read_notes, read_tensors
+from generation.checkpoint import read_metadata, read_tensors
 from generation.training.curves import Curves
 from generation.training.resume import Resume
-from generation.training.schedule import follow, next_batch, one_cycle
+from generation.training.schedule import next_batch, one_cycle, update_average
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -99,7 +99,7 @@ class Training(Generic[Model]):
         self.optimizer.step()
         self.schedule.step()
         if self.decay:
-            follow(self.average.parameters(), self.model.parameters(), self.step, self.decay)
+            update_average(self.average.parameters(), self.model.parameters(), self.step, self.decay)
         self.curves.add(self.name, self.step, loss.item())
         self.step += 1
         # Behind everything that changes the state; the last step is not written, its result is the model.
@@ -140,7 +140,7 @@ class Training(Generic[Model]):
     def _restore(self, file: Path) -> None:
         """Go on from what :meth:`_save` wrote; listeners of the curve hear its points again."""
         tensors = read_tensors(file)
-        metadata = json.loads(read_notes(file).get("plain", "{}"))
+        metadata = json.loads(read_metadata(file).get("plain", "{}"))
         if metadata.get("identity") != self._identity:
             raise ValueError(
                 f"{file} keeps the training {metadata.get('identity')}, this one is {self._identity} (name, examples, "

@@ -33,7 +33,7 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     )
 
 
-def follow(average: Iterable[Tensor], weights: Iterable[Tensor], step: int, decay: float) -> None:
+def update_average(average: Iterable[Tensor], weights: Iterable[Tensor], step: int, decay: float) -> None:
     """Move an exponential moving average towards the weights of this step.
 
     The decay begins lower, at (1 + step) / (15 + step): otherwise a short training would end near its initial weights.

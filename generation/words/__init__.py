@@ -1,6 +1,7 @@
-"""What is said about items: captions, keywords (eq. 6), prompts, and the answers of instruction LLMs.
+"""Words about items: captions, keywords (eq. 6), prompts, and the answers of instruction LLMs.
 
-May import: `generation.encoders` and what that may import. Begin with `config.py`, the section `words` of the config.
+May import: `generation.encoders` and what that may import, and `generation.request`. Begin with `config.py`, the
+section `words` of the config.
 """
 
 import lazy_loader

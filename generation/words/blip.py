@@ -1,4 +1,4 @@
-"""The door to BLIP-2: what a picture shows, said by a model that saw millions of pictures."""
+"""The door to BLIP-2: captions of pictures by a large pretrained model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,23 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from generation.checkpoint import weights_of
+from generation.checkpoint import reading_weights
 from generation.request import Item
 
 EXAMPLE = "Salesforce/blip2-opt-2.7b"
+"""Named in the message about a model that is not there."""
 PIXELS = (224, 224)
-"""The size in pixels at which BLIP-2's public weights see a picture."""
+"""Input size of BLIP-2's public weights in pixels."""
 
 
 class Blip2Captioner:
-    """BLIP-2's captions, greedy: the same picture gives the same words.
+    """Captions pictures by BLIP-2 with greedy decoding: the same picture has the same caption.
 
     Args:
-        model: on the device where it shall run; it is put into eval mode.
-        processor: its own.
+        model: on the device where it runs; it is put into eval mode.
+        processor: the model's own.
         batch_size: pictures at a time.
-        max_new_tokens: longest caption.
+        max_new_tokens: tokens of the longest caption.
         progress: show a bar.
     """
 
@@ -46,36 +47,41 @@ class Blip2Captioner:
     def from_pretrained(
         cls, source: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, **settings: Any
     ) -> "Blip2Captioner":
-        """From a folder of ``save_pretrained`` or a hub name; safetensors only.
+        """Read a folder of ``save_pretrained`` or a hub name; safetensors only.
 
         Raises:
-            FileNotFoundError: there is none, or only a part of one; the sentence says how to get it.
+            FileNotFoundError: there is none, or only a part of one; the message says how to get it.
             ValueError: its weights are pickled or do not read.
         """
-        with weights_of("BLIP-2 captioner", source, example=EXAMPLE):
+        with reading_weights("BLIP-2 captioner", source, example=EXAMPLE):
             processor = Blip2Processor.from_pretrained(source)
             model: Any = Blip2ForConditionalGeneration.from_pretrained(source, dtype=dtype, use_safetensors=True)
         return cls(model.to(device), processor, name=str(source), **settings)
 
     def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
-        """One caption a picture, in order; empty where the model says nothing.
+        """One caption a picture, in order; empty where the model generates no word.
 
         Raises:
-            ValueError: it says nothing about any picture.
+            ValueError: it generates no word for any picture.
         """
         starts = range(0, len(images), self.batch_size)
         bar = tqdm(starts, desc="captions", unit="batch", disable=not self.progress)
-        said = [words for start in bar for words in self._batch(images[start : start + self.batch_size])]
-        if said and not any(said):
-            raise ValueError(f"{self.name} said nothing about any of {len(said)} pictures: is it a captioning model?")
-        return said
+        captions = [text for start in bar for text in self._caption(images[start : start + self.batch_size])]
+        if captions and not any(captions):
+            raise ValueError(
+                f"{self.name} said nothing about any of {len(captions)} pictures: is it a captioning model?"
+            )
+        return captions
 
     @torch.no_grad()
-    def _batch(self, images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
+    def _caption(self, images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
+        """Captions of one batch."""
         model = self.model
+        # The image processor alone: without a text BLIP-2 generates from the picture, so no prompt is tokenised.
         pixels = self.processor.image_processor(images=list(images), return_tensors="pt").pixel_values
-        made: Any = model.generate(
+        # A folder's own generation settings may ask for sampling or beams.
+        tokens: Any = model.generate(
             pixels.to(model.device, model.dtype), max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1
         )
-        texts = self.processor.tokenizer.batch_decode(made, skip_special_tokens=True)
+        texts = self.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]

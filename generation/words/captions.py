@@ -1,4 +1,4 @@
-"""Captions: what an item's picture shows, in words (``cap_i`` of eq. 2)."""
+"""Captions: an item's picture in words (``cap_i`` of eq. 2)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -39,7 +39,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "magenta": (200, 44, 134),
     "pink": (240, 160, 184),
 }
-"""Named sRGB colours; every pixel is called by its nearest in CIELAB."""
+"""Named sRGB colours; every pixel has the name of the nearest in CIELAB."""
 
 
 @runtime_checkable
@@ -54,6 +54,7 @@ class Captioner(Protocol):
 def srgb_to_lab(rgb: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
     """CIELAB (D65) of sRGB bytes; Euclidean distance there is roughly perceptual (CIE 1976)."""
     srgb = rgb.astype(np.float32) / 255
+    # Constants of IEC 61966-2-1 (sRGB), of its matrix to XYZ, of the white point D65 and of CIE 15 (L*a*b*).
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)
     xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089], np.float32)
@@ -64,20 +65,22 @@ def srgb_to_lab(rgb: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape
 
 def palette(image: UInt8[np.ndarray, "height width 3"], n: int = 3, least: float = 0.08) -> tuple[str, ...]:
     """The picture's ``n`` most frequent colour names that cover at least the share ``least``, most frequent first."""
+    # Every second pixel each way: the shares hardly change, and the (P, C) distances are a quarter as many.
     pixels = srgb_to_lab(image[::2, ::2].reshape(-1, 3))  # (P, 3)
-    named = srgb_to_lab(np.array(list(COLOURS.values()), np.uint8))  # (C, 3)
-    nearest = ((pixels[:, None] - named[None]) ** 2).sum(-1).argmin(1)
+    colours = srgb_to_lab(np.array(list(COLOURS.values()), np.uint8))  # (C, 3)
+    nearest = ((pixels[:, None] - colours[None]) ** 2).sum(-1).argmin(1)
     share = np.bincount(nearest, minlength=len(COLOURS)) / len(pixels)
+    # Stable: equal shares keep the order of COLOURS on every platform.
     order = np.argsort(-share, kind="stable")[:n]
     names = list(COLOURS)
     return tuple(names[i] for i in order if share[i] >= least) or (names[order[0]],)
 
 
 class PaletteCaptioner:
-    """Captions without a model hub: the item's own tags and era, then the colours of its picture.
+    """Captions without a pretrained model: the item's own tags and era, then the colours of its picture.
 
-    ``"Action, Sci-Fi, 1990s, in navy, teal and orange"``. The words of the first half are the catalogue's, those of
-    the second are read off the picture; a model such as BLIP-2 would say more, through the same protocol.
+    ``"Action, Sci-Fi, 1990s in navy, teal, orange"``. The first half is the catalogue's, the second is computed from
+    the picture; a model such as BLIP-2 captions more of it, through the same protocol.
     """
 
     def __call__(self, items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"]) -> list[str]:
@@ -87,10 +90,10 @@ class PaletteCaptioner:
 
 
 class TextCaptioner:
-    """The first words of the item's own text instead of a description of its picture.
+    """The first words of the item's own text in place of a description of its picture.
 
     Args:
-        words: how many: the dual encoder and the prompt p_g read short texts.
+        words: number of words: the dual encoder and the prompt p_g read short texts.
     """
 
     def __init__(self, words: int = 40) -> None:
@@ -102,14 +105,15 @@ class TextCaptioner:
 
 
 def first_words(text: str, n: int) -> str:
-    """The text in one line, cut off behind ``n`` words."""
+    """The text in one line, cut off after ``n`` words."""
     return " ".join(text.split()[:n])
 
 
 def describe(item: Item, colours: Sequence[str] = ()) -> str:
-    """The caption sentence; parts that are not known are left out."""
+    """The caption from an item's tags, decade and colours; what is not known is left out."""
     words = ", ".join((*item.tags, *era(item.title)))
-    return " in ".join(part for part in (words, ", ".join(colours)) if part)
+    # Whoever splits a caption into phrases relies on this form: "a, b in c, d".
+    return " in ".join(half for half in (words, ", ".join(colours)) if half)
 
 
 def era(title: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is said about items, by whom, and in which prompts: the section ``words`` of the config."""
+"""The section ``words`` of the config: which models caption items and name keywords, and with which prompts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from generation.encoders.sentences import SentenceEncoder
 from generation.words.blip import Blip2Captioner
 from generation.words.captions import Captioner, PaletteCaptioner, TextCaptioner
 from generation.words.instruction import InstructionModel
-from generation.words.keywords import KeywordExtractor, LlmKeywords, TfidfKeywords, content_words, parts
+from generation.words.keywords import KeywordExtractor, LlmKeywords, TfidfKeywords, content_words, split_phrases
 from generation.words.prompts import KEYWORDS, PREFERENCE, keyword_prompt, preference_prompt
 
 
@@ -22,21 +22,21 @@ class WordsConfig:
     """Captions (eq. 2), keywords (eq. 6) and prompts (eq. 6-7); the defaults need no model hub."""
 
     captions: Literal["palette", "text", "blip2"] = "palette"
-    """``palette``: tags, decade and colour names; ``text``: the item's own; ``blip2``: BLIP-2 looks at the picture."""
+    """``palette``: tags, decade and names of colours; ``text``: the item's own text; ``blip2``: BLIP-2's captions."""
     captioner_model: str = "Salesforce/blip2-opt-2.7b"
     """BLIP-2's folder or hub name, for ``captions: blip2``."""
     keywords: Literal["tfidf", "llm"] = "tfidf"
-    """``tfidf``: the caption's rarest words; ``llm``: an instruction LLM names them."""
+    """``tfidf``: the caption's rarest words; ``llm``: named by an instruction LLM."""
     keyword_model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """The instruction LLM's folder or hub name, for ``keywords: llm``."""
     per_item: int = 6
-    """Most keywords an item has (``generator.n_keywords`` are kept over the retrieved ones)."""
+    """Most keywords of an item (of all the retrieved items', the ``generator.n_keywords`` most frequent are used)."""
     keyword_prompt: str | None = None
-    """A text file with p_k, for ``keywords: llm``: ``{caption}``, and if wanted ``{text}`` and ``{n}``."""
+    """A text file with p_k, for ``keywords: llm``: ``{caption}``, and optionally ``{text}`` and ``{n}``."""
     prompt: str | None = None
     """A text file with p_g: ``{caption}`` and ``{keywords}`` or ``{weighted_keywords}``."""
     semantic: Literal["dual", "sentences"] = "dual"
-    """Whose cosines retrieval compares captions by: the dual encoder's, or sentence-transformers' (an extra)."""
+    """Encoder by whose cosines retrieval compares captions: the dual encoder, or sentence-transformers (an extra)."""
     sentence_model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Its folder or hub name, for ``semantic: sentences``."""
     batch_size: int = 8
@@ -46,8 +46,8 @@ class WordsConfig:
         """Prompts that cannot be filled in, and sizes below one."""
         if self.keyword_prompt is not None and self.keywords != "llm":
             yield f"keyword_prompt {self.keyword_prompt} is read by keywords llm alone, not by {self.keywords}"
-        reads: list[Callable[[], str]] = [self.p_k, self.p_g]
-        for read in reads:
+        prompts: list[Callable[[], str]] = [self.p_k, self.p_g]
+        for read in prompts:
             try:
                 read()
             except (OSError, ValueError) as error:
@@ -57,27 +57,27 @@ class WordsConfig:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
     def p_k(self) -> str:
-        """The template that the instruction LLM is asked with."""
+        """The prompt by which the instruction LLM is asked for keywords (eq. 6)."""
         return keyword_prompt(KEYWORDS if self.keyword_prompt is None else Path(self.keyword_prompt))
 
     def p_g(self) -> str:
-        """The template that the language model reads."""
+        """The prompt that the generator's language model reads (eq. 7)."""
         return preference_prompt(PREFERENCE if self.prompt is None else Path(self.prompt))
 
     def captioner(self, *, progress: bool = False) -> Captioner:
-        """Who says what a picture shows.
+        """The captioner of the catalogue's pictures.
 
         Raises:
             FileNotFoundError: BLIP-2's weights are missing.
         """
         if self.captions == "blip2":
             return Blip2Captioner.from_pretrained(
-                self.captioner_model, batch_size=self.batch_size, progress=progress, **_place()
+                self.captioner_model, batch_size=self.batch_size, progress=progress, **_device_and_dtype()
             )
         return PaletteCaptioner() if self.captions == "palette" else TextCaptioner()
 
     def extractor(self, *, progress: bool = False) -> KeywordExtractor:
-        """Who names an item's keywords.
+        """The extractor of items' keywords.
 
         Raises:
             FileNotFoundError: the LLM's weights are missing.
@@ -85,13 +85,14 @@ class WordsConfig:
         """
         if self.keywords == "llm":
             model = InstructionModel.from_pretrained(
-                self.keyword_model, batch_size=self.batch_size, progress=progress, **_place()
+                self.keyword_model, batch_size=self.batch_size, progress=progress, **_device_and_dtype()
             )
             return LlmKeywords(model, self.per_item, self.p_k())
-        return TfidfKeywords(self.per_item, parts if self.captions == "palette" else content_words)
+        # The palette's captions are lists of phrases, the others are sentences.
+        return TfidfKeywords(self.per_item, split_phrases if self.captions == "palette" else content_words)
 
     def text_encoder(self, dual: OpenClipEncoder) -> TextEncoder:
-        """By whose cosines captions are compared.
+        """The encoder by whose cosines retrieval compares captions.
 
         Raises:
             ImportError: sentence-transformers is not installed.
@@ -99,12 +100,11 @@ class WordsConfig:
         """
         if self.semantic == "dual":
             return dual
-        return SentenceEncoder.from_pretrained(
-            self.sentence_model, batch_size=self.batch_size, device=_place()["device"]
-        )
+        device = _device_and_dtype()["device"]
+        return SentenceEncoder.from_pretrained(self.sentence_model, batch_size=self.batch_size, device=device)
 
 
-def _place() -> dict[str, Any]:
-    """The GPU in bfloat16 where there is one."""
+def _device_and_dtype() -> dict[str, Any]:
+    """The GPU in bfloat16 where there is one, otherwise the CPU in float32."""
     gpu = torch.cuda.is_available()
     return {"device": "cuda" if gpu else "cpu", "dtype": torch.bfloat16 if gpu else torch.float32}

@@ -10,12 +10,12 @@ KEYWORDS = FOLDER / "keywords.txt"
 
 
 def read_prompt(file: Path, *, needed: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> str:
-    """The template in a UTF-8 file, blank space around it removed; ``str.format`` fills its ``{fields}``.
+    """Read and check the template in a UTF-8 file, for ``str.format``; surrounding white space is removed.
 
     Args:
         file: the template; a literal brace is written twice, ``{{``.
-        needed: fields that must stand in it; of each group at least one.
-        optional: fields that may.
+        needed: groups of fields; the template must have at least one of each group.
+        optional: fields that it may have.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -25,13 +25,19 @@ def read_prompt(file: Path, *, needed: Sequence[Sequence[str]], optional: Sequen
         raise FileNotFoundError(f"no prompt file at {file}")
     try:
         template = file.read_text(encoding="utf-8").strip()
-        fields = [(name, form, way) for _, name, form, way in Formatter().parse(template) if name is not None]
+        parsed = list(Formatter().parse(template))  # text that no field follows has the name None
     except UnicodeDecodeError as error:
         raise ValueError(f"the prompt in {file} is no UTF-8 text: {error.reason} at byte {error.start}") from error
     except ValueError as error:
         raise ValueError(f"the prompt in {file} has a lone brace ({error}): write {{{{ for a literal one") from error
-    written = [name + ("!" + way if way else "") + (":" + form if form else "") for name, form, way in fields]
-    if missing := [group for group in needed if not any(field[0] in group for field in fields)]:
+    names = [name for _, name, _, _ in parsed if name is not None]
+    # As written, so that a conversion or a format ({name!r}, {name:>5000}) is not among the allowed fields.
+    written = [
+        name + ("!" + conversion if conversion else "") + (":" + spec if spec else "")
+        for _, name, spec, conversion in parsed
+        if name is not None
+    ]
+    if missing := [group for group in needed if not any(name in group for name in names)]:
         groups = (" or ".join(f"{{{name}}}" for name in group) for group in missing)
         raise ValueError(f"the prompt in {file} lacks {', '.join(groups)}")
     allowed = [*(name for group in needed for name in group), *optional]
@@ -47,12 +53,12 @@ def read_prompt(file: Path, *, needed: Sequence[Sequence[str]], optional: Sequen
 def preference_prompt(file: Path = PREFERENCE) -> str:
     """p_g: ``{keywords}`` are those of the retrieved items, ``{caption}`` is the reference's.
 
-    ``{weighted_keywords}``, beside or in place of the first, are the same with each one's share of their weights:
+    ``{weighted_keywords}``, beside or in place of the first, adds to each keyword its share of the weights:
     ``red (52 %), thriller (48 %)``.
     """
     return read_prompt(file, needed=(("keywords", "weighted_keywords"), ("caption",)))
 
 
 def keyword_prompt(file: Path = KEYWORDS) -> str:
-    """p_k: ``{caption}`` and ``{text}`` are one item's, ``{n}`` is how many keywords are wanted."""
+    """p_k: ``{caption}`` and ``{text}`` are one item's, ``{n}`` is the most keywords to name."""
     return read_prompt(file, needed=(("caption",),), optional=("text", "n"))

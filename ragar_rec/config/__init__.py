@@ -1,7 +1,7 @@
 """The config of an experiment: one frozen, strict tree, read from a RecBole YAML and `--key=value`.
 
-May import: the config classes of `recsys` and `generation`. Begin with `config.py`; a section's keys are the fields of its
-dataclass.
+May import: the config classes of `recsys` and `generation`, and `store`. Begin with `config.py`; the keys of a section
+are the fields of its dataclass.
 """
 
 import lazy_loader

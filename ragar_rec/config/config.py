@@ -1,9 +1,8 @@
 """The config of a run: one frozen, strict tree, read from a RecBole YAML file and ``--key=value`` on the command line.
 
 The file is RecBole's: its keys (``model``, ``dataset``, ``learning_rate`` …) pass through untouched as
-``Config.recbole``. Beside them stand our sections, one mapping each; those of the
-generator are defined beside the classes that they configure. A key that neither RecBole nor a section knows is
-an error.
+``Config.recbole``. Beside them stand our own sections, one mapping each; those of the generator are defined beside the
+classes that they configure. A key that neither RecBole nor a section knows is an error.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
-from ragar_rec.config.file import typed
-from ragar_rec.config.schema import fill, kinds, nearest
+from ragar_rec.config.file import read_tree
+from ragar_rec.config.schema import build_section, field_types, nearest_key
 from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
-from ragar_rec.store.hashing import digest
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
 
 KnownKeys = Callable[[str], "set[str]"]
+"""Name of a ranker -> the RecBole keys that it understands."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """The whole tree. Read one with :meth:`read`; it never changes afterwards."""
+    """The whole config. It is read by :meth:`read` and never changes afterwards."""
 
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
@@ -58,56 +57,52 @@ class Config:
         Args:
             path: the YAML file.
             overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
-            known_keys: model name -> RecBole's keys for it; asks ``recsys.recbole.config`` when not given.
+            known_keys: model name -> RecBole's keys for it; by default ``recsys.recbole.config.known_keys``.
 
         Raises:
             FileNotFoundError: there is no such file.
             ConfigError: everything that is wrong, at once.
         """
         problems: list[str] = []
-        tree, source = typed(path, overrides, problems, sections=tuple(sections()))
+        tree, source = read_tree(path, overrides, problems, sections=tuple(sections()))
         model = str(tree.get("model", "MICRO"))
-        ours = sections()
+        own = sections()
         _collect_tables(tree, source)
         try:
-            recbole_keys = (known_keys or _recbole_keys)(model) - set(ours)
-        except ValueError as error:  # no such ranker: whether the other keys are its own cannot be known
+            # Where RecBole has a key of the same name, the section wins.
+            recbole_keys = (known_keys or _recbole_keys)(model) - set(own)
+        except ValueError as error:  # Without the ranker nobody knows which of the other keys are valid.
             raise ConfigError([*problems, f"`model` {source.get('model', 'by default')}: {error}"]) from error
-        valid = {*recbole_keys, *(f"{section}.{name}" for section, kind in ours.items() for name in kinds(kind))}
-        for key in source:
+        valid = {*recbole_keys, *(f"{section}.{name}" for section, kind in own.items() for name in field_types(kind))}
+        for key, place in source.items():
+            # A dotted key below one of RecBole's (eval_args.order) is RecBole's to check.
             if key not in valid and key.partition(".")[0] not in recbole_keys:
-                problems.append(f"unknown key `{key}` {source[key]}: the nearest valid key is `{nearest(key, valid)}`")
+                problems.append(f"unknown key `{key}` {place}: the nearest valid key is `{nearest_key(key, valid)}`")
         built: dict[str, Any] = {}
-        for section, kind in ours.items():
+        for section, kind in own.items():
             values = {name: value for name, value in tree.get(section, {}).items() if f"{section}.{name}" in valid}
             places = {name: source.get(f"{section}.{name}", "on the command line") for name in values}
-            built[section] = fill(kind, values, problems, path=section, source=places)
+            built[section] = build_section(kind, values, problems, path=section, source=places)
         if problems:
             raise ConfigError(problems)
-        recbole = {"model": model} | {key: value for key, value in tree.items() if key not in ours}
+        recbole = {"model": model} | {key: value for key, value in tree.items() if key not in own}
         return cls(**built, recbole=MappingProxyType(recbole))
 
     def part(self, *names: str) -> dict[str, Any]:
-        """Some of the tree as plain data, e.g. ``part("backbone", "generator.k", "recbole")``; without names, all.
-
-        What a stage's key in the store is made of, so that an unrelated key does not run it again.
+        """Sections and keys as plain data, e.g. ``part("backbone", "generator.k", "recbole")``; without names, all.
 
         Raises:
             KeyError: there is no such section or key.
         """
-        whole: dict[str, Any] = {section: asdict(getattr(self, section)) for section in sections()}
-        whole["recbole"] = copy.deepcopy(dict(self.recbole))
-        chosen: dict[str, Any] = {}
-        for name in names or tuple(whole):
+        tree: dict[str, Any] = {section: asdict(getattr(self, section)) for section in sections()}
+        tree["recbole"] = copy.deepcopy(dict(self.recbole))
+        selected: dict[str, Any] = {}
+        for name in names or tuple(tree):
             section, _, key = name.partition(".")
-            if section not in whole or (key and key not in whole[section]):
+            if section not in tree or (key and key not in tree[section]):
                 raise KeyError(f"the config has no `{name}`")
-            chosen[name] = whole[section][key] if key else whole[section]
-        return chosen
-
-    def hash(self, *names: str) -> str:
-        """SHA-256 of :meth:`part`, in hexadecimal."""
-        return digest(self.part(*names))
+            selected[name] = tree[section][key] if key else tree[section]
+        return selected
 
     def write(self, path: Path) -> None:
         """Write the whole tree, defaults included, as YAML that :meth:`read` takes."""
@@ -117,11 +112,12 @@ class Config:
 
 
 def sections() -> dict[str, type]:
-    """Our sections by name: the fields of :class:`Config` that have fields of their own."""
-    return {entry.name: kinds(Config)[entry.name] for entry in fields(Config) if entry.name != "recbole"}
+    """Our own sections: name -> dataclass. They are the fields of :class:`Config` except ``recbole``."""
+    return {entry.name: field_types(Config)[entry.name] for entry in fields(Config) if entry.name != "recbole"}
 
 
 def _recbole_keys(model: str) -> set[str]:
+    # Not at the top: it imports RecBole, and with it torch, which a config with `known_keys` does without.
     from recsys.recbole.config import known_keys
 
     return known_keys(model)
@@ -134,7 +130,7 @@ def _collect_tables(tree: dict[str, Any], source: dict[str, str]) -> None:
     misspelling of ``image`` or ``text``.
     """
     features: dict[str, Any] = tree.get("features", {})
-    for name in [name for name in features if name not in kinds(FeaturesConfig)]:
+    for name in [name for name in features if name not in field_types(FeaturesConfig)]:
         is_table = str(features[name]).endswith(TABLES) and modality_problem(name) is None
         if is_table and not get_close_matches(name, MODALITIES):
             files = features.setdefault("files", {})
@@ -144,7 +140,7 @@ def _collect_tables(tree: dict[str, Any], source: dict[str, str]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists: YAML has no tuples."""
+    """The value with lists in place of tuples: YAML has no tuples."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):

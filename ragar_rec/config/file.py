@@ -1,4 +1,4 @@
-"""What the user typed: a YAML file with ``--key=value`` arguments on top, and where each key came from."""
+"""The config as it was typed: a YAML file, ``--key=value`` arguments on top of it, and where each key came from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import yaml
 from ragar_rec.errors import ConfigError
 
 
-def typed(
+def read_tree(
     path: Path, overrides: Sequence[str], problems: list[str], *, sections: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The file with the overrides applied, and where each key was typed.
+    """Read the file, apply the overrides, and record where each key was typed.
 
     Args:
         path: the YAML file.
         overrides: ``--key=value`` or ``--section.key=value``; a value is read as YAML.
         problems: receives one sentence per problem that leaves the rest readable.
-        sections: top-level keys whose inner keys are told apart.
+        sections: top-level keys whose inner keys are recorded one by one, as ``section.key``.
 
     Returns:
         The tree of plain values, and where each key (dotted in a section) was typed:
@@ -56,7 +56,7 @@ def typed(
 
 
 def _place(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key, making the mappings on the way."""
+    """Set a dotted key; mappings on its path are made if they are missing."""
     *parents, leaf = key.split(".")
     for parent in parents:
         inner: Any = tree.get(parent)
@@ -66,10 +66,10 @@ def _place(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with ``1e-5`` a number, as RecBole reads it, and a key that is given twice an error."""
+    """A YAML loader that reads ``1e-5`` as a number, as RecBole does, and refuses a key that stands there twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are unique."""
+        """The mapping of a node; PyYAML itself would take the last of several equal keys without a word."""
         keys: list[str] = [str(key.value) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
@@ -78,12 +78,14 @@ class _Loader(yaml.SafeLoader):
         return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))
 
 
+# YAML 1.1, which PyYAML follows, wants a dot and a signed exponent in a float: `1e-5` would be a text.
 _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:
+    """Parse YAML that must be a mapping; ``origin`` names its place in error messages."""
     try:
         tree: Any = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

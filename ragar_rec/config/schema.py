@@ -1,6 +1,6 @@
-"""A section of the config as a frozen dataclass: its fields' annotations are the schema that plain data is checked by.
+"""Sections of the config as frozen dataclasses: the annotations of the fields are the schema for plain data.
 
-A field is one line, ``k: Annotated[int, Range(1)] = 5``, with its docstring below. The type says what is allowed: a
+A field is one line, ``k: Annotated[int, Range(1)] = 5``, with its docstring below. The type states what is allowed: a
 ``Literal`` lists the words, a ``Range`` bounds a number, ``tuple[int, ...]`` takes a YAML list, ``dict[str, float]`` a
 mapping. A section may add ``conflicts()``, which yields a sentence for each pair of fields that cannot go together.
 """
@@ -35,19 +35,22 @@ class Range:
 
 
 Count = Annotated[int, Range(1)]
+"""An integer from 1 on."""
 Natural = Annotated[int, Range(0)]
+"""An integer from 0 on."""
 Positive = Annotated[float, Range(0, above=True)]
+"""A number above 0."""
 
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
 
 
-def kinds(section: type) -> dict[str, Any]:
-    """The fields of a section with their annotations, in order."""
+def field_types(section: type) -> dict[str, Any]:
+    """The fields of a section with their annotated types, in order, those of its base classes first."""
     return get_type_hints(section, include_extras=True)
 
 
 def expectation(kind: Any) -> str:
-    """What a field takes, in words: ``an integer, at least 1``; ``one of minmax, none, zscore``."""
+    """Describe the values that a field accepts: ``an integer, at least 1``; ``one of minmax, none, zscore``."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return ", ".join([expectation(inner[0]), *(str(bound) for bound in inner[1:])])
@@ -63,10 +66,10 @@ def expectation(kind: Any) -> str:
 
 
 def conform(value: Any, kind: Any) -> Any:
-    """The value as the field stores it (a YAML list becomes a tuple, an integer a float).
+    """Convert a value to what the field stores: a YAML list to a tuple, an integer to a float where one is declared.
 
     Raises:
-        ValueError: the value is not of that kind.
+        ValueError: the field does not accept the value.
     """
     fits, stored = _stored(value, kind)
     if not fits:
@@ -75,7 +78,7 @@ def conform(value: Any, kind: Any) -> Any:
 
 
 def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
-    """Whether the value is of that kind, and what it becomes."""
+    """Whether a field of that type accepts the value, and what it stores."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         fits, value = _stored(value, inner[0])
@@ -90,11 +93,11 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
     if origin is dict:
         if not isinstance(value, dict):
             return False, value
-        found = {str(key): _stored(entry, inner[1]) for key, entry in cast("dict[Any, Any]", value).items()}
-        return all(fits for fits, _ in found.values()), {key: stored for key, (_, stored) in found.items()}
+        entries = {str(key): _stored(entry, inner[1]) for key, entry in cast("dict[Any, Any]", value).items()}
+        return all(fits for fits, _ in entries.values()), {key: stored for key, (_, stored) in entries.items()}
     if origin in (Union, types.UnionType):
         return next((pair for option in inner if (pair := _stored(value, option))[0]), (False, value))
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before the numbers: to Python, True is an integer
         return kind is bool, value
     if kind is float and isinstance(value, (int, float)):
         return math.isfinite(value), float(value)
@@ -102,41 +105,42 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
 
 
 def narrowed(section: type[Section], config: Section) -> Section:
-    """The part of a config that one of its base classes declares: what a stage reads, and nothing else."""
-    return section(**{name: getattr(config, name) for name in kinds(section)})
+    """Narrow a config to one of its base classes, so that a stage that declares the base depends on its fields only."""
+    return section(**{name: getattr(config, name) for name in field_types(section)})
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The valid key most like the typed one: by its last half, which may stand in another section, or as a whole."""
+def nearest_key(name: str, valid: Iterable[str]) -> str:
+    """The valid key that is most similar to the typed one, as a whole or by what follows the section's name."""
 
-    def likeness(key: str) -> tuple[float, float]:
+    def similarity(key: str) -> tuple[float, float]:
         whole = SequenceMatcher(None, name, key).ratio()
+        # A right name in a wrong section should find its way, so the last part counts by itself too.
         last = SequenceMatcher(None, name.rpartition(".")[2], key.rpartition(".")[2]).ratio()
         return max(whole, last), whole
 
-    return max(sorted(valid), key=likeness)
+    return max(sorted(valid), key=similarity)
 
 
-def fill(
+def build_section(
     section: type[Section], values: Mapping[str, Any], problems: list[str], *, path: str, source: Mapping[str, str]
 ) -> Section:
-    """Build a section from plain data; what is wrong is appended to ``problems`` and the default stands in its place.
+    """Build a section from plain data. What is wrong is appended to ``problems``, and the default takes its place.
 
     Args:
         section: a frozen dataclass, every field with a default.
         values: field name -> plain value, as YAML gives it; only names of fields.
         problems: receives one sentence per problem.
-        path: the section's name, the first half of each key in a sentence.
+        path: the section's name, which precedes each key in a sentence.
         source: field name -> where its value was typed (``in <file>``, ``on the command line``).
     """
-    fields = kinds(section)
-    good: dict[str, Any] = {}
+    types_by_name = field_types(section)
+    valid: dict[str, Any] = {}
     for name, value in values.items():
         try:
-            good[name] = conform(value, fields[name])
+            valid[name] = conform(value, types_by_name[name])
         except ValueError as error:
             problems.append(f"`{path}.{name}` {source[name]}: {error}")
-    built = section(**good)
+    built = section(**valid)
     conflicts = getattr(built, "conflicts", None)
     if conflicts is not None:
         places = " and ".join(sorted(set(source.values()))) or "by default"

@@ -11,8 +11,6 @@ from recsys.catalog import UnknownItems
 from recsys.features import MODALITIES, modality_problem
 
 Protocol = Literal["reference", "candidates"]
-
-
 Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
 
 
@@ -28,7 +26,7 @@ class CatalogConfig:
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """What the ranker knows of an item."""
+    """Which features of an item the ranker reads."""
 
     image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
     """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
@@ -49,7 +47,7 @@ class FeaturesConfig:
     """Width in pixels at which an encoder other than ``dual`` sees a picture."""
 
     def conflicts(self) -> Iterator[str]:
-        """A size that does not divide into HOG's cells, and names that cannot be those of further modalities."""
+        """Yield a sentence for a size that HOG cells do not divide, and for an impossible name of a modality."""
         if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
             yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
         for name in self.files:
@@ -61,14 +59,14 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class DrawingConfig:
-    """Which pictures the evaluation needs."""
+    """Settings that determine which pictures the evaluation needs."""
 
     users: Natural = 150
     """People in the sample; 0 takes all."""
     candidates: Count = 10
     """C, items regenerated per user under ``candidates``."""
     targets: Natural = 5
-    """Held-out items a person, the earliest, that ``reference`` judges; 0 takes all."""
+    """Held-out items per person, the earliest, that ``reference`` judges; 0 takes all."""
     protocols: tuple[Protocol, ...] = ("reference", "candidates")
     """Which items are regenerated."""
     seeds: tuple[Natural, ...] = (0,)
@@ -79,7 +77,7 @@ class DrawingConfig:
 
 @dataclass(frozen=True)
 class MeasuringConfig(DrawingConfig):
-    """What a person's numbers depend on."""
+    """Settings on which a person's numbers depend, beside the pictures."""
 
     controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
     """What the generated pictures are compared with."""
@@ -89,7 +87,7 @@ class MeasuringConfig(DrawingConfig):
 
 @dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
-    """What is measured, on whom, and with how much certainty."""
+    """The whole section: also the bootstrap of the intervals, and the size of the report."""
 
     resamples: Count = 2000
     """Bootstrap resamples of people."""
@@ -99,7 +97,7 @@ class EvaluationConfig(MeasuringConfig):
     """People shown in the report."""
 
     def conflicts(self) -> Iterator[str]:
-        """Lists that would measure nothing or the same twice."""
+        """Yield a sentence for each list that would measure nothing, or the same twice."""
         lists: tuple[tuple[str, tuple[object, ...]], ...] = (
             ("protocols", self.protocols),
             ("controls", self.controls),

@@ -1,4 +1,4 @@
-from .controls import Strangers as Strangers
+from .controls import ShuffledUserSampler as ShuffledUserSampler
 from .protocols import Candidates as Candidates
 from .protocols import Reference as Reference
 from .results import Results as Results

@@ -1,4 +1,4 @@
-"""Controls: sources of features that a generated picture must beat before anything may be called a gain."""
+"""Controls: feature sources that the generated pictures have to beat before anything may be called a gain."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from torch import Tensor
 from recsys.recbole.dataset import Dataset
 
 
-class Table:
-    """The same features for every user: ``reconstruction`` (each item's own picture through the codec).
+class ItemFeatures:
+    """One feature vector per item, the same for every user: ``reconstruction`` (own pictures through the codec).
 
     Args:
         features: a row per internal item id.
-        there: which items have one.
+        present: which items have one.
     """
 
-    def __init__(self, features: Float[Tensor, "items dim"], there: Bool[Tensor, " items"]) -> None:
-        self.table, self.there = features, there
+    def __init__(self, features: Float[Tensor, "items dim"], present: Bool[Tensor, " items"]) -> None:
+        self.table, self.present = features, present
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(items)
-        return self.table[rows], self.there[rows]
+        return self.table[rows], self.present[rows]
 
 
 class RandomItem:
-    """``random_item``: another item's own picture, drawn anew for each (user, item)."""
+    """``random_item``: the own picture of another item, drawn anew for each (user, item)."""
 
-    def __init__(self, originals: Table, seed: int) -> None:
+    def __init__(self, originals: ItemFeatures, seed: int) -> None:
         self.originals, self.seed = originals, seed
-        self.pool = originals.there.nonzero()[:, 0].numpy()
+        self.pool = originals.present.nonzero()[:, 0].numpy()
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Tensor, Tensor]:
-        others = []
+        substitutes = []
         for item in items.tolist():
+            # A generator for each pair: what is drawn must not depend on the rest of the list.
             rng = np.random.default_rng([self.seed, user, item])
-            other = item
-            while other == item:
-                other = int(rng.choice(self.pool))
-            others.append(other)
-        found, _ = self.originals.features(user, np.array(others))
-        return found, self.originals.there[torch.from_numpy(items)]
+            substitute = item
+            while substitute == item:
+                substitute = int(rng.choice(self.pool))
+            substitutes.append(substitute)
+        features, _ = self.originals.features(user, np.array(substitutes))
+        # Presence is that of the item itself: an item without a picture keeps its original features here too.
+        return features, self.originals.present[torch.from_numpy(items)]
 
 
-class Personal:
-    """A picture for each (user, item), already made and encoded. With ``owner``, another user's: ``shuffled_user``.
+class PersonalFeatures:
+    """Features of pictures generated for (user, item) pairs. With ``owner`` set: the control ``shuffled_user``.
 
     Args:
-        pictures: features by (user, item).
-        dim: their width.
-        owner: whose picture is shown to whom; herself by default.
+        pictures: features by (user, item), internal ids.
+        dim: the length of a feature vector.
+        owner: (user, items) -> the user whose pictures are shown to this one; by default the user's own are.
     """
 
     def __init__(
@@ -65,31 +67,37 @@ class Personal:
         self.pictures, self.dim, self.owner = pictures, dim, owner
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Tensor, Tensor]:
-        shown = user if self.owner is None else self.owner(user, items)
-        found = [self.pictures.get((shown, int(item))) for item in items]
-        there = torch.tensor([feature is not None for feature in found], dtype=torch.bool)
-        empty = torch.zeros(self.dim)
-        return torch.stack([empty if feature is None else feature for feature in found]), there
+        owner = user if self.owner is None else self.owner(user, items)
+        rows = [self.pictures.get((owner, int(item))) for item in items]
+        present = torch.tensor([row is not None for row in rows], dtype=torch.bool)
+        padding = torch.zeros(self.dim)
+        return torch.stack([padding if row is None else row for row in rows]), present
 
 
-class Strangers:
-    """For ``shuffled_user``: one other person per list, who never interacted with any of its items.
+class ShuffledUserSampler:
+    """Draws for ``shuffled_user`` one other user per list, who never interacted with any of its items.
 
-    Where everybody touched some item of the list, it is whoever touched the fewest of them.
+    If every other user interacted with some item of the list, a user with the fewest of them is taken.
+
+    Args:
+        dataset: all its interactions count, those of validation and test too.
+        seed: the same seed, user and set of items give the same other user.
+        among: the users that may be drawn.
     """
 
     def __init__(self, dataset: Dataset, seed: int, among: Sequence[int]) -> None:
         self.seed, self.among = seed, np.array(among)
-        self.have: dict[int, set[int]] = {}
+        self.items_of: dict[int, set[int]] = {}
         for users, items in vars(dataset.interactions).values():
             for user, item in zip(users.tolist(), items.tolist(), strict=True):
-                self.have.setdefault(user, set()).add(item)
+                self.items_of.setdefault(user, set()).add(item)
 
     def __call__(self, user: int, items: Int[np.ndarray, " n"]) -> int:
         listed = set(items.tolist())
+        # Sorted, so that the order of the list does not matter.
         rng = np.random.default_rng([self.seed, user, *sorted(listed)])
-        order = [int(other) for other in rng.permutation(self.among) if other != user]
-        if not order:
+        others = [int(other) for other in rng.permutation(self.among) if other != user]
+        if not others:
             raise ValueError("shuffled_user needs at least two people")
-        overlap = [len(listed & self.have.get(other, set())) for other in order]
-        return order[int(np.argmin(overlap))]
+        overlaps = [len(listed & self.items_of.get(other, set())) for other in others]
+        return others[int(np.argmin(overlaps))]

@@ -1,4 +1,4 @@
-"""Evaluation: a per-user frame for the protocols, for what the generator learned, and for how pictures differ."""
+"""Per-user frames: ranks under the protocols, and scores that say what the generator learned."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from tqdm.auto import tqdm
 from generation.pictures import to_float
 from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
-from ragar_rec.evaluation.controls import Strangers
+from ragar_rec.evaluation.controls import ShuffledUserSampler
 from ragar_rec.evaluation.people import request_seed
 from ragar_rec.evaluation.per_user import COLUMNS, OWN
-from ragar_rec.evaluation.protocols import Reranking, Source, Task, measure
+from ragar_rec.evaluation.protocols import EvaluationProtocol, FeatureSource, Task, measure
 from ragar_rec.evaluation.reward import RankerReward
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
 
 BATCH = 64
-
+"""Pictures that are generated or scored at a time."""
 
 SYSTEM = "RAGAR"
+"""Name of the system in every row of a frame."""
 
 
 def protocol_frame(
     tasks: Sequence[Task],
-    protocols: Sequence[Reranking],
-    sources: Mapping[str, Source | None],
+    protocols: Sequence[EvaluationProtocol],
+    sources: Mapping[str, FeatureSource | None],
     view: Counterfactual,
     dataset: Dataset,
     *,
@@ -40,7 +41,19 @@ def protocol_frame(
     seed: int,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Recall@k, NDCG@k and Delta R of every person, protocol and source (``None``: the original features)."""
+    """Recall@k, NDCG@k and Delta R of every user, protocol and feature source.
+
+    Args:
+        tasks: the users.
+        protocols: which of their items get new features.
+        sources: new features by the name of their control; ``None`` stands for the original ones.
+        view: the judge's counterfactual scores.
+        dataset: the split.
+        k: length of the list.
+        judge: the judge's name in the frame.
+        seed: of the generated pictures.
+        progress: show a bar for each protocol and control.
+    """
     rows = []
     for protocol in protocols:
         for control, source in sources.items():
@@ -52,33 +65,38 @@ def protocol_frame(
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
-def stranger_requests(requests: Sequence[Request], dataset: Dataset, strangers: Strangers, seed: int) -> list[Request]:
-    """The same references for other people: who never interacted with the item, and *her* training history."""
-    changed = []
+def shuffled_user_requests(
+    requests: Sequence[Request], dataset: Dataset, shuffled_user: ShuffledUserSampler, seed: int
+) -> list[Request]:
+    """The same references for other users, each with the other user's own training history.
+
+    The other user never interacted with the reference, see :class:`ShuffledUserSampler`.
+    """
+    shuffled = []
     for request in requests:
-        other = strangers(dataset.user_id(request.user), np.array([dataset.item_id(request.reference)]))
+        other = shuffled_user(dataset.user_id(request.user), np.array([dataset.item_id(request.reference)]))
         history = tuple(str(token) for token in dataset.item_tokens[dataset.history(other)])
-        name = str(dataset.user_tokens[other])
-        changed.append(Request(name, request.reference, history, request_seed(seed, name, request.reference)))
-    return changed
+        token = str(dataset.user_tokens[other])
+        shuffled.append(Request(token, request.reference, history, request_seed(seed, token, request.reference)))
+    return shuffled
 
 
 def generate_in_batches(
     generator: Generator, requests: Sequence[Request], *, progress: bool = True, description: str = "pictures"
 ) -> Float[Tensor, "n 3 height width"]:
-    """Pictures of many requests, in order.
+    """Generate the pictures of many requests, :data:`BATCH` at a time; they come in the order of the requests.
 
     Raises:
         ValueError: there is no request.
     """
     if not requests:
-        raise ValueError(f"{description}: nobody asks for a picture, because nobody has a pictured item with a history")
+        raise ValueError(f"{description}: there is no request, as no user has a pictured item with a history")
     starts = tqdm(range(0, len(requests), BATCH), desc=description, unit=f"x{BATCH}", disable=not progress)
     return torch.cat([generator.generate(requests[start : start + BATCH]) for start in starts])
 
 
-class Global:
-    """v_glob as a generator: the same request from E_g alone."""
+class GlobalGenerator:
+    """A generator of v_glob: it conditions on the keywords (E_g) alone and ignores the rest of the preference."""
 
     def __init__(self, ragar: Ragar) -> None:
         self.ragar = ragar
@@ -92,25 +110,38 @@ def generator_frame(
     trained: Ragar,
     untrained: Ragar,
     requests: Sequence[Request],
-    strangers: Sequence[Request],
+    shuffled: Sequence[Request],
     reward: RankerReward,
     *,
     judge: str,
     seed: int,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Counterfactual score of each person's reference as v_gen, v_ref, v_glob, from the untrained generator, and as the
-    picture made for somebody else; in standard deviations of the person's scores.
+    """Counterfactual score of each request's reference under v_gen and under the pictures that v_gen is compared with.
+
+    Args:
+        trained: the generator after reflection.
+        untrained: the generator after its warm start.
+        requests: one per user.
+        shuffled: the same references for other users, in the same order; their pictures are scored for the users of
+            ``requests``.
+        reward: the judge.
+        judge: its name in the frame.
+        seed: of the requests.
+        progress: show bars.
+
+    Returns:
+        A per-user frame of the protocol ``generator``. Scores are in standard deviations of the user's own scores.
     """
     rows = trained.gallery.rows([request.reference for request in requests])
     pictures = {
         OWN: generate_in_batches(trained, requests, progress=progress, description="v_gen"),
         "reference_image": to_float(trained.gallery.images[rows]),
-        "global": generate_in_batches(Global(trained), requests, progress=progress, description="v_glob"),
+        "global": generate_in_batches(GlobalGenerator(trained), requests, progress=progress, description="v_glob"),
         "untrained": generate_in_batches(untrained, requests, progress=progress, description="untrained"),
-        "shuffled_user": generate_in_batches(trained, strangers, progress=progress, description="for others"),
+        "shuffled_user": generate_in_batches(trained, shuffled, progress=progress, description="for others"),
     }
-    found = []
+    records = []
     for control, images in pictures.items():
         with torch.no_grad():
             scores = torch.cat(
@@ -119,8 +150,8 @@ def generator_frame(
                     for start in range(0, len(requests), BATCH)
                 ]
             )
-        found += [
+        records += [
             (request.user, SYSTEM, "generator", control, judge, seed, "score", float(score))
             for request, score in zip(requests, scores, strict=True)
         ]
-    return pd.DataFrame(found, columns=pd.Index(COLUMNS))
+    return pd.DataFrame(records, columns=pd.Index(COLUMNS))

@@ -1,4 +1,4 @@
-"""People: who trains the generator, who is kept for judging it, and which requests their histories make."""
+"""Users: who trains the generator and who judges it, the sample of the test, and requests from users' histories."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def request_seed(seed: int, user: str, item: str) -> int:
-    """A seed of the request's own: the same picture whichever process makes it, in whichever batch."""
+    """The seed of a single request: its picture is the same whichever process generates it, in whichever batch."""
     text = f"{seed}\0{user}\0{item}".encode()
+    # The shift leaves 63 bits, which fit a signed 64-bit integer.
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
@@ -32,25 +33,32 @@ class People:
 
 
 def divide(dataset: Dataset, held_out: float, seed: int) -> People:
-    """Split people for generator training: ``held_out`` of them for the test, half as many for validation."""
-    able = [user for user in range(1, dataset.n_users) if len(dataset.history(user)) >= 2]
-    if len(able) < 3:
-        raise ValueError(f"{len(able)} people have two training interactions or more; the generator needs at least 3")
-    order = np.random.default_rng(seed).permutation(able)
-    tests = max(1, round(held_out * len(able)))
-    valids = max(1, round(held_out * len(able) / 2))
+    """Split the users for generator training: a share ``held_out`` for the test, half as many for validation.
+
+    Raises:
+        ValueError: fewer than three users have two training interactions or more.
+    """
+    # Two interactions make a request: the last is the reference, the one before it the history.
+    eligible = [user for user in range(1, dataset.n_users) if len(dataset.history(user)) >= 2]
+    if len(eligible) < 3:
+        raise ValueError(
+            f"{len(eligible)} people have two training interactions or more; the generator needs at least 3"
+        )
+    order = np.random.default_rng(seed).permutation(eligible)
+    n_test = max(1, round(held_out * len(eligible)))
+    n_valid = max(1, round(held_out * len(eligible) / 2))
     return People(
-        train=tuple(sorted(order[tests + valids :].tolist())),
-        valid=tuple(sorted(order[tests : tests + valids].tolist())),
-        test=tuple(sorted(order[:tests].tolist())),
+        train=tuple(sorted(order[n_test + n_valid :].tolist())),
+        valid=tuple(sorted(order[n_test : n_test + n_valid].tolist())),
+        test=tuple(sorted(order[:n_test].tolist())),
     )
 
 
 def training_requests(dataset: Dataset, users: Sequence[int], pictured: frozenset[str], seed: int) -> list[Request]:
-    """One request a person, from *training* interactions alone.
+    """One request per user, from *training* interactions alone.
 
-    The reference is the person's last training item that has a picture, the history is what came before it; who has no
-    such item, or nothing before it, makes none.
+    The reference is the user's last training item that has a picture, the history is what came before it. A user
+    without such an item, or with nothing before it, has no request.
     """
     requests = []
     for user in users:
@@ -64,33 +72,35 @@ def training_requests(dataset: Dataset, users: Sequence[int], pictured: frozense
 
 
 def known_history(dataset: Dataset, user: int) -> tuple[str, ...]:
-    """What is known of a person when the test begins: training, then validation interactions, oldest first."""
+    """Item ids that are known of a user when the test begins: training, then validation interactions, oldest first."""
     users, items = dataset.interactions.valid
-    known = np.concatenate([dataset.history(user), items[users == user]])
-    return tuple(str(token) for token in dataset.item_tokens[known])
+    history = np.concatenate([dataset.history(user), items[users == user]])
+    return tuple(str(token) for token in dataset.item_tokens[history])
 
 
-def known_people(dataset: Dataset) -> Int[np.ndarray, " people"]:
-    """Those of whom something is known when the test begins, in ascending order."""
+def users_with_history(dataset: Dataset) -> Int[np.ndarray, " users"]:
+    """Users with an interaction in training or validation, internal ids in ascending order."""
     return np.union1d(dataset.interactions.train[0], dataset.interactions.valid[0])
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> list[int]:
-    """``count`` people who have test interactions and a known history (0: all of them), in ascending order.
+    """Draw ``count`` users who have test interactions and a known history (0: all of them), in ascending order.
 
     Raises:
-        ValueError: there is nobody.
+        ValueError: there is no such user.
     """
     tested = np.unique(dataset.interactions.test[0])
     if len(tested) == 0:
         raise ValueError("nobody has an interaction in the test part of the split: give eval_args.split a test share")
-    able = np.intersect1d(tested, known_people(dataset))
-    if len(able) == 0:
-        raise ValueError("of nobody in the test anything is known before: give eval_args.split a larger training share")
-    if left := len(tested) - len(able):
+    eligible = np.intersect1d(tested, users_with_history(dataset))
+    if len(eligible) == 0:
+        raise ValueError("no user of the test has an earlier interaction: give eval_args.split a larger training share")
+    if left_out := len(tested) - len(eligible):
         logger.info(
-            "%d of %d people with test interactions are left out: nothing is known of them before", left, len(tested)
+            "%d of %d people with test interactions are left out: they have no earlier interaction",
+            left_out,
+            len(tested),
         )
-    if count and count < len(able):
-        able = np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
-    return able.tolist()
+    if count and count < len(eligible):
+        eligible = np.sort(np.random.default_rng(seed).choice(eligible, count, replace=False))
+    return eligible.tolist()

@@ -1,4 +1,4 @@
-"""The per-user frame: one value per person, seed and cell of the results, as Parquet."""
+"""The per-user frame: one value per user, seed and cell of the results, as Parquet."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 import pandas as pd
 
 COLUMNS = ("user", "system", "protocol", "control", "judge", "seed", "metric", "value")
-"""Of the per-user frame: one value per person, seed and cell of the table."""
-
+"""Columns of the per-user frame; all but ``value`` together identify a row."""
 
 OWN = "own"
-"""The control that is none: the picture made for this very user. Its line in a table carries the system's name."""
+"""Value of ``control`` for the pictures under test, each made for the user it is shown to: what the controls are
+compared with. In a table their line carries the system's name."""
 
 
 def write_per_user(frame: pd.DataFrame, path: Path) -> None:
     """Write the per-user frame as Parquet, its rows sorted, so that equal results are equal files.
 
     Raises:
-        ValueError: a column is missing, or a person has two values in one cell.
+        ValueError: a column is missing, or a user has two values in one cell.
     """
-    _check(frame)
+    check_per_user(frame)
     temporary = path.with_name(path.name + ".tmp")
     keys: list[str] = list(COLUMNS[:-1])
     frame.sort_values(keys, kind="stable").reindex(columns=list(COLUMNS)).to_parquet(temporary, index=False)
@@ -32,19 +32,25 @@ def read_per_user(path: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it holds no per-user frame.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no per-user results at {path}; run `ragar-rec evaluate` first")
     frame = pd.read_parquet(path)
-    _check(frame)
+    check_per_user(frame)
     return frame
 
 
-def _check(frame: pd.DataFrame) -> None:
+def check_per_user(frame: pd.DataFrame) -> None:
+    """Check that a frame has all columns and one value in each cell.
+
+    Raises:
+        ValueError: a column is missing, or a user has two values in one cell.
+    """
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise ValueError(f"the per-user frame lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    twice = frame.duplicated(list(COLUMNS[:-1]))
-    if twice.any():
-        cell = frame.loc[twice, list(COLUMNS[:-1])].iloc[0].to_dict()
+    duplicated = frame.duplicated(list(COLUMNS[:-1]))
+    if duplicated.any():
+        cell = frame.loc[duplicated, list(COLUMNS[:-1])].iloc[0].to_dict()
         raise ValueError(f"the per-user frame holds two values for {cell}")

@@ -1,4 +1,4 @@
-"""Protocols: which of a user's items get new pictures, and what that does to the ranks of her held-out items."""
+"""Protocols: which of a user's items get new pictures, and how the ranks of the user's held-out items change."""
 
 from __future__ import annotations
 
@@ -18,40 +18,44 @@ from recsys.scoring.metrics import delta_r, ndcg_at, recall_at
 
 @dataclass(frozen=True)
 class Task:
-    """One person of the test: what may be recommended, and what turned out right."""
+    """The ranking task of one test user: the original scores of all items, and the held-out items to be found."""
 
     user: int
     targets: Int[np.ndarray, " held_out"]
     """Held-out items, oldest first."""
     seen: Int[np.ndarray, " seen"]
-    """Items of training and validation, padding included: no candidates."""
+    """Items of training and validation, padding included: they are no candidates."""
     scores: Float[Tensor, " items"] = field(repr=False)
-    """Original scores, -inf for what was seen."""
+    """Original scores by internal item id, -inf for items that were seen."""
 
     def ranks(self, items: Int[np.ndarray, " n"], scores: Float[Tensor, " n"]) -> Int[np.ndarray, " n"]:
-        """Rank from 1 of each item if it alone scored this; equal scores stand before it."""
-        order = self.scores.sort(descending=True).values
-        above = torch.searchsorted(-order, -scores.contiguous(), right=True)  # how many score at least this
-        own_before = self.scores[torch.from_numpy(items)] >= scores
-        return (above - own_before.long() + 1).numpy()
+        """Rank, from 1, of each item if it alone had this new score; items of equal score rank before it."""
+        descending = self.scores.sort(descending=True).values
+        # searchsorted wants ascending values, hence the signs: the number of items that score at least this.
+        at_least = torch.searchsorted(-descending, -scores.contiguous(), right=True)
+        # The item's own original score is among them if it is high enough; no item ranks before itself.
+        counts_itself = self.scores[torch.from_numpy(items)] >= scores
+        return (at_least - counts_itself.long() + 1).numpy()
 
 
 @runtime_checkable
-class Source(Protocol):
-    """(user, items) -> features: a generator and an encoder, or plain substitution. Rows it lacks keep the original."""
+class FeatureSource(Protocol):
+    """New features for a user's items, of generated or substituted pictures; where it has none the originals stay."""
 
     def features(self, user: int, items: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "n dim"], Bool[Tensor, " n"]]:
-        """Features of these items for this user, and which of them there are."""
+        """Features of these items for this user, and a mask of those that are present; the other rows mean nothing."""
         ...
 
 
 @runtime_checkable
-class Reranking(Protocol):
-    """A protocol: the items of a task that get new features, and the held-out items' ranks afterwards."""
+class EvaluationProtocol(Protocol):
+    """The items of a task that get new features, and the held-out items' ranks afterwards."""
 
     name: ClassVar[str]
 
-    def items(self, task: Task) -> Int[np.ndarray, " n"]: ...
+    def items(self, task: Task) -> Int[np.ndarray, " n"]:
+        """Items that get new features."""
+        ...
 
     def ranks(self, task: Task, scores: Float[Tensor, " n"]) -> tuple[np.ndarray, np.ndarray]:
         """Ranks of the judged held-out items before and after, given new scores of :meth:`items`."""
@@ -60,10 +64,10 @@ class Reranking(Protocol):
 
 @dataclass(frozen=True)
 class Reference:
-    """As in the paper's Table 4: for each held-out item alone. *Privileged: the target is known.*
+    """Each held-out item alone gets a new picture, as in the paper's Table 4. *Privileged: the target is known.*
 
     Args:
-        targets: at most this many held-out items a person, the earliest; 0 for all.
+        targets: at most this many held-out items per user, the earliest; 0 for all.
     """
 
     name: ClassVar[str] = "reference"
@@ -79,18 +83,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Every item of the user's original top ``c``, re-ranked among themselves, so that Recall@c cannot change."""
+    """The user's original top ``c`` get new pictures and are re-ranked among themselves: Recall@c cannot change."""
 
     name: ClassVar[str] = "candidates"
     c: int = 10
 
     def items(self, task: Task) -> Int[np.ndarray, " n"]:
-        allowed = int(torch.isfinite(task.scores).sum())
-        return task.scores.sort(descending=True, stable=True).indices[: min(self.c, allowed)].numpy()
+        n_candidates = int(torch.isfinite(task.scores).sum())
+        return task.scores.sort(descending=True, stable=True).indices[: min(self.c, n_candidates)].numpy()
 
     def ranks(self, task: Task, scores: Float[Tensor, " n"]) -> tuple[np.ndarray, np.ndarray]:
         before = task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)])
         items = self.items(task)
+        # Targets outside the top keep their rank; those inside get the rank that the top's own order gives them, which
+        # differs from `Task.ranks` where scores are equal.
         old = {int(item): rank for rank, item in enumerate(items, start=1)}
         # Equal new scores keep the original order.
         order = np.lexsort((np.arange(len(items)), -scores.double().numpy()))
@@ -101,32 +107,32 @@ class Candidates:
 
 
 def tasks(dataset: Dataset, view: Counterfactual, users: Int[np.ndarray, " n"] | list[int]) -> list[Task]:
-    """The test as it stands for each of these people."""
+    """The ranking task of each of these users, under a ranker's original scores."""
     train, valid, test = dataset.interactions.train, dataset.interactions.valid, dataset.interactions.test
-    made = []
+    user_tasks = []
     for user in users:
         seen = np.unique(np.concatenate([[0], train[1][train[0] == user], valid[1][valid[0] == user]]))
         targets = test[1][test[0] == user]
         scores = view.scores(torch.tensor([user]))[0].detach().cpu()
-        kept = scores[torch.from_numpy(targets)]
+        target_scores = scores[torch.from_numpy(targets)]
         scores[torch.from_numpy(seen)] = -torch.inf
-        scores[torch.from_numpy(targets)] = kept  # an item that was seen earlier too is still ranked, as RecBole does
-        made.append(Task(int(user), targets, seen, scores))
-    return made
+        scores[torch.from_numpy(targets)] = target_scores  # a target that was seen too is still ranked, as RecBole does
+        user_tasks.append(Task(int(user), targets, seen, scores))
+    return user_tasks
 
 
 def measure(
-    protocol: Reranking, task: Task, view: Counterfactual, source: Source | None, k: int
+    protocol: EvaluationProtocol, task: Task, view: Counterfactual, source: FeatureSource | None, k: int
 ) -> Mapping[str, float]:
-    """Recall@k, NDCG@k and Delta R of one person under one source of features; ``None``: the original ones."""
+    """Recall@k, NDCG@k and Delta R (eq. 16) of one user under one source of features; ``None``: the original ones."""
     items = protocol.items(task)
     scores = task.scores[torch.from_numpy(items)].clone()
     if source is not None and len(items):
-        features, there = source.features(task.user, items)
-        if there.any():
-            index, shown = torch.from_numpy(items)[None, there], features[None, there]
+        features, present = source.features(task.user, items)
+        if present.any():
+            substituted, new_features = torch.from_numpy(items)[None, present], features[None, present]
             with torch.no_grad():
-                scores[there] = view.substitute_lists(torch.tensor([task.user]), index, shown)[0].cpu()
+                scores[present] = view.substitute_lists(torch.tensor([task.user]), substituted, new_features)[0].cpu()
     before, after = protocol.ranks(task, scores)
     return {
         f"recall@{k}": recall_at(after, k),

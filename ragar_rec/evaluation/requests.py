@@ -1,34 +1,40 @@
-"""Requests of the evaluation: which pictures the protocols, or a CSV file, ask for."""
+"""Requests of the evaluation: the pictures that the protocols show, or that a CSV file lists."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from generation.request import Request
-from ragar_rec.evaluation.controls import Strangers
-from ragar_rec.evaluation.people import known_history, known_people, request_seed
-from ragar_rec.evaluation.protocols import Reranking, Task
+from ragar_rec.evaluation.controls import ShuffledUserSampler
+from ragar_rec.evaluation.people import known_history, request_seed, users_with_history
+from ragar_rec.evaluation.protocols import EvaluationProtocol, Task
 from recsys.recbole.dataset import Dataset
 from recsys.tables import encoding_problem
 
-Pair = tuple[int, int]
+UserItemPair = tuple[int, int]
 """(user, item), internal ids."""
 
-
-Named = tuple[str, str, str]
-"""Where something was asked for, in words, and the user and the item as they were typed."""
-
-
 COLUMNS = ("user_id", "item_id")
-"""Of a file of requests."""
+"""Columns that a CSV file of requests must have."""
 
 
-class Requests:
+class RequestLine(NamedTuple):
+    """One line of a CSV file of requests."""
+
+    location: str
+    """File and line number, as error messages name them."""
+    user: str
+    item: str
+
+
+class RequestFactory:
     """Turns (user, item) pairs into requests: the history is what is known of the user when the test begins.
 
     Args:
+        dataset: its training and validation interactions are the histories.
         seed: of the run; each request has a seed of its own that follows from it, user and item.
     """
 
@@ -36,16 +42,16 @@ class Requests:
         self.dataset, self.seed = dataset, seed
         self.histories: dict[int, tuple[str, ...]] = {}
 
-    def __call__(self, pair: Pair) -> Request:
+    def __call__(self, pair: UserItemPair) -> Request:
         user, item = pair
         if user not in self.histories:
             self.histories[user] = known_history(self.dataset, user)
-        names = str(self.dataset.user_tokens[user]), str(self.dataset.item_tokens[item])
-        return Request(*names, self.histories[user], request_seed(self.seed, *names))
+        tokens = str(self.dataset.user_tokens[user]), str(self.dataset.item_tokens[item])
+        return Request(*tokens, self.histories[user], request_seed(self.seed, *tokens))
 
 
-def read_requests(file: Path) -> list[Named]:
-    """The lines of a CSV file with the columns ``user_id`` and ``item_id``.
+def read_requests(file: Path) -> list[RequestLine]:
+    """Read a CSV file with the columns ``user_id`` and ``item_id``; further columns are ignored.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,8 +59,9 @@ def read_requests(file: Path) -> list[Named]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"no requests at {file}: name a CSV file with the columns {' and '.join(COLUMNS)}")
-    found: list[Named] = []
+    lines: list[RequestLine] = []
     try:
+        # Spreadsheet programs write a byte order mark, which "utf-8-sig" takes off the first column's name.
         with file.open(newline="", encoding="utf-8-sig") as text:
             table = csv.DictReader(text)
             names = [name.strip() for name in table.fieldnames or []]
@@ -62,55 +69,68 @@ def read_requests(file: Path) -> list[Named]:
             if missing := [column for column in COLUMNS if column not in names]:
                 raise ValueError(f"{file} has no column {', '.join(missing)}; its columns are {', '.join(names)}")
             for row in table:
+                location = f"{file}, line {table.line_num}"
                 user, item = ((row[column] or "").strip() for column in COLUMNS)
                 if not (user and item):
-                    raise ValueError(f"{file}, line {table.line_num}: no {'item_id' if user else 'user_id'}")
-                found.append((f"{file}, line {table.line_num}", user, item))
+                    raise ValueError(f"{location}: no {'item_id' if user else 'user_id'}")
+                lines.append(RequestLine(location, user, item))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(encoding_problem(file) or f"{file} does not read as CSV ({error})") from error
-    if not found:
+    if not lines:
         raise ValueError(f"{file} holds no request below its columns' names")
-    return found
+    return lines
 
 
-def named_pairs(named: Sequence[Named], dataset: Dataset, pictured: Container[str]) -> list[Pair]:
-    """The (user, item) pairs of :func:`read_requests`, each once.
+def resolve_pairs(lines: Sequence[RequestLine], dataset: Dataset, pictured: Container[str]) -> list[UserItemPair]:
+    """Translate the lines of a request file to internal ids; a pair that is listed twice comes once.
 
     Args:
-        named: what was read.
-        dataset: for the numbering.
-        pictured: items that have a picture.
+        lines: what :func:`read_requests` returned.
+        dataset: knows the internal ids.
+        pictured: ids of the items that have a picture.
 
     Raises:
         ValueError: a user or an item is unknown, the user has no history, or the item no picture; the sentence names
             the line.
     """
-    known = set(known_people(dataset).tolist())
-    pairs: dict[Pair, None] = {}
-    for where, user, item in named:
+    known_users = set(users_with_history(dataset).tolist())
+    pairs: dict[UserItemPair, None] = {}
+    for location, user, item in lines:
         ids: list[int] = []
-        for kind, token, number in (("user", user, dataset.user_id), ("item", item, dataset.item_id)):
+        for kind, token, id_of in (("user", user, dataset.user_id), ("item", item, dataset.item_id)):
             try:
-                ids.append(number(token))
+                ids.append(id_of(token))
             except KeyError:
-                raise ValueError(f"{where}: the prepared data set has no {kind} {token!r}") from None
-        if ids[0] not in known:
-            raise ValueError(f"{where}: user {user!r} has no interaction before the test, so that no taste is known")
+                raise ValueError(f"{location}: the prepared data set has no {kind} {token!r}") from None
+        if ids[0] not in known_users:
+            raise ValueError(f"{location}: user {user!r} has no interaction before the test, so that no taste is known")
         if item not in pictured:
-            raise ValueError(f"{where}: item {item!r} has no picture, so that none can be made of it")
+            raise ValueError(f"{location}: item {item!r} has no picture, so that none can be made of it")
         pairs[ids[0], ids[1]] = None
     return list(pairs)
 
 
-def wanted_pairs(
-    tasks: Sequence[Task], protocols: Iterable[Reranking], strangers: Strangers, pictured: set[int]
-) -> list[Pair]:
-    """Every (user, item) whose picture some protocol shows: to the user herself, or to somebody in her place."""
-    pairs: dict[Pair, None] = {}
+def pairs_to_draw(
+    tasks: Sequence[Task],
+    protocols: Iterable[EvaluationProtocol],
+    shuffled_user: ShuffledUserSampler,
+    pictured: set[int],
+) -> list[UserItemPair]:
+    """Every (user, item) whose picture some protocol shows, each once.
+
+    For each item of a task these are the user's own picture and that of the other user whom ``shuffled_user`` draws.
+
+    Args:
+        tasks: the users of the test.
+        protocols: which of a user's items get new pictures.
+        shuffled_user: draws the other user of each list.
+        pictured: internal ids of the items that have a picture; others are left out.
+    """
+    pairs: dict[UserItemPair, None] = {}  # a dict and no set: its order is that in which pairs were added
     for protocol in protocols:
         for task in tasks:
             items = protocol.items(task)
-            other = strangers(task.user, items)
+            other = shuffled_user(task.user, items)
             for item in items.tolist():
                 if item in pictured:
                     pairs[task.user, item] = None

@@ -1,10 +1,10 @@
-"""Results on disk: results.json, a row per number, and per_user.parquet, from which every row can be recomputed."""
+"""Results on disk: results.json has a row per number; every row can be recomputed from per_user.parquet."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -12,22 +12,20 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ragar_rec.evaluation.per_user import OWN, _check
-from recsys.scoring.statistics import Interval, interval, paired_difference, per_person
+from ragar_rec.evaluation.per_user import OWN, check_per_user
+from recsys.scoring.statistics import Interval, Statistic, interval, paired_difference, per_user_mean
 
-COMPARED_WITH = ("original", "shuffled_user")
+BASELINES = ("original", "shuffled_user")
+"""Controls with which every other line is compared."""
 
-
-EVERYTHING = ("generator", "diversity")
-"""Protocols in which the own picture is compared with every other line."""
-
+OWN_AGAINST_ALL = ("generator", "diversity")
+"""Protocols in which the own pictures are compared with every control, and the controls with nothing."""
 
 MEDIANS = {"delta_r": "delta_r_median"}
-"""Metrics whose mean a few people dominate; their median is given under a name of its own."""
+"""Metrics whose mean a few users dominate: each is also given as a median, under this name."""
 
-
-PROTOCOLS = ("candidates", "reference", "generator", "diversity")
-CONTROLS = (
+PROTOCOL_ORDER = ("candidates", "reference", "generator", "diversity")
+CONTROL_ORDER = (
     OWN,
     "original",
     "reconstruction",
@@ -38,7 +36,7 @@ CONTROLS = (
     "untrained",
     "seeds",
 )
-METRICS = ("recall", "ndcg", "delta_r", "score", "feature_distance", "thumbnail_distance")
+METRIC_ORDER = ("recall", "ndcg", "delta_r", "score", "feature_distance", "thumbnail_distance")
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,14 @@ class Row:
     high: float | None
     compared_with: str | None
     users: int
-    """People behind the number."""
+    """Users behind the number."""
     seeds: int
-    """Seeds that were averaged per person before anything else."""
+    """Seeds that were averaged per user before anything else."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """The whole of results.json."""
+    """The content of results.json."""
 
     rows: tuple[Row, ...]
     verdicts: tuple[Mapping[str, Any], ...] = ()
@@ -71,7 +69,7 @@ class Results:
     """Provenance: command, config, versions, seconds."""
 
     def write(self, path: Path) -> None:
-        """Write as JSON; a number that is not finite becomes null; under its name the file is always whole."""
+        """Write as JSON, with null for numbers that are not finite; the file appears under its name only when whole."""
         tree = {"rows": [asdict(row) for row in self.rows], "verdicts": list(self.verdicts), "run": self.run or {}}
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
@@ -99,64 +97,78 @@ class Results:
 def rows_from_per_user(
     frame: pd.DataFrame, dataset: str, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[Row, ...]:
-    """Every row of the table from the per-user frame: values, then paired differences, with bootstrap intervals.
+    """Compute every row of the table from the per-user frame: values, then paired differences, with intervals.
 
-    Seeds are averaged per person first. The median of ``delta_r`` is that of people's means. Rows come in the order in
-    which systems, protocols, judges, metrics and controls first stand in the frame.
+    Seeds are averaged per user first. The median of ``delta_r`` is that of the users' means. Rows come in the order in
+    which systems, protocols, judges, metrics and controls first stand in the frame, see :func:`in_table_order`.
+
+    Args:
+        frame: see :data:`ragar_rec.evaluation.per_user.COLUMNS`.
+        dataset: its name in every row.
+        resamples: bootstrap resamples of users.
+        confidence: coverage of the intervals.
+        seed: of the resampling.
     """
-    _check(frame)
-    how: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    check_per_user(frame)
+    bootstrap: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
     rows: list[Row] = []
     for key, cell in frame.groupby(["system", "protocol", "judge"], sort=False):
         system, protocol, judge = cast("tuple[str, str, str]", key)
         for metric, values in cell.groupby("metric", sort=False):
-            people = {
-                control: per_person(group["value"].to_numpy(), group["user"].to_numpy())
+            by_control = {
+                control: per_user_mean(group["value"].to_numpy(), group["user"].to_numpy())
                 for control, group in values.groupby("control", sort=False)
             }
             seeds = int(values["seed"].nunique())
             for name, statistic in ((metric, np.mean), (MEDIANS.get(str(metric)), np.median)):
                 if name is None:
                     continue
-                for control, mine in people.items():
-                    found: dict[str | None, Interval] = {None: interval(mine.to_numpy(), statistic=statistic, **how)}
-                    for other in _compared(str(protocol), str(control), people):
-                        found[other] = paired_difference(mine, people[other], statistic=statistic, **how)
-                    rows += [
-                        Row(
-                            dataset,
-                            str(system),
-                            str(protocol),
-                            str(control),
-                            str(judge),
-                            str(name),
-                            it.value,
-                            it.low,
-                            it.high,
-                            other,
-                            it.n,
-                            seeds,
-                        )
-                        for other, it in found.items()
-                    ]
+                rows += [
+                    Row(
+                        dataset,
+                        str(system),
+                        str(protocol),
+                        str(control),
+                        str(judge),
+                        str(name),
+                        estimate.value,
+                        estimate.low,
+                        estimate.high,
+                        compared_with,
+                        estimate.n,
+                        seeds,
+                    )
+                    for control, compared_with, estimate in _estimates(str(protocol), by_control, statistic, bootstrap)
+                ]
     return tuple(rows)
 
 
-def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of the tables: protocols, metrics, and the own pictures before their controls."""
-    places = (("protocol", PROTOCOLS), ("metric", METRICS), ("control", CONTROLS))
+def _estimates(
+    protocol: str, by_control: Mapping[Any, pd.Series], statistic: Statistic, bootstrap: Mapping[str, Any]
+) -> Iterator[tuple[Any, str | None, Interval]]:
+    """(control, compared with, interval): for each control its value, then its paired differences."""
+    for control, values in by_control.items():
+        yield control, None, interval(values.to_numpy(), statistic=statistic, **bootstrap)
+        for other in _compared_with(protocol, str(control), by_control):
+            yield control, other, paired_difference(values, by_control[other], statistic=statistic, **bootstrap)
+
+
+def _compared_with(protocol: str, control: str, by_control: Mapping[Any, pd.Series]) -> list[str]:
+    """The controls that this one is compared with under this protocol."""
+    if protocol in OWN_AGAINST_ALL:
+        return [str(other) for other in by_control if control == OWN and other != OWN]
+    return [other for other in BASELINES if other in by_control and other != control]
+
+
+def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort a per-user frame as the tables show it: by protocol, metric and control, the own pictures first."""
+    orders = (("protocol", PROTOCOL_ORDER), ("metric", METRIC_ORDER), ("control", CONTROL_ORDER))
+    # A metric's name without its cut-off: recall@10 is sorted as recall. A stable sort keeps the order of users.
     keys = {
-        f"_{column}": frame[column].str.partition("@")[0].map({name: at for at, name in enumerate(names)})
-        for column, names in places
+        f"_{column}": frame[column].str.partition("@")[0].map({name: at for at, name in enumerate(order)})
+        for column, order in orders
     }
     return frame.assign(**keys).sort_values(list(keys), kind="stable").drop(columns=list(keys))
-
-
-def _compared(protocol: str, control: str, people: Mapping[Any, pd.Series]) -> list[str]:
-    """What a control's values are compared with: under ``generator`` and ``diversity``, own with everything else."""
-    if protocol in EVERYTHING:
-        return [str(other) for other in people if control == OWN and other != OWN]
-    return [other for other in COMPARED_WITH if other in people and other != control]
 
 
 def _finite(value: Any) -> Any:

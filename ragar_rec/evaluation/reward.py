@@ -1,4 +1,4 @@
-"""The ranker as reward: pictures -> features -> counterfactual scores, in units of the user's own spread."""
+"""The ranker as reward: pictures -> features -> counterfactual scores, in standard deviations of the user's scores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from recsys.scoring.counterfactual import Counterfactual
 
 
 class RankerReward:
-    """``generation.reward.Reward`` by a frozen ranker (eq. 10); the ranker stays bit-identical.
+    """A ``generation.reward.Reward`` that asks a frozen ranker (eq. 10); the ranker stays bit-identical.
 
     Args:
         view: the ranker's counterfactual score.
-        dataset: for the numbering of users and items.
+        dataset: translates user and item tokens to internal ids.
         encoder: the encoder whose features the ranker was trained on.
         mean: the catalogue's mean feature, which was removed from them.
+
+    Raises:
+        ValueError: the encoder's features are not as long as those that the ranker reads.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class RankerReward:
         self.view, self.dataset, self.encoder, self.mean = view, dataset, encoder, mean
 
     def features(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """Pictures as the ranker sees them; differentiable."""
+        """Centred image features as the ranker reads them; differentiable."""
         return self.encoder.encode_images(images).to(self.mean) - self.mean
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:

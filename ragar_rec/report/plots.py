@@ -1,4 +1,4 @@
-"""The door to matplotlib: training curves and interval plots as SVG text that takes its ink from the page."""
+"""The door to matplotlib: training curves as SVG text that takes its colour from the page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-INK = "#0d1117"  # stands for the page's own ink, whatever that is
+INK = "#0d1117"
+"""Placeholder colour, replaced by the colour of the page's text (``currentColor``): dark pages have light text."""
+
 COLOURS = ("#3b6fd4", "#d9822b", "#3f9d6b", "#b5508c", "#7a6fd0", "#6b7280")
 _STYLE = {
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text; by default matplotlib draws it as paths
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # measured with this one; the page's CSS replaces it
     "font.size": 9,
@@ -43,7 +45,12 @@ class Curve:
 
 
 def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step") -> str:
-    """Curves in one set of axes; a noisy one is drawn faintly below its running mean.
+    """Plot curves in one set of axes; a noisy curve is drawn faintly below its running mean.
+
+    Args:
+        curves: one colour each.
+        label: of the vertical axis.
+        x_label: of the horizontal axis.
 
     Raises:
         ValueError: a curve has not as many values as steps.
@@ -51,6 +58,7 @@ def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step
     for curve in curves:
         if len(curve.steps) != len(curve.values):
             raise ValueError(f"curve {curve.name!r} has {len(curve.steps)} steps and {len(curve.values)} values")
+    # Ids in the SVG are hashes with a random salt unless one is set; figures of one page must not share ids.
     style: dict[Any, Any] = _STYLE | {"svg.hashsalt": repr((label, [curve.name for curve in curves]))}
     with rc_context(style):
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
@@ -68,7 +76,7 @@ def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step
 def _draw(axes: Axes, curve: Curve, colour: str) -> None:
     steps, values = np.asarray(curve.steps, float), np.asarray(curve.values, float)
     window = len(values) // 15
-    if window < 3:
+    if window < 3:  # fewer than 45 points: too few to smooth
         axes.plot(steps, values, color=colour, linewidth=1.6, label=curve.name, marker="o" * (len(values) == 1))
         return
     smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
@@ -77,7 +85,7 @@ def _draw(axes: Axes, curve: Curve, colour: str) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure without XML preamble, date or background, its ink replaced by the page's."""
+    """The figure as SVG without XML preamble, date or background, in the colour of the page's text."""
     FigureCanvasSVG(figure)
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

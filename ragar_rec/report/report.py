@@ -1,6 +1,6 @@
-"""The report: one HTML page that needs nothing beside itself, made of plain data.
+"""The report: one self-contained HTML page, made of plain data.
 
-Pictures travel inside the page as base64, curves as SVG in the page's own ink. The numbers are those of results.json.
+Pictures are embedded as base64, curves as SVG in the colour of the page's text. The numbers are those of results.json.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -39,7 +40,7 @@ class HistoryItem:
 
 @dataclass(frozen=True)
 class Showcase:
-    """One person: what they liked, what was made for them, and what it changed."""
+    """One user: the history, the pictures generated from it, and the rank of the reference before and after."""
 
     user: str
     history: Sequence[HistoryItem]
@@ -55,13 +56,13 @@ class Showcase:
 
     @property
     def delta_r(self) -> float:
-        """Eq. 16, from this person's two ranks."""
+        """Delta R (eq. 16) of this person's two ranks."""
         return (self.rank_original - self.rank_generated) / (1 + self.rank_original)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference beside what was generated from it."""
+    """A reference beside the picture generated from it."""
 
     reference: Picture
     generated: Picture
@@ -74,7 +75,7 @@ class Report:
 
     title: str
     subtitle: str
-    """The dataset, and the notice where its pictures are rendered."""
+    """The dataset, and a notice if its pictures are rendered."""
     summary: Sequence[str] = ()
     """Sentences; `code` in backticks."""
     tables: Sequence[Table] = ()
@@ -82,9 +83,9 @@ class Report:
     showcases: Sequence[Showcase] = ()
     pairs: Sequence[Pair] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Command, seed, versions, hardware …: label -> text."""
+    """Label -> text: command, machine, versions."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Stage -> seconds it took when it was built."""
+    """Stage -> seconds that its build took."""
     notes: Sequence[str] = ()
     """How to read the page; sentences at its end."""
 
@@ -93,7 +94,7 @@ class Report:
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent),
             autoescape=True,
-            undefined=StrictUndefined,
+            undefined=StrictUndefined,  # a misspelt name in the template is an error and no empty text
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -104,17 +105,17 @@ class Report:
             "metric": metric_name,
             "duration": duration,
         }
-        return environment.get_template("report.html.jinja").render(report=self, differences=_differences)
+        return environment.get_template("report.html.jinja").render(report=self, differences=paired_differences)
 
     def write(self, path: Path) -> None:
-        """Write the page; under its name it is always whole."""
+        """Write the page; the file appears under its name only when it is whole."""
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(self.html(), encoding="utf-8")
         temporary.replace(path)
 
 
 def duration(seconds: float) -> str:
-    """``0.4 s``, ``41 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    """Format a duration: ``0.4 s``, ``41 s``, ``3 min 05 s``, ``1 h 02 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -126,35 +127,62 @@ def duration(seconds: float) -> str:
 
 
 def _code(text: str) -> Markup:
-    """Backticks as <code>, everything else escaped."""
+    """Escape a text for HTML; what stands in backticks becomes <code>."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _differences(table: Table, metric: str) -> list[tuple[str, str, bool, Estimate, Markup]]:
-    """The paired differences of a metric: whose, to what, whether it is the system's own, the number, a whisker.
+class PairedDifference(NamedTuple):
+    """One paired difference as the page shows it: ``label`` minus ``compared_with``."""
 
-    The system's own come first; of two that are each other's negative one is kept. All whiskers of a metric have
-    one scale, with 0 in the middle.
+    label: str
+    compared_with: str
+    own: bool
+    """Whether the label is the system's own line."""
+    estimate: Estimate
+    bar: Markup
+    """The interval as a drawing, see :func:`_interval_svg`."""
+
+
+def paired_differences(table: Table, metric: str) -> list[PairedDifference]:
+    """The paired differences of a metric, those of the system's own line first.
+
+    Of two differences that are each other's negative one is kept. All drawings of a metric have one scale, with 0 in
+    the middle.
     """
-    found: dict[tuple[str, str], tuple[bool, Estimate]] = {}
-    others = table.compared_with
+    baselines = table.compared_with
 
-    def place(line: Line) -> int:  # what others are compared with comes last, the first of them at the end
-        return 0 if line.own else 1 + len(others) - others.index(line.label) if line.label in others else 1
+    def position(line: Line) -> int:
+        # Own lines, then the others, then the baselines, the first of them last: of `a - b` and `b - a` that one comes
+        # first, and is kept, whose second line is the more basic.
+        if line.own:
+            return 0
+        return 1 + len(baselines) - baselines.index(line.label) if line.label in baselines else 1
 
-    for line in sorted(table.lines, key=place):
-        for other in table.compared_with:
+    estimates: dict[tuple[str, str], tuple[bool, Estimate]] = {}
+    for line in sorted(table.lines, key=position):
+        for other in baselines:
             estimate = line.differences.get((metric, other))
-            if estimate is not None and (other, line.label) not in found:
-                found[line.label, other] = (line.own, estimate)
-    ends = [abs(end) for _, it in found.values() for end in (it.low, it.high, it.value) if end is not None]
-    reach = max(ends, default=0) or 1
-    return [(label, other, own, it, _whisker(it, reach)) for (label, other), (own, it) in found.items()]
+            if estimate is not None and (other, line.label) not in estimates:
+                estimates[line.label, other] = (line.own, estimate)
+    ends = [
+        abs(end)
+        for _, estimate in estimates.values()
+        for end in (estimate.low, estimate.high, estimate.value)
+        if end is not None
+    ]
+    reach = max(ends, default=0) or 1  # all differences may be 0
+    return [
+        PairedDifference(label, other, own, estimate, _interval_svg(estimate, reach))
+        for (label, other), (own, estimate) in estimates.items()
+    ]
 
 
-def _whisker(it: Estimate, reach: float) -> Markup:
-    low, high = it.low if it.low is not None else it.value, it.high if it.high is not None else it.value
-    x, left, right = (80 + 76 * end / reach for end in (it.value, low, high))
+def _interval_svg(estimate: Estimate, reach: float) -> Markup:
+    """A point with its interval as a line, on a scale from ``-reach`` to ``reach`` with a mark at 0."""
+    low = estimate.low if estimate.low is not None else estimate.value
+    high = estimate.high if estimate.high is not None else estimate.value
+    # The view box is 160 wide: 0 stands at 80, and 4 at either side are left for the point's radius.
+    x, left, right = (80 + 76 * end / reach for end in (estimate.value, low, high))
     return Markup(
         f'<svg class="bar" viewBox="0 0 160 14" aria-hidden="true"><line class="zero" x1="80" x2="80" y1="0" y2="14"/>'
         f'<line x1="{left:.1f}" x2="{right:.1f}" y1="7" y2="7"/><circle cx="{x:.1f}" cy="7" r="3.2"/></svg>'

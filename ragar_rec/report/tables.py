@@ -1,4 +1,4 @@
-"""The table a reader sees: one per protocol and judge, a line per control, an interval beside every number.
+"""Tables of results: one per protocol and judge, with a line per control and an interval beside every number.
 
 A :class:`Table` is made from the rows of results.json and from nothing else, so what is printed can be recomputed.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
 
-PROTOCOLS: Mapping[str, str] = {
+EXPLANATIONS: Mapping[str, str] = {
     "reference": (
         "Privileged: the target is known. Only the held-out item gets a new picture, as in the paper, so that any new "
         "picture, even a random one, may lift it. For comparison with the paper; no evidence of a gain. Judged on each "
@@ -32,9 +32,12 @@ PROTOCOLS: Mapping[str, str] = {
     ),
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
-PRIVILEGED = ("reference",)
+"""Protocol -> what its numbers mean."""
 
-METRICS: Mapping[str, str] = {
+PRIVILEGED = ("reference",)
+"""Protocols that know the target."""
+
+METRIC_NAMES: Mapping[str, str] = {
     "delta_r": "ΔR, mean",
     "delta_r_median": "ΔR, median",
     "rank": "mean rank",
@@ -45,13 +48,13 @@ METRICS: Mapping[str, str] = {
 
 
 def metric_name(metric: str) -> str:
-    """A metric as a heading: ``recall@10`` is Recall@10, ``ndcg@10`` NDCG@10."""
-    return METRICS.get(metric, metric.replace("recall@", "Recall@").replace("ndcg@", "NDCG@"))
+    """Format a metric as a heading: ``recall@10`` as Recall@10, ``delta_r`` as ΔR, mean."""
+    return METRIC_NAMES.get(metric, metric.replace("recall@", "Recall@").replace("ndcg@", "NDCG@"))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval, which may be unknown."""
+    """A number with its confidence interval, which may be unknown."""
 
     value: float
     low: float | None = None
@@ -59,13 +62,13 @@ class Estimate:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies above or below 0, else 0."""
+        """1 if the interval lies above 0, -1 if below, else 0."""
         if self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
 
     def text(self, *, signed: bool = False) -> str:
-        """``0.1234 [0.1001, 0.1400]``."""
+        """Format as ``0.1234 [0.1001, 0.1400]``."""
         form = "+.4f" if signed else ".4f"
         interval = "" if self.low is None or self.high is None else f" [{self.low:{form}}, {self.high:{form}}]"
         return f"{self.value:{form}}{interval}"
@@ -73,13 +76,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Line:
-    """What happened under one control: a value per metric, and its differences to other lines."""
+    """The results under one control: a value per metric, and the paired differences to other lines."""
 
     label: str
     own: bool
     values: Mapping[str, Estimate]
     differences: Mapping[tuple[str, str], Estimate]
-    """(metric, compared with) -> paired difference."""
+    """(metric, label of the other line) -> paired difference."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Table:
 
 
 def tables(rows: Iterable[Row]) -> list[Table]:
-    """The rows as tables, in the order in which protocols, judges, controls and metrics first appear."""
+    """Arrange rows as tables, in the order in which protocols, judges, controls and metrics first appear."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.dataset, row.protocol, row.judge), []).append(row)
@@ -112,21 +115,21 @@ def _table(dataset: str, protocol: str, judge: str, rows: Sequence[Row]) -> Tabl
     lines: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         lines.setdefault((row.system, row.control), []).append(row)
-    people = sorted({row.users for row in rows})
-    people_text = f"{people[0]}" if len(people) == 1 else f"{people[0]}–{people[-1]}"
+    counts = sorted({row.users for row in rows})
+    count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     unit = "items" if protocol == "diversity" else "people"
     return Table(
-        title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {people_text} {unit}",
+        title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {count} {unit}",
         protocol=protocol,
-        explanation=PROTOCOLS.get(protocol, ""),
+        explanation=EXPLANATIONS.get(protocol, ""),
         metrics=tuple(dict.fromkeys(row.metric for row in rows)),
         compared_with=tuple(dict.fromkeys(row.compared_with for row in rows if row.compared_with)),
         lines=tuple(_line(system, control, group, len(systems) > 1) for (system, control), group in lines.items()),
     )
 
 
-def _line(system: str, control: str, rows: Sequence[Row], several: bool) -> Line:
-    label = system if control == OWN else f"{system}: {control}" if several else control
+def _line(system: str, control: str, rows: Sequence[Row], several_systems: bool) -> Line:
+    label = system if control == OWN else f"{system}: {control}" if several_systems else control
     return Line(
         label=label,
         own=control == OWN,
@@ -138,27 +141,37 @@ def _line(system: str, control: str, rows: Sequence[Row], several: bool) -> Line
 
 
 def format_table(table: Table) -> str:
-    """The table for a terminal: a block per metric; ``*`` marks a difference whose interval excludes 0."""
-    out = [table.title.replace("`", "")]
+    """Format a table for a terminal: a block per metric; ``*`` marks a difference whose interval excludes 0."""
+    output = [table.title.replace("`", "")]
     if table.privileged:
-        out.append(f"! {table.explanation}")
+        output.append(f"! {table.explanation}")
     for metric in table.metrics:
-        body = [[metric_name(metric), "value", *(f"vs {other}" for other in table.compared_with)]]
-        for line in table.lines:
-            value = line.values.get(metric)
-            differences = [line.differences.get((metric, other)) for other in table.compared_with]
-            body.append(
-                [
-                    line.label,
-                    value.text() if value else "",
-                    *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
-                ]
-            )
-        used = [column for column in range(len(body[0])) if column < 2 or any(row[column] for row in body[1:])]
-        widths = [max(len(row[column]) for row in body) for column in used]
-        lines = [
-            "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True)).rstrip()
-            for row in body
-        ]
-        out += ["", lines[0], "-" * max(map(len, lines)), *lines[1:]]
-    return "\n".join(out)
+        header, *body = _aligned(_cells(table, metric))
+        output += ["", header, "-" * max(map(len, [header, *body])), *body]
+    return "\n".join(output)
+
+
+def _cells(table: Table, metric: str) -> list[list[str]]:
+    """A metric's cells, header first: label, value, and the difference to each line that is compared with."""
+    cells = [[metric_name(metric), "value", *(f"vs {other}" for other in table.compared_with)]]
+    for line in table.lines:
+        value = line.values.get(metric)
+        differences = [line.differences.get((metric, other)) for other in table.compared_with]
+        cells.append(
+            [
+                line.label,
+                value.text() if value else "",
+                *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
+            ]
+        )
+    return cells
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of text with aligned columns; a difference that no row has is left out."""
+    used = [column for column in range(len(cells[0])) if column < 2 or any(row[column] for row in cells[1:])]
+    widths = [max(len(row[column]) for row in cells) for column in used]
+    return [
+        "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True)).rstrip()
+        for row in cells
+    ]

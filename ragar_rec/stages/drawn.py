@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from generation.ragar.fixed_shape import FixedShape
 from generation.request import Request
-from ragar_rec.augment import Plan, begin, draw, share
+from ragar_rec.augment import Plan, draw_shards, plan_shards, process_share
 from ragar_rec.config.sections import DrawingConfig
-from ragar_rec.evaluation.requests import Requests, named_pairs, read_requests
-from ragar_rec.evaluation.setting import Setting
+from ragar_rec.evaluation.requests import RequestFactory, read_requests, resolve_pairs
+from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
@@ -36,21 +36,21 @@ class DrawnPictures(Stage):
     judges: tuple[Ranker, ...]
     settings: DrawingConfig
 
-    def setting(self, judge: Ranker, seed: int) -> Setting:
+    def setting(self, judge: Ranker, seed: int) -> EvaluationSetting:
         """The evaluation under one judge with one seed."""
         pictured = self.system.components.pictures.pictured
-        return Setting(judge.dataset, judge.view, pictured, self.settings, seed)
+        return EvaluationSetting(judge.dataset, judge.view, pictured, self.settings, seed)
 
     def requests(self) -> list[Request]:
         """The requests of all judges and seeds, each once."""
         settings = [self.setting(judge, seed) for seed in self.settings.seeds for judge in self.judges]
-        return list(dict.fromkeys(setting.requests(pair) for setting in settings for pair in setting.pairs))
+        return list(dict.fromkeys(setting.request_for(pair) for setting in settings for pair in setting.pairs))
 
     def build(self, to: Path) -> None:
         requests = self.requests()
         shards = self._opened(to)
-        plan = begin(requests, shards, self.settings.batch_size)
-        distributed.together(draw_share, self.system, self.settings.batch_size, plan, shards)
+        plan = plan_shards(requests, shards, self.settings.batch_size)
+        distributed.call_on_all(draw_share, self.system, self.settings.batch_size, plan, shards)
         self._opened(to).write_manifest(requests)
 
     @property
@@ -64,9 +64,9 @@ class DrawnPictures(Stage):
 
 def draw_share(system: RagarSystem, batch_size: int, plan: Plan, shards: ImageShards) -> None:
     """Draw this process's share of the plan, then wait for the other processes."""
-    if mine := share(plan):
-        draw(FixedShape(system.generator, batch_size), mine, shards, progress=system.workspace.progress)
-    distributed.meet()
+    if mine := process_share(plan):
+        draw_shards(FixedShape(system.generator, batch_size), mine, shards, progress=system.workspace.progress)
+    distributed.barrier()
 
 
 def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, folder: Path) -> ImageShards:
@@ -86,12 +86,14 @@ def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, fold
         ValueError: it asks for what is unknown (the line is named), or the folder holds pictures of another generator
             or batch size.
     """
-    named, dataset = read_requests(file), system.dataset
-    pairs = named_pairs(named, dataset, system.components.pictures.pictured)
-    requests = [request(pair) for request in (Requests(dataset, seed) for seed in settings.seeds) for pair in pairs]
+    lines, dataset = read_requests(file), system.dataset
+    pairs = resolve_pairs(lines, dataset, system.components.pictures.pictured)
+    requests = [
+        request(pair) for request in (RequestFactory(dataset, seed) for seed in settings.seeds) for pair in pairs
+    ]
     shards = ImageShards(folder, {"generator": digest(system.content), "batch_size": settings.batch_size})
-    plan = begin(requests, shards, settings.batch_size)
-    distributed.together(draw_share, system, settings.batch_size, plan, shards)
+    plan = plan_shards(requests, shards, settings.batch_size)
+    distributed.call_on_all(draw_share, system, settings.batch_size, plan, shards)
     shards.refresh()
     manifest = shards.write_manifest(shards.ids)
     print(f"{len(requests):,} pictures asked for, {len(shards):,} there: {manifest} says which is whose")

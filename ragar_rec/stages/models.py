@@ -19,7 +19,7 @@ from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions
-from ragar_rec.store.curves import watched
+from ragar_rec.store.curves import recorded_curves
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class _Training(Stage):
 
     def build(self, to: Path) -> None:
         resume = Resume(to / "unfinished.safetensors", self.save_every)
-        with watched(self.workspace.output, to) as curves:
+        with recorded_curves(self.workspace.output, to) as curves:
             captions = [self.captions.texts[row] for row in self.rows]
             model = self.train(captions, self.pictures.images[self.rows], curves, resume)
         model.save_pretrained(to)
@@ -108,7 +108,7 @@ class LanguageTraining(Stage):
     def build(self, to: Path) -> None:
         pairs = zip(self.pictures.items, self.captions.texts, strict=True)
         texts = [f"{item.text} {caption}" for item, caption in pairs]
-        with watched(self.workspace.output, to) as curves:
+        with recorded_curves(self.workspace.output, to) as curves:
             trained = train_language_model(texts, self.settings, curves=curves, progress=self.workspace.progress)
         for part in trained:
             part.save_pretrained(to)

@@ -30,7 +30,7 @@ from ragar_rec.stages.rewards import Rewards
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import Keywords, LlmKeywords
-from ragar_rec.store.curves import watched
+from ragar_rec.store.curves import recorded_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.store import content
 from recsys.recbole.dataset import Dataset
@@ -121,7 +121,7 @@ class WarmStart(Stage):
 
     def build(self, to: Path) -> None:
         ragar = self.components.new_generator(self.settings)
-        with watched(self.workspace.output, to) as curves:
+        with recorded_curves(self.workspace.output, to) as curves:
             warm_start(ragar, self.training, ReflectionLog(curves), progress=self.workspace.progress)
         ragar.save_pretrained(to)
 
@@ -217,7 +217,7 @@ class RagarSystem(Stage):
     def build(self, to: Path) -> None:
         ragar = self.warm.load(self.warm.folder)
         reward = self.rewards.of(self.components.encoder.model, self.components.gallery)
-        with watched(self.workspace.output, to) as curves:
+        with recorded_curves(self.workspace.output, to) as curves:
             log = ReflectionLog(curves)
             reflect(ragar, self.training_requests, reward, self.training, log, progress=self.workspace.progress)
         ragar.save_pretrained(to)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from ragar_rec.evaluation.controls import Table
+from ragar_rec.evaluation.controls import ItemFeatures
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.stages.catalogue import Catalogue
 from ragar_rec.stages.features import Features
@@ -93,8 +93,8 @@ class Ranker(Stage):
         return RankerReward(self.view, self.dataset, encoder, self.features.mean)
 
     @cached_property
-    def original_features(self) -> Table:
+    def original_features(self) -> ItemFeatures:
         """Image features of every item by internal id."""
         tokens = [str(token) for token in self.dataset.item_tokens]
         values, present = FeatureTable.read(self.features.file("image")).align(tokens)
-        return Table(torch.from_numpy(values), torch.from_numpy(present))
+        return ItemFeatures(torch.from_numpy(values), torch.from_numpy(present))

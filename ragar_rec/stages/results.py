@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from generation.pictures import to_float
-from ragar_rec.augment import encode, encode_stored
+from ragar_rec.augment import encode_images, encode_stored_images
 from ragar_rec.config.sections import MeasuringConfig
-from ragar_rec.evaluation.controls import Personal, RandomItem, Strangers, Table
+from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diversity import diversity_frame
-from ragar_rec.evaluation.frames import generator_frame, protocol_frame, stranger_requests
+from ragar_rec.evaluation.frames import generator_frame, protocol_frame, shuffled_user_requests
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
-from ragar_rec.evaluation.protocols import Source
-from ragar_rec.evaluation.setting import Setting
+from ragar_rec.evaluation.protocols import FeatureSource
+from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.drawn import DrawnPictures
 from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.ranker import Ranker
@@ -62,8 +62,8 @@ class JudgedResults(Stage):
         frames, shards, progress = [], self.drawn.shards, self.workspace.progress
         for seed in self.settings.seeds:
             setting = self.drawn.setting(judge, seed)
-            requests = [setting.requests(pair) for pair in setting.pairs]
-            features = encode_stored(judge.reward, shards, requests, progress=progress)
+            requests = [setting.request_for(pair) for pair in setting.pairs]
+            features = encode_stored_images(judge.reward, shards, requests, progress=progress)
             sources = self._sources(judge, setting, dict(zip(setting.pairs, features, strict=True)))
             frame = protocol_frame(
                 setting.tasks,
@@ -79,38 +79,42 @@ class JudgedResults(Stage):
             frames.append(frame)
         return frames
 
-    def _sources(self, judge: Ranker, setting: Setting, features: FeaturesByPair) -> dict[str, Source | None]:
+    def _sources(
+        self, judge: Ranker, setting: EvaluationSetting, features: FeaturesByPair
+    ) -> dict[str, FeatureSource | None]:
         """Image features by control; None is the original."""
         dim = judge.reward.encoder.dim
-        controls: dict[str, Callable[[], Source | None]] = {
+        controls: dict[str, Callable[[], FeatureSource | None]] = {
             "original": lambda: None,
             "reconstruction": lambda: self._reconstruction(judge, setting),
-            "shuffled_user": lambda: Personal(features, dim, owner=setting.strangers),
+            "shuffled_user": lambda: PersonalFeatures(features, dim, owner=setting.shuffled_user),
             "random_item": lambda: RandomItem(judge.original_features, setting.seed),
         }
-        own: dict[str, Source | None] = {OWN: Personal(features, dim)}
+        own: dict[str, FeatureSource | None] = {OWN: PersonalFeatures(features, dim)}
         return own | {name: controls[name]() for name in self.settings.controls}
 
-    def _reconstruction(self, judge: Ranker, setting: Setting) -> Table:
+    def _reconstruction(self, judge: Ranker, setting: EvaluationSetting) -> ItemFeatures:
         """Features of each item that some protocol touches, after its picture went through the codec and back."""
         components, original = self.system.components, judge.original_features
         items = sorted({item for _, item in setting.pairs})
         rows = components.gallery.rows([str(judge.dataset.item_tokens[item]) for item in items])
         parts = [to_float(components.pictures.images[part]) for part in rows.split(64)]
         images = torch.cat([components.pipeline.reconstruct(part) for part in parts])
-        table, present = torch.zeros_like(original.table), torch.zeros_like(original.there)
-        table[items] = encode(
+        table, present = torch.zeros_like(original.table), torch.zeros_like(original.present)
+        table[items] = encode_images(
             judge.reward, images, progress=self.workspace.progress, description="features of reconstructions"
         )
         present[items] = True
-        return Table(table, present)
+        return ItemFeatures(table, present)
 
     def _scores(self, judge: Ranker) -> list[pd.DataFrame]:
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
         seed, system = self.settings.seeds[0], self.system
         people = system.people.test
         requests = training_requests(judge.dataset, people, system.components.pictures.pictured, seed)
-        strangers = stranger_requests(requests, judge.dataset, Strangers(judge.dataset, seed, people), seed)
+        strangers = shuffled_user_requests(
+            requests, judge.dataset, ShuffledUserSampler(judge.dataset, seed, people), seed
+        )
         trained, untrained = system.generator, system.warm.generator
         how = {"judge": judge.label, "seed": seed, "progress": self.workspace.progress}
         return [

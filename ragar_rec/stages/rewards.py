@@ -11,7 +11,7 @@ from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
-from generation.rewards.own import OURS, code_of, own_reward
+from generation.rewards.own import BUILT_IN, code_of, load_reward
 from generation.rewards.relevance import Relevance
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
@@ -35,7 +35,7 @@ class Rewards(Keyed):
     @property
     def key(self) -> dict[str, Any]:
         """Also the code of rewards of one's own."""
-        files = {name: code_of(name) for name in self.weights if name not in OURS}
+        files = {name: code_of(name) for name in self.weights if name not in BUILT_IN}
         return super().key | {"code": {name: hash_file(file) for name, file in files.items() if file is not None}}
 
     def of(self, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
@@ -61,4 +61,4 @@ class Rewards(Keyed):
             return Relevance(encoder, gallery, encoder.encode_texts(gallery.captions))
         if name == "aesthetic":
             return Aesthetic.from_file(encoder, Path(self.aesthetic_head or ""))
-        return own_reward(name, encoder, gallery)
+        return load_reward(name, encoder, gallery)

@@ -11,10 +11,10 @@ from torch import Tensor
 from generation.pictures import to_float
 from generation.request import Explanation, Request
 from ragar_rec.config.sections import EvaluationConfig
-from ragar_rec.evaluation.frames import BATCH, Global
+from ragar_rec.evaluation.frames import BATCH, GlobalGenerator
 from ragar_rec.evaluation.people import sample, training_requests
 from ragar_rec.evaluation.protocols import Candidates, Task, tasks
-from ragar_rec.evaluation.requests import Requests
+from ragar_rec.evaluation.requests import RequestFactory
 from ragar_rec.report.report import HistoryItem, Pair, Showcase
 from ragar_rec.stages.ragar import RagarSystem
 
@@ -35,9 +35,9 @@ def showcases(system: RagarSystem, settings: EvaluationConfig) -> list[Showcase]
             shown.append((task, items[len(items) // 2]))
     if not shown:
         return []
-    request_of, generator = Requests(dataset, seed), system.generator
+    request_of, generator = RequestFactory(dataset, seed), system.generator
     requests = [request_of((task.user, item)) for task, item in shown]
-    v_gen, v_glob = generator.generate(requests), Global(generator).generate(requests)
+    v_gen, v_glob = generator.generate(requests), GlobalGenerator(generator).generate(requests)
     users = torch.tensor([task.user for task, _ in shown])
     with torch.no_grad():
         explanations = generator.encode_preference(requests).explanations

@@ -1,7 +1,8 @@
-"""The store: finished stages on disk, each under a key made of everything that its result depends on.
+"""The store: a folder of entries, each under a key made of everything that its content depends on.
 
-A stage is a folder ``<name>-<key>``. It is built as ``<name>-<key>.partial`` and renamed when it is whole, so a folder
-without that suffix is always complete, and Ctrl-C leaves finished stages and the begun one where they are.
+An entry is the result of one stage, a folder ``<name>-<key>``. It is built as ``<name>-<key>.partial`` and renamed when
+it is complete. So a folder without that suffix is always complete, and Ctrl-C leaves finished entries and the one under
+way where they are.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from ragar_rec.version import __version__
 
 MANIFEST = "manifest.json"
 
-
-KEY_LENGTH = 16  # hexadecimal digits of a folder's name; the manifest has all 64
-
+KEY_LENGTH = 16
+"""Hexadecimal digits of the key in a folder's name; the manifest has all 64."""
 
 HASHES = ".hashes"
-
+"""Sub-folder that caches the hashes of folders of weights."""
 
 SETTLED = 2_000_000_000
-"""Nanoseconds after which a file's times tell a later change from the one before it, on every file system."""
+"""Age in nanoseconds from which a file's times tell a later change from the one before it, on every file system: the
+coarsest, FAT, counts in steps of two seconds."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One result: its name, what it depends on, and where it stands or will stand."""
+    """One entry of the store: its name, what its content depends on, and where it stands or will stand."""
 
     name: str
     parts: Mapping[str, Any]
@@ -60,41 +61,47 @@ class Entry:
 
     @property
     def complete(self) -> bool:
-        """Whether it is finished and nothing of it was taken away since."""
+        """Whether it was finished and still has all its files at their full size."""
         if not (self.folder / MANIFEST).is_file():
             return False
         files = read_manifest(self.folder)["files"].items()
-        return all(_size(self.folder / name) == entry["bytes"] for name, entry in files)
+        return all(_size(self.folder / name) == file["bytes"] for name, file in files)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A finished stage's receipt: name, key, version, parts, created, seconds, files with bytes and sha256."""
+    """The manifest of a finished entry: name, key, version, parts, created, seconds, files with bytes and sha256."""
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def content(folder: Path) -> str:
-    """One hash for what a finished stage holds: the part that a stage which reads it puts in its own key."""
+    """Hash of a finished entry's files, names included. A stage that reads the entry puts it into its own key."""
     files = read_manifest(folder)["files"]
-    return digest({name: entry["sha256"] for name, entry in files.items()})
+    return digest({name: file["sha256"] for name, file in files.items()})
 
 
 def content_of(folder: Path, *names: str) -> str:
-    """As :func:`content`, of a stage some of whose files differ though the result is the same (they hold seconds):
-    of what it was made from and of the files named.
+    """Hash of what a finished entry was made from and of the named files alone.
+
+    For entries some of whose other files differ between equal results, because they hold seconds.
     """
     manifest = read_manifest(folder)
     return digest([manifest["parts"], [manifest["files"][name]["sha256"] for name in names]])
 
 
 class Store:
-    """A folder of stages. ``ran`` and ``reused`` list the stages of this process by name, in order."""
+    """A folder of entries.
+
+    Attributes:
+        ran: names of the entries that this process built, in order.
+        reused: names of those that it found finished, in order.
+    """
 
     def __init__(self, root: Path, *, version: str | None = None) -> None:
-        """Open or make the folder.
+        """Open the folder, or make it.
 
         Args:
-            root: where the stages stand.
-            version: part of every key; the package's version when not given.
+            root: where the entries stand.
+            version: part of every key; by default the package's version.
 
         Raises:
             PermissionError: nothing can be written there.
@@ -108,6 +115,7 @@ class Store:
         self._folders: list[Path] = []
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            # Writing is the only test that holds everywhere: permission bits say nothing about read-only mounts.
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
@@ -115,71 +123,76 @@ class Store:
             raise PermissionError(f"cannot write to {root} ({reason}); name another folder with --output") from error
 
     def entry(self, name: str, parts: Mapping[str, Any]) -> Entry:
-        """The stage of that name that depends on these parts (plain JSON data; file contents by :func:`hash_file`)."""
+        """The entry of that name that depends on these parts (plain JSON data; files count by :func:`hash_file`)."""
         return Entry(name, parts, self.version, self.root)
 
     def run(
         self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], *, resumable: bool = False
     ) -> Path:
-        """The finished folder of a stage; ``build(folder)`` fills it unless it is already there.
+        """The finished folder of an entry; ``build(folder)`` fills it unless it is already there.
 
         Args:
-            name: the stage's name, the first half of the folder's.
-            parts: what the result depends on.
+            name: the first half of the folder's name.
+            parts: what the content depends on.
             build: writes its files into the folder it is given.
             resumable: ``build`` finds the files of a run that was stopped and continues; else it finds none.
 
         Raises:
-            RuntimeError: another process is building this very stage.
+            RuntimeError: another process is building this very entry.
         """
-        stage = self.entry(name, parts)
-        self._folders.append(stage.folder)
-        if stage.complete:
+        entry = self.entry(name, parts)
+        self._folders.append(entry.folder)
+        if entry.complete:
             self.reused.append(name)
-            return stage.folder
-        stage.partial.mkdir(exist_ok=True)
-        with _alone(stage.partial):
+            return entry.folder
+        entry.partial.mkdir(exist_ok=True)
+        with _locked(entry.partial):
             if not resumable:
-                _empty(stage.partial)
-            began, clock = time.perf_counter(), stage.root / f".{stage.partial.name}.seconds"
-            before = float(clock.read_text()) if resumable and clock.is_file() else 0.0
+                _empty(entry.partial)
+            # Seconds of earlier, stopped runs are kept beside the folder: in it, they would count as a file of its own.
+            began, clock = time.perf_counter(), entry.root / f".{entry.partial.name}.seconds"
+            earlier = float(clock.read_text()) if resumable and clock.is_file() else 0.0
             try:
-                build(stage.partial)
+                build(entry.partial)
             except BaseException:
-                with suppress(OSError):  # A full disk: what is being raised says so better.
-                    clock.write_text(str(before + time.perf_counter() - began))
+                with suppress(OSError):  # The disk may be full; the error under way says so better than one from here.
+                    clock.write_text(str(earlier + time.perf_counter() - began))
                 raise
-            _finish(stage, before + time.perf_counter() - began)
+            _finish(entry, earlier + time.perf_counter() - began)
             clock.unlink(missing_ok=True)
         self.ran.append(name)
-        return stage.folder
+        return entry.folder
 
     def hash_source(self, source: str) -> str:
-        """Of a folder of weights, its files' names and bytes; a hub name stands for itself, always the same weights.
+        """Hash of a folder of weights: names and bytes of its files. A hub name is returned as it is.
 
-        Gigabytes are read once: their hash is kept in the store under the files' paths, sizes and times of change, and
-        not before these have settled. Hidden files (a download's notes, ``.git``) do not count.
+        Hidden files (a download's notes, ``.git``) do not count. Gigabytes are read once: the hash is cached in the
+        store under the files' paths, sizes and times of change, as soon as the last change is :data:`SETTLED`.
         """
         folder = Path(source)
         if not folder.is_dir():
             return source
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {name: path for name, path in files.items() if not any(part[0] == "." for part in name.split("/"))}
+        # The clock is read first: a file that changes after that has a later time and so looks unsettled.
         now, stats = time.time_ns(), [path.stat() for path in files.values()]
         stamps = [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
-        kept = self.root / HASHES / digest([str(folder.absolute()), list(files), stamps])
-        if kept.is_file():
-            return kept.read_text()
-        found = digest([list(files), hash_files(files.values())])
+        cached = self.root / HASHES / digest([str(folder.absolute()), list(files), stamps])
+        if cached.is_file():
+            return cached.read_text()
+        source_hash = digest([list(files), hash_files(files.values())])
         if all(now - max(times) > SETTLED for _, *times in stamps):
-            kept.parent.mkdir(exist_ok=True)
-            whole = kept.with_suffix(f".{os.getpid()}")
-            whole.write_text(found)
-            whole.replace(kept)
-        return found
+            cached.parent.mkdir(exist_ok=True)
+            temporary = cached.with_suffix(f".{os.getpid()}")
+            temporary.write_text(source_hash)
+            temporary.replace(cached)
+        return source_hash
 
     def seconds(self) -> dict[str, float]:
-        """Building time of this process's finished stages by name; a reused one counts with what it took once."""
+        """Building time of the entries that this process built or reused, by name; entries of one name are summed.
+
+        A reused entry counts with the time that it once took.
+        """
         total: dict[str, float] = {}
         for folder in dict.fromkeys(self._folders):
             if (folder / MANIFEST).is_file():
@@ -188,26 +201,26 @@ class Store:
         return total
 
 
-def _finish(stage: Entry, seconds: float) -> None:
+def _finish(entry: Entry, seconds: float) -> None:
     """Write the manifest and give the folder its final name."""
-    paths = sorted(path for path in stage.partial.rglob("*") if path.is_file() and path.name != MANIFEST)
+    paths = sorted(path for path in entry.partial.rglob("*") if path.is_file() and path.name != MANIFEST)
     files = {
-        path.relative_to(stage.partial).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+        path.relative_to(entry.partial).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_file(path)}
         for path in paths
     }
     manifest = {
-        "name": stage.name,
-        "key": stage.key,
-        "version": stage.version,
-        "parts": stage.parts,
+        "name": entry.name,
+        "key": entry.key,
+        "version": entry.version,
+        "parts": entry.parts,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "files": files,
     }
-    (stage.partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    if stage.folder.exists():  # something was taken out of it: it is built anew
-        shutil.rmtree(stage.folder)
-    stage.partial.rename(stage.folder)
+    (entry.partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    if entry.folder.exists():  # an entry that lost a file since and was built again
+        shutil.rmtree(entry.folder)
+    entry.partial.rename(entry.folder)
 
 
 def _size(path: Path) -> int:
@@ -220,11 +233,11 @@ def _empty(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the system lets go of it when the process ends, however it ends."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. The system releases it when the process ends, even if it is killed."""
     try:
         import fcntl
-    except ImportError:  # Windows: two runs at once are the user's care
+    except ImportError:  # Windows has no such locks: there nobody stops two runs at once.
         yield
         return
 

@@ -61,7 +61,7 @@ def agreement(config: dict[str, Any], folder: Path, *, pairs: int, epochs: int) 
     trained = train_ranker({**config, "epochs": epochs}, folder)
     ranker, dataset = trained.ranker, trained.dataset
     generator = torch.Generator().manual_seed(0)
-    pictured = ranker.content.has("image").nonzero().flatten()
+    pictured = ranker.content.mask("image").nonzero().flatten()
     users = torch.randint(1, dataset.n_users, (pairs,), generator=generator)
     items, others = (pictured[torch.randint(len(pictured), (pairs,), generator=generator)] for _ in range(2))
     features = ranker.content.features("image")[others]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from generation.ragar.fixed_shape import FixedShape
-from ragar_rec.augment import augment, encode_stored
-from ragar_rec.evaluation.controls import Personal
+from ragar_rec.augment import augment, encode_stored_images
+from ragar_rec.evaluation.controls import PersonalFeatures
 from ragar_rec.evaluation.frames import protocol_frame
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.protocols import Reference
@@ -41,12 +41,12 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
         for item in protocol.items(task)
         if str(dataset.item_tokens[item]) in run.pictures.pictured
     ]
-    requests = [setting.requests(pair) for pair in pairs]
+    requests = [setting.request_for(pair) for pair in pairs]
     shards = _shards(run, trained, folder, setting.seed)
     generator = FixedShape(run.system.warm.load(trained), settings.batch_size)
     augment(generator, requests, shards, progress=progress)
-    features = encode_stored(run.ranker.reward, shards, requests, progress=progress)
-    source = Personal(dict(zip(pairs, features, strict=True)), run.ranker.reward.encoder.dim)
+    features = encode_stored_images(run.ranker.reward, shards, requests, progress=progress)
+    source = PersonalFeatures(dict(zip(pairs, features, strict=True)), run.ranker.reward.encoder.dim)
     frame = protocol_frame(
         setting.tasks,
         [protocol],

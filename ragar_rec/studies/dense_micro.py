@@ -30,9 +30,9 @@ class DenseMICRO(MICRO):
         super().build_graphs(modalities)
         self.raw = {m: self._dense_graph(m, self.features(m)) for m in modalities}
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop the epoch's graphs as well."""
-        super().forget()
+        super().clear_cache()
         self.dense = None
 
     def hidden(self) -> list[Tensor]:
@@ -47,7 +47,7 @@ class DenseMICRO(MICRO):
         return [torch.sparse.mm(graphs[m], self.item_embedding.weight) for m in self.modalities]
 
     def _dense_graph(self, modality: str, vectors: Tensor) -> Tensor:
-        return _dense_edges(vectors, self.content.has(modality), self.settings["knn_k"])
+        return _dense_edges(vectors, self.content.mask(modality), self.settings["knn_k"])
 
     def collaborative(self) -> tuple[Tensor, Tensor]:
         """LightGCN's embeddings of users and items."""

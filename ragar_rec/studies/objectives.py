@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ragar_rec.evaluation.controls import Strangers
-from ragar_rec.evaluation.frames import generator_frame, stranger_requests
+from ragar_rec.evaluation.controls import ShuffledUserSampler
+from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.experiment import Experiment
@@ -108,7 +108,7 @@ def score_frame(run: Experiment) -> pd.DataFrame:
             run.generator,
             run.system.warm.generator,
             requests,
-            stranger_requests(requests, dataset, Strangers(dataset, seed, people), seed),
+            shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
             run.ranker.reward,
             judge=run.ranker.label,
             seed=seed,

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from generation.pictures import to_float
 from generation.ragar.ragar import Ragar
 from generation.request import Request
-from ragar_rec.evaluation.frames import BATCH, Global, generate_in_batches
+from ragar_rec.evaluation.frames import BATCH, GlobalGenerator, generate_in_batches
 from ragar_rec.evaluation.people import request_seed, training_requests
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.sheets import save_sheet
@@ -92,7 +92,7 @@ def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings
         OWN_CAPTION: _image_to_image(run, captions, real, seed),
         OTHERS_CAPTION: _image_to_image(run, [*captions[1:], *captions[:1]], real, seed),
         "v_gen": generate_in_batches(run.generator, requests, description="v_gen"),
-        "v_glob": generate_in_batches(Global(run.generator), requests, description="v_glob"),
+        "v_glob": generate_in_batches(GlobalGenerator(run.generator), requests, description="v_glob"),
         "v_gen from noise": generate_in_batches(_text_to_image(run, settings), requests, description="from noise"),
     }
 

@@ -20,7 +20,7 @@ from recsys.recbole.models import full_scores
 from recsys.recbole.training import load_ranker
 from recsys.scoring.metrics import per_user
 from recsys.scoring.ranks import held_out_ranks, top_lists, write_parquet
-from recsys.scoring.statistics import interval, paired_difference, per_person
+from recsys.scoring.statistics import interval, paired_difference, per_user_mean
 
 TUNED_FOR_WHOLE = f"keeps the point that was tuned for whole {WHOLE}, which favours whole {WHOLE}"
 
@@ -130,7 +130,7 @@ class RankerTable:
         frame = pd.concat(values)
         by_metric = {metric: pd.DataFrame(frame[frame["metric"] == metric]) for metric in METRICS}
         self.people[name] = {
-            m: per_person(rows["value"].to_numpy(), rows["user"].to_numpy()) for m, rows in by_metric.items()
+            m: per_user_mean(rows["value"].to_numpy(), rows["user"].to_numpy()) for m, rows in by_metric.items()
         }
         return {
             "metrics": {metric: _summary(self.people[name][metric], rows) for metric, rows in by_metric.items()},

@@ -13,8 +13,8 @@ from torch import Tensor
 from generation.ragar.ragar import Ragar
 from generation.ragar.retrieval import aggregate
 from generation.request import Request
-from ragar_rec.evaluation.controls import Strangers
-from ragar_rec.evaluation.frames import stranger_requests
+from ragar_rec.evaluation.controls import ShuffledUserSampler
+from ragar_rec.evaluation.frames import shuffled_user_requests
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.markdown import interval_text, markdown_table
@@ -66,7 +66,7 @@ class ReferenceScores:
         seed = run.config.evaluation.seeds[0]
         self.view, dataset = run.ranker.view, run.ranker.dataset
         self.own = training_requests(dataset, users, run.pictures.pictured, seed)
-        self.others = stranger_requests(self.own, dataset, Strangers(dataset, seed, users), seed)
+        self.others = shuffled_user_requests(self.own, dataset, ShuffledUserSampler(dataset, seed, users), seed)
         self.users = torch.tensor([dataset.user_id(request.user) for request in self.own])
         self.items = torch.tensor([dataset.item_id(request.reference) for request in self.own])
         table = FeatureTable.read(run.features.file("image"))

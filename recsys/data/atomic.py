@@ -17,7 +17,7 @@ from recsys.tables import LINE, read_table
 
 logger = logging.getLogger(__name__)
 
-LEAST = 3
+MIN_INTERACTIONS = 3
 """Minimum number of interactions per user: fewer cannot be split into training, validation and test."""
 
 LABEL = "x_label"
@@ -135,10 +135,10 @@ def write_dataset(
     duplicates = before - len(frame)
     # After the duplicates: only distinct items count towards the minimum.
     counts = frame["user_id"].value_counts()
-    inactive = [user for user, count in counts.items() if count < LEAST and not split_columns]
+    inactive = [user for user, count in counts.items() if count < MIN_INTERACTIONS and not split_columns]
     frame = frame.loc[~frame["user_id"].isin(inactive)].copy()
     if frame.empty:
-        raise ValueError(f"nobody is left: all {len(inactive)} people have fewer than {LEAST} interactions")
+        raise ValueError(f"nobody is left: all {len(inactive)} people have fewer than {MIN_INTERACTIONS} interactions")
     frame["position"] = frame.groupby("user_id").cumcount().astype(float)
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ class BM3(GraphRanker):
         projected = self.projections.of(modality)(self.content.features(modality)[item_ids])
         predicted = self.predictor(projected)
         distance = _distance(predicted, item_target) + _distance(predicted, self.target(projected))
-        return (distance * self.content.has(modality)[item_ids]).mean()
+        return (distance * self.content.mask(modality)[item_ids]).mean()
 
 
 def _distance(a: Float[Tensor, "batch dim"], b: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:

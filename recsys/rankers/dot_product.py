@@ -55,26 +55,26 @@ class DotProductRanker(GeneralRecommender):
         self.n_items: int
         self._cached: tuple[Tensor, Tensor] | None = None
         self._in_epoch = False
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+        self.register_load_state_dict_post_hook(lambda module, _: module.clear_cache())
 
-    def check_open(self, modality: str) -> None:
+    def check_substitutable(self, modality: str) -> None:
         """Raise ValueError unless the features of this modality can be substituted."""
         self.content.position(modality)
 
     def build_graphs(self, modalities: Sequence[str]) -> None:
         """Build everything derived from the raw features of these modalities; here nothing."""
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop everything computed from the weights."""
         self._cached = None
 
     @contextlib.contextmanager
     def training_epoch(self) -> Iterator[None]:
-        """Context of one training epoch: after `forget`, what is built once an epoch survives changes of the mode.
+        """Context of one training epoch: after `clear_cache`, what is built once an epoch survives changes of the mode.
 
         RecBole's sampler of dynamic negatives switches to evaluation mode and back for every batch.
         """
-        self.forget()
+        self.clear_cache()
         self._in_epoch = True
         try:
             yield
@@ -82,10 +82,10 @@ class DotProductRanker(GeneralRecommender):
             self._in_epoch = False
 
     def train(self, mode: bool = True) -> DotProductRanker:
-        """Set the mode after `forget`; inside `training_epoch` only the cached embeddings are dropped."""
+        """Set the mode after `clear_cache`; inside `training_epoch` only the cached embeddings are dropped."""
         self._cached = None
         if not self._in_epoch:
-            self.forget()
+            self.clear_cache()
         return super().train(mode)
 
     def triple(self, interaction: Any) -> Triple:

@@ -79,9 +79,9 @@ class FREEDOM(ItemGraphRanker):
         """A = sum_m w_m A_m over these modalities."""
         return Propagation.of(mixed_edges([(self.weights[m], self.raw_graphs[m]) for m in modalities]), self.n_items)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Also drop the thinned user-item graph: the next forward pass in training draws another one."""
-        super().forget()
+        super().clear_cache()
         self._thinned = None
 
     def _epoch_graph(self) -> Propagation:
@@ -115,7 +115,7 @@ class FREEDOM(ItemGraphRanker):
         negatives: Int[Tensor, " batch"],
     ) -> Float[Tensor, ""]:
         """BPR of u . T_m f, over the triples whose items both have the modality."""
-        features, has = self.content.features(modality), self.content.has(modality)
+        features, has = self.content.features(modality), self.content.mask(modality)
         positive, negative = (self.projections.of(modality)(features[items]) for items in (positives, negatives))
         losses = functional.softplus((user * (negative - positive)).sum(-1))
         return (losses * (has[positives] & has[negatives])).mean()
@@ -127,7 +127,7 @@ class FREEDOM(ItemGraphRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.check_open(modality)
+        self.check_substitutable(modality)
         others = tuple(m for m in self.content.names if m != modality and self.weights[m])
         users, items = self.lightgcn(self.graph, self.settings["n_ui_layers"])
         penultimate = power(self.item_graph, self.item_embedding.weight, self.settings["n_layers"] - 1)

@@ -66,9 +66,9 @@ class LATTICE(ItemGraphRanker):
         self.interactions = self.propagation(users, items, config["adjacency"])
         self._graph: Propagation | None = None
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Also drop the fused graph: the next forward pass rebuilds it."""
-        super().forget()
+        super().clear_cache()
         self._graph = None
 
     def graphs(self, modality: str) -> tuple[tuple[Tensor, ItemGraph], tuple[Tensor, ItemGraph]]:
@@ -108,7 +108,7 @@ class LATTICE(ItemGraphRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.check_open(modality)
+        self.check_substitutable(modality)
         weighted = {m: self.graphs(m) for m in self.content.names}
         graph = Propagation.of(mixed_edges([pair for m in weighted for pair in weighted[m]]), self.n_items)
         penultimate = power(graph, self.item_embedding.weight.clone(), self.settings["n_layers"] - 1)

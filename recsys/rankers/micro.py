@@ -120,9 +120,9 @@ class MICRO(ItemGraphRanker):
         share = self.settings["lambda_coeff"]
         return (share, self.raw_graphs[modality]), (1 - share, self.learned_graph(modality))
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Also drop the item graphs: the next forward pass rebuilds the learned ones."""
-        super().forget()
+        super().clear_cache()
         self._graphs = None
 
     def hidden(self) -> list[Float[Tensor, "items dim"]]:
@@ -226,9 +226,9 @@ class MICRO(ItemGraphRanker):
         ]
         return torch.stack(losses).sum()
 
-    def check_open(self, modality: str) -> None:
+    def check_substitutable(self, modality: str) -> None:
         """Raise ValueError unless the features of this modality can be substituted."""
-        super().check_open(modality)
+        super().check_substitutable(modality)
         if self.settings["train_features"]:
             raise ValueError(
                 "train_features moves the features away from the pictures they came from, and a new picture has no "
@@ -242,7 +242,7 @@ class MICRO(ItemGraphRanker):
         Raises:
             ValueError: the ranker has no such modality, or trained its features.
         """
-        self.check_open(modality)
+        self.check_substitutable(modality)
         weighted = {m: self.graphs(m) for m in self.modalities}
         graphs = {m: Propagation.of(mixed_edges(weighted[m]), self.n_items) for m in self.modalities}
         n_layers = self.settings["n_layers"]

@@ -80,7 +80,7 @@ class Modalities(nn.Module):
         """Raw features of a modality, zeros for holes."""
         return self.get_buffer(f"features_{modality}")
 
-    def has(self, modality: str) -> Bool[Tensor, " items"]:
+    def mask(self, modality: str) -> Bool[Tensor, " items"]:
         """Which items have this modality."""
         return self.present[self.position(modality)]
 
@@ -104,7 +104,7 @@ class Modalities(nn.Module):
 
     def graph(self, modality: str, k: int, vectors: Float[Tensor, "items dim"] | None = None) -> ItemGraph:
         """The k-nearest-neighbour graph of the items that have the modality, by raw features or by `vectors`."""
-        return item_graph(self.features(modality) if vectors is None else vectors, self.has(modality), k, self.search)
+        return item_graph(self.features(modality) if vectors is None else vectors, self.mask(modality), k, self.search)
 
 
 class Projections(nn.ModuleDict):

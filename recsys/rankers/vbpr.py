@@ -84,7 +84,7 @@ class VBPR(DotProductRanker):
         Raises:
             ValueError: the ranker has no such modality.
         """
-        self.check_open(modality)
+        self.check_substitutable(modality)
         users, items = self.forward()
         others = tuple(m for m in self.content.names if m != modality)
         all_items = torch.arange(self.n_items, device=items.device)

@@ -108,7 +108,7 @@ class Trainer(BaseTrainer):
         """
         self.optimizer.zero_grad(set_to_none=False)
         # A counting ranker has no gradients that could be summed: every process counts the whole batch.
-        rows, weight = (batch, 1 / distributed.count()) if self._is_counting else distributed.share(batch)
+        rows, weight = (batch, 1 / distributed.world_size()) if self._is_counting else distributed.local_rows(batch)
         with torch.autocast(self.device.type, self._half_dtype, enabled=self._half_dtype is not None):
             losses = self.model.calculate_loss(rows.to(self.device))
         losses = losses if isinstance(losses, tuple) else (losses,)
@@ -116,7 +116,7 @@ class Trainer(BaseTrainer):
         self.scaler.scale(parts.sum()).backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         parts = parts.detach()
-        distributed.add_up([parts, *gradients])
+        distributed.all_reduce([parts, *gradients])
         total = parts.sum().item()
         if not math.isfinite(total):
             raise ValueError(f"the training loss is {total}; try a learning_rate below {self._initial_rate}")
@@ -141,7 +141,7 @@ class Trainer(BaseTrainer):
         if not self._can_validate or ((epoch + 1) % self.eval_step and epoch + 1 < self.epochs):
             return None
         # One process evaluates, so that all stop after the same epoch even where sums differ in the last bit.
-        metrics = distributed.from_first(self.evaluate_on("valid") if distributed.rank() == 0 else {})
+        metrics = distributed.broadcast(self.evaluate_on("valid") if distributed.rank() == 0 else {})
         score, best = metrics[self.valid_metric], self.best_valid_score
         improved = score > best if self.valid_metric_bigger else score < best
         if improved:

@@ -55,7 +55,7 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
     differences.
 
     Under `accelerate launch` every process calls this function and trains with the arguments of the first one, which
-    alone writes. All processes must see the folder. Run a program that does more than training by `led`.
+    alone writes. All processes must see the folder. `run_on_first_process` runs a program that does more than training.
 
     Args:
         config: RecBole's keys, with `model`, `data_path` and `dataset`.
@@ -66,22 +66,22 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
         ValueError: an unknown key, or data that cannot be trained on.
         FileNotFoundError: the data or a feature file is missing.
     """
-    return distributed.together(_train, dict(config), folder, progress)
+    return distributed.call_on_all(_train, dict(config), folder, progress)
 
 
-def led(program: Callable[[], None]) -> None:
-    """Run a program on the first process only; the others join its `train_ranker` and `distributed.together` calls.
+def run_on_first_process(program: Callable[[], None]) -> None:
+    """Run a program on the first process only; the others join its `train_ranker` and `distributed.call_on_all` calls.
 
     So one process prints and writes, however many `accelerate launch` started. A single process just runs the program.
     """
     if distributed.rank() == 0:
         program()
-        distributed.from_first(())
+        distributed.broadcast(())
     else:
-        while task := distributed.from_first(()):
+        while task := distributed.broadcast(()):
             function, arguments = task
             function(*arguments)
-    distributed.leave()
+    distributed.destroy()
 
 
 @one_thread()
@@ -160,7 +160,7 @@ class _TrainingRun:
         if distributed.rank() == 0:
             checkpoint.write_json(self.folder / checkpoint.STATE, self.state)
             self._delete_resume_files(keep=None)
-        distributed.from_first(None)  # No process reads the files before all are written.
+        distributed.broadcast(None)  # No process reads the files before all are written.
 
     def _train_epoch(self, epoch: int) -> dict[str, str]:
         """Train and validate one epoch, add its row to the history and save; returns what the progress bar shows."""

@@ -42,7 +42,7 @@ Method = Literal["inductive", "exact"]
 """How a counterfactual score is computed, see `Counterfactual`."""
 
 # Attributes of a ranker that `exact` needs; `recsys.rankers.dot_product.DotProductRanker` has all but `content`.
-_REBUILDABLE = ("content", "build_graphs", "check_open", "embeddings", "forget")
+_REBUILDABLE = ("content", "build_graphs", "check_substitutable", "embeddings", "clear_cache")
 
 
 class Rebuilt:
@@ -55,7 +55,7 @@ class Rebuilt:
     def __init__(self, ranker: Any, modality: str) -> None:
         if missing := [name for name in _REBUILDABLE if not hasattr(ranker, name)]:
             raise ValueError(f"{type(ranker).__name__} cannot be rebuilt (method exact): it lacks {', '.join(missing)}")
-        ranker.check_open(modality)
+        ranker.check_substitutable(modality)
         self._ranker, self._modality = copy.deepcopy(ranker).eval(), modality
         self.users, self.items = self._ranker.embeddings()
 
@@ -81,7 +81,7 @@ class Rebuilt:
         # A shallow copy of a module shares its dict of submodules: it gets one of its own.
         rebuilt._modules = {**rebuilt._modules, "content": content}
         rebuilt.build_graphs([self._modality])
-        rebuilt.forget()
+        rebuilt.clear_cache()
         return rebuilt
 
 

@@ -32,7 +32,7 @@ class Interval:
     n: int
 
 
-def per_person(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
+def per_user_mean(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
     """The mean value of each user, users in ascending order.
 
     Raises:

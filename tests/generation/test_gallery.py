@@ -1,4 +1,4 @@
-"""The gallery: every table in the catalogue's order, and a hole where there is no picture."""
+"""The gallery: every table in the catalogue's order, and zeros for an item without a picture."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_keywords_are_the_rarest_words(world: World) -> None:
     assert world.gallery.keywords[0] == ("red", "1950s", "circle")
 
 
-def test_rows_keep_the_order_and_name_a_stranger(world: World) -> None:
+def test_rows_keep_the_order_and_an_unknown_item_is_named(world: World) -> None:
     assert world.gallery.rows(["hole", "red-circle", "hole"]).tolist() == [24, 0, 24]
     assert world.gallery.rows([]).tolist() == []
     with pytest.raises(KeyError, match="item 'nobody' is not in the gallery of 25 items"):

@@ -1,4 +1,4 @@
-"""The section ``models``: what goes together, and where the weights are looked for."""
+"""The section ``models``: combinations that are allowed, and where weights are looked for."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ import torch
 from generation.models import ModelsConfig
 
 
-def sentences(**settings: object) -> str:
+def conflicts(**settings: object) -> str:
     return "\n".join(ModelsConfig(**settings).conflicts())  # type: ignore[arg-type]
 
 
 def test_the_defaults_and_a_whole_set_go_together() -> None:
-    assert sentences() == ""
+    assert conflicts() == ""
     assert (
-        sentences(backbone="weights/sd", encoder="weights/clip", language="weights/qwen", visual="timm:resnet18") == ""
+        conflicts(backbone="weights/sd", encoder="weights/clip", language="weights/qwen", visual="timm:resnet18") == ""
     )
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"backbone": "weights/sd"}, "backbone and encoder belong together"),
         ({"encoder": "weights/clip"}, "backbone and encoder belong together"),
@@ -29,13 +29,13 @@ def test_the_defaults_and_a_whole_set_go_together() -> None:
         ({"visual": "timm:!"}, "timm has no model '!'"),
     ],
 )
-def test_what_does_not_go_together_is_a_sentence(settings: dict[str, str], said: str) -> None:
-    assert said in sentences(**settings)
+def test_a_combination_that_is_not_allowed_is_reported(settings: dict[str, str], message: str) -> None:
+    assert message in conflicts(**settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_where_there_is_none() -> None:
-    assert "device cuda: this machine" in sentences(device="cuda")
+    assert "device cuda: this machine" in conflicts(device="cuda")
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures: what a file becomes as numbers, and what happens to one that is none."""
+"""Pictures: the pixels that are read from a file, and the errors for files that are no pictures."""
 
 import struct
 import zlib
@@ -130,34 +130,34 @@ def test_an_image_bomb_is_named_and_not_unpacked(tmp_path: Path) -> None:
         load_image(path, (8, 8))
 
 
-def test_a_thread_of_a_picture_is_not_unrolled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_long_picture_is_cropped_before_it_is_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 x 20,000 pixels, 163 bytes: scaled to cover 96 x 64 it would be 64 x 1,280,000, 330 MB."""
-    asked: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
 
     def watched(picture: Image.Image, size: tuple[int, int], *rest: Any, **named: Any) -> Image.Image:
-        asked.append(size)
+        sizes.append(size)
         return resize(picture, size, *rest, **named)
 
     monkeypatch.setattr(Image.Image, "resize", watched)
     for size in ((1, 20_000), (20_000, 1)):
         # the frame holds the middle 1.5 pixels, and Lanczos reads 3 on each side
-        thread = Image.new("RGB", size, "red")
+        long = Image.new("RGB", size, "red")
         left, top = (max(0, side // 2 - 5) for side in size)
-        thread.paste((9, 120, 255), (left, top, left + 10, top + 10))
-        assert (load_image(save(thread, tmp_path / "thread.png"), (96, 64)) == [9, 120, 255]).all()
+        long.paste((9, 120, 255), (left, top, left + 10, top + 10))
+        assert (load_image(save(long, tmp_path / "long.png"), (96, 64)) == [9, 120, 255]).all()
     # the frame shows 1.5 pixels of the upright one and .67 of the other; with 3 on each side, in whole pixels, 8
-    assert asked == [(64, 8 * 64), (8 * 96, 96)]
+    assert sizes == [(64, 8 * 64), (8 * 96, 96)]
     # where the scale is a whole number, 2 here, the same bytes as of the whole: 4 + 2 * 3 of 36 pixels are enough
     noise = np.random.default_rng(0).integers(0, 256, (36, 4, 3), dtype=np.uint8)
     file = save(Image.fromarray(noise), tmp_path / "noise.png")
     bounded = load_image(file, (8, 8))
     monkeypatch.setattr("generation.pictures.FRAMES", 9)  # 72 pixels are not more than 9 frames of 8
     assert np.array_equal(load_image(file, (8, 8)), bounded)
-    assert asked[2:] == [(8, 20), (8, 72)]
+    assert sizes[2:] == [(8, 20), (8, 72)]
 
 
-def test_no_pictures_have_a_shape() -> None:
+def test_an_empty_list_gives_an_empty_batch() -> None:
     assert load_images([], (48, 32)).shape == (0, 3, 48, 32)
 
 

@@ -1,4 +1,4 @@
-"""Rewards that are mixed, the relevance of a picture to its reference, an aesthetic head, and rewards of one's own."""
+"""Mixtures of rewards, the relevance of a picture to its reference, the aesthetic head, and the user's own rewards."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +14,22 @@ from generation.ragar.scoring import check_gradient
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import reward_conflicts
-from generation.rewards.own import code_of, own_reward
+from generation.rewards.own import code_of, load_reward
 from generation.rewards.relevance import Relevance
 from generation_world import World, request
 
 
 def test_a_mixture_is_the_weighted_sum(rng: torch.Generator) -> None:
     images = torch.rand(2, 3, 4, 4, generator=rng).requires_grad_()
-    asked = [request("a", seed=3), request("b", seed=5)]
+    requested = [request("a", seed=3), request("b", seed=5)]
     reward = Mixture(
         [
             (2.0, lambda requests, images: images.mean((1, 2, 3))),
-            (-0.5, lambda requests, images: torch.tensor([float(one.seed) for one in requests])),
+            (-0.5, lambda requests, images: torch.tensor([float(request.seed) for request in requests])),
         ]
     )
     assert isinstance(reward, Reward)
-    scores = reward(asked, images)
+    scores = reward(requested, images)
     torch.testing.assert_close(scores, 2 * images.mean((1, 2, 3)) - torch.tensor([1.5, 2.5]))
     scores[0].backward()
     assert images.grad is not None
@@ -40,16 +40,16 @@ def test_a_mixture_is_the_weighted_sum(rng: torch.Generator) -> None:
 
 
 def test_relevance_is_the_cosine_with_the_references_caption_or_picture(world: World) -> None:
-    gallery, asked = world.gallery, [request("red-circle"), request("blue-bar"), request("pink-square")]
-    rows = gallery.rows([one.reference for one in asked])
+    gallery, requested = world.gallery, [request("red-circle"), request("blue-bar"), request("pink-square")]
+    rows = gallery.rows([it.reference for it in requested])
     pictures = to_float(gallery.images[:3])
     features = world.encoder.encode_images(pictures)
-    by_caption = Relevance(world.encoder, gallery, gallery.semantic)(asked, pictures)
-    wanted = world.encoder.encode_texts([gallery.captions[row] for row in rows.tolist()])
-    torch.testing.assert_close(by_caption, (features * wanted).sum(1))
+    by_caption = Relevance(world.encoder, gallery, gallery.semantic)(requested, pictures)
+    targets = world.encoder.encode_texts([gallery.captions[row] for row in rows.tolist()])
+    torch.testing.assert_close(by_caption, (features * targets).sum(1))
     by_picture = Relevance(world.encoder, gallery, 7 * gallery.visual)  # lengths do not matter
-    torch.testing.assert_close(by_picture(asked, pictures), F.cosine_similarity(features, gallery.visual[rows]))
-    torch.testing.assert_close(by_picture(asked, to_float(gallery.images[rows])), torch.ones(3))
+    torch.testing.assert_close(by_picture(requested, pictures), F.cosine_similarity(features, gallery.visual[rows]))
+    torch.testing.assert_close(by_picture(requested, to_float(gallery.images[rows])), torch.ones(3))
 
 
 def test_relevance_needs_a_row_an_item_in_the_encoders_space(world: World) -> None:
@@ -88,7 +88,7 @@ def test_an_aesthetic_head_reads_features_of_length_one(tmp_path: Path) -> None:
     assert images.grad[1].abs().max() == 0
 
 
-def test_an_aesthetic_head_that_is_none_or_another_encoders(tmp_path: Path) -> None:
+def test_a_file_that_is_no_aesthetic_head_or_of_another_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no aesthetic head at .*gone\.safetensors: for CLIP ViT-L/14 take"):
         Aesthetic.from_file(Corner(), tmp_path / "gone.safetensors")
     wide = head(tmp_path / "wide.safetensors", weight=[[1.0] * 5], bias=[0.0])
@@ -122,25 +122,25 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_a_reward_of_ones_own_is_made_with_encoder_and_gallery(world: World, shop: Path) -> None:
-    reward = own_reward("shop_rewards:Brightness", world.encoder, world.gallery)
+def test_the_users_reward_is_built_with_encoder_and_gallery(world: World, shop: Path) -> None:
+    reward = load_reward("shop_rewards:Brightness", world.encoder, world.gallery)
     assert reward.known == ("dual", 25)  # pyright: ignore[reportAttributeAccessIssue]
     assert reward([request("a")], torch.full((1, 3, 2, 2), 0.25)).tolist() == [0.25]
     assert code_of("shop_rewards:Brightness") == shop
     with pytest.raises(ValueError, match=r"shop_rewards:nothing gave int, no reward: called with \(encoder, gallery\)"):
-        own_reward("shop_rewards:nothing", world.encoder, world.gallery)
+        load_reward("shop_rewards:nothing", world.encoder, world.gallery)
     sentence = (
         r"brightness is called with \(encoder, gallery\) and must give back a reward, .* AttributeError: 'Gallery'"
     )
     with pytest.raises(ValueError, match=sentence):
-        own_reward("shop_rewards:brightness", world.encoder, world.gallery)
+        load_reward("shop_rewards:brightness", world.encoder, world.gallery)
 
 
-def test_rewards_that_cannot_be_made_are_named_when_the_config_is_read(tmp_path: Path, shop: Path) -> None:
-    there = str(head(tmp_path / "head.safetensors", weight=[[1.0]], bias=[0.0]))
+def test_rewards_that_cannot_be_built_are_reported_when_the_config_is_read(tmp_path: Path, shop: Path) -> None:
+    file = str(head(tmp_path / "head.safetensors", weight=[[1.0]], bias=[0.0]))
     good = {"ranker": 1.0, "relevance": 2.0, "aesthetic": 0.1, "shop_rewards:Brightness": -1.0}
-    assert list(reward_conflicts(good, there)) == []
-    for rewards, file, sentence in (
+    assert list(reward_conflicts(good, file)) == []
+    for rewards, head_file, sentence in (
         ({}, None, "rewards {} must name at least one, such as {ranker: 1.0}"),
         ({"relevence": 1.0}, None, "there is no reward 'relevence': do you mean relevance?"),
         ({"beauty": 1.0}, None, "there are ranker, relevance, aesthetic and package.module:name of your own"),
@@ -156,20 +156,20 @@ def test_rewards_that_cannot_be_made_are_named_when_the_config_is_read(tmp_path:
         ({"shop_rewards:": 1.0}, None, "there is no reward 'shop_rewards:': there are ranker"),
         ({"aesthetic": 1.0}, None, "no aesthetic head (aesthetic_head) for the reward aesthetic: for CLIP ViT-L/14"),
         ({"aesthetic": 1.0}, "gone.safetensors", "no aesthetic head at gone.safetensors: for CLIP ViT-L/14 take"),
-        ({"ranker": 1.0}, there, f"aesthetic_head {there} is read where rewards name aesthetic alone"),
+        ({"ranker": 1.0}, file, f"aesthetic_head {file} is read where rewards name aesthetic alone"),
     ):
-        (found,) = reward_conflicts(rewards, file)
-        assert sentence in found
+        (message,) = reward_conflicts(rewards, head_file)
+        assert sentence in message
 
 
-def test_path_wants_a_gradient_from_every_part_of_a_mixture(world: World) -> None:
+def test_path_needs_a_gradient_from_every_reward_of_a_mixture(world: World) -> None:
     def bright(requests: object, images: Tensor) -> Tensor:
         return images.mean((1, 2, 3))
 
     def blind(requests: object, images: Tensor) -> Tensor:
         return images.detach().mean((1, 2, 3))
 
-    kept: list[tuple[float, Callable[..., Tensor]]] = [(1.0, bright), (2.0, bright)]
-    check_gradient(world.ragar(), request("red-bar"), Mixture(kept))
+    rewards: list[tuple[float, Callable[..., Tensor]]] = [(1.0, bright), (2.0, bright)]
+    check_gradient(world.ragar(), request("red-bar"), Mixture(rewards))
     with pytest.raises(ValueError, match="objective path needs a reward whose scores carry the gradient"):
-        check_gradient(world.ragar(), request("red-bar"), Mixture([*kept, (1.0, blind)]))
+        check_gradient(world.ragar(), request("red-bar"), Mixture([*rewards, (1.0, blind)]))

@@ -1,4 +1,4 @@
-"""A learned byte-level BPE: any text survives it."""
+"""A learned byte-level BPE: any text is decoded to itself."""
 
 import unicodedata
 
@@ -65,7 +65,7 @@ def test_clip_knows_every_byte(text: str) -> None:
     ids = CLIP(text, add_special_tokens=False).input_ids
     assert CLIP.unk_token_id not in ids or CLIP.unk_token_id == CLIP.eos_token_id
     # what the ids say, byte for byte: nothing was dropped
-    said = "".join(CLIP.convert_ids_to_tokens(ids)).replace("</w>", "")
+    decoded = "".join(CLIP.convert_ids_to_tokens(ids)).replace("</w>", "")
     expected = CLIP.backend_tokenizer.normalizer.normalize_str(text)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    assert said == "".join(piece for word in expected.split() for piece, _ in byte_level.pre_tokenize_str(word))
+    assert decoded == "".join(piece for word in expected.split() for piece, _ in byte_level.pre_tokenize_str(word))

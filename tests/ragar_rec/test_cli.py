@@ -138,8 +138,8 @@ def test_help_names_every_step_in_order_and_does_not_load_torch():
 
 def test_the_sections_and_the_example_in_the_help_are_those_of_the_config():
     from ragar_rec.config.config import sections
-    from ragar_rec.config.schema import kinds
+    from ragar_rec.config.schema import field_types
 
     assert all(re.search(rf"\b{name}\b", cli._KEYS) for name in sections())
     for section, key in re.findall(r"--(\w+)\.(\w+)=", cli._KEYS):
-        assert key in kinds(sections()[section])
+        assert key in field_types(sections()[section])

@@ -1,5 +1,6 @@
 """Commands that the documentation gives, read by the programs that they are for."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from huggingface_hub.cli.hf import app
 from huggingface_hub.utils import filter_repo_objects
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 SD = [
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -47,3 +49,30 @@ def test_hf_download_takes_what_the_full_size_folders_must_hold(monkeypatch: pyt
     assert wanted["Qwen2.5-0.5B-Instruct"] is None  # all of it
     blip = ["config.json", "merges.txt", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin"]
     assert list(filter_repo_objects(blip, allow_patterns=wanted["blip2-opt-2.7b"])) == blip[:3]
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+NAMES = re.compile(r"(?<![\w/.-])(?:recsys|generation|ragar_rec)(?:\.\w+)+")
+FILES = re.compile(r"(?<![\w/.<-])(?:(?:recsys|generation|ragar_rec|experiments|tests)/[\w./-]+\.\w+|docs/[\w-]+\.md)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_modules_and_files_that_exist(page: Path) -> None:
+    """`recsys.rankers.MICRO` is imported as a reader would; `recsys/rankers/micro.py` is looked for."""
+    text = page.read_text(encoding="utf-8")
+    assert [name for name in sorted(set(NAMES.findall(text))) if not resolves(name)] == []
+    assert [file for file in sorted(set(FILES.findall(text))) if not (ROOT / file).exists()] == []
+
+
+def resolves(name: str) -> bool:
+    """Whether the dotted name is a module, or something that a module holds."""
+    package, *rest = name.split(".")
+    found: Any = importlib.import_module(package)
+    for part in rest:
+        try:
+            found = (
+                getattr(found, part) if hasattr(found, part) else importlib.import_module(f"{found.__name__}.{part}")
+            )
+        except (ImportError, AttributeError):
+            return False
+    return True

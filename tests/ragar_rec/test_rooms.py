@@ -32,15 +32,16 @@ def test_a_users_own_folder_in_front_of_ours_is_named(tmp_path, init):
         assert done.returncode == 0
 
 
-def test_a_missing_room_is_named(tmp_path):
-    with pytest.raises(ragar_rec.ShadowedPackageError, match=r"no_such_room.*found none"):
-        ragar_rec._check_rooms(("no_such_room",), tmp_path)
+def test_a_missing_package_is_named(tmp_path):
+    with pytest.raises(ragar_rec.ShadowedPackageError, match=r"no_such_package.*found none"):
+        ragar_rec._check_packages(("no_such_package",), tmp_path)
 
 
 def test_public_names_are_lazy_and_real():
-    names = "print(ragar_rec.Store.__name__, ragar_rec.Row.__name__)"
+    names = "print(*(f'{name}={getattr(ragar_rec, name).__name__}' for name in ragar_rec.__all__))"
     done = python(f"import sys, ragar_rec; assert 'torch' not in sys.modules; {names}", ROOT)
-    assert done.stdout.split() == ["Store", "Row"], done.stderr
+    assert done.stdout.split() == [f"{name}={name}" for name in ragar_rec.__all__], done.stderr
+    assert {"Config", "ImageShards", "Report", "Row", "Store"} < set(ragar_rec.__all__) <= set(dir(ragar_rec))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = ragar_rec.nonsense
 

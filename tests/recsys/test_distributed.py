@@ -11,23 +11,23 @@ import torch
 from safetensors.torch import load_file
 
 from recsys import distributed
-from recsys.recbole.training import led, train_ranker
+from recsys.recbole.training import run_on_first_process, train_ranker
 from worlds import Checkerboard
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_alone_nothing_is_shared() -> None:
-    assert (distributed.count(), distributed.rank()) == (1, 0)
-    assert distributed.share([4, 5, 6]) == ([4, 5, 6], 1.0)
-    assert distributed.from_first("order") == "order"
+    assert (distributed.world_size(), distributed.rank()) == (1, 0)
+    assert distributed.local_rows([4, 5, 6]) == ([4, 5, 6], 1.0)
+    assert distributed.broadcast("order") == "order"
     kept = torch.tensor([1.0, 2.0])
-    distributed.add_up([kept])
+    distributed.all_reduce([kept])
     assert kept.tolist() == [1, 2]
-    assert distributed.together(max, 1, 2) == 2
-    distributed.meet()
+    assert distributed.call_on_all(max, 1, 2) == 2
+    distributed.barrier()
     ran = []
-    led(lambda: ran.append("once"))
+    run_on_first_process(lambda: ran.append("once"))
     assert ran == ["once"]
 
 
@@ -39,7 +39,7 @@ def test_weighted_shares_add_up_to_the_mean(monkeypatch: pytest.MonkeyPatch) -> 
     shares = []
     for number in range(3):
         monkeypatch.setattr(distributed, "rank", lambda number=number: number)
-        shares.append((distributed.share(list(range(7))), distributed.share([8])))
+        shares.append((distributed.local_rows(list(range(7))), distributed.local_rows([8])))
     assert [rows for (rows, _), _ in shares] == [[0, 3, 6], [1, 4], [2, 5]]
     assert sum(weight * sum(rows) / len(rows) for (rows, weight), _ in shares) == pytest.approx(3)
     assert [small for _, small in shares] == [([8], 1), ([8], 0), ([8], 0)]
@@ -49,15 +49,15 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from recsys import distributed
-from recsys.recbole.training import led, train_ranker
+from recsys.recbole.training import run_on_first_process, train_ranker
 
 def main():
     home = Path(sys.argv[1])
     for name, config in json.loads((home / "configs.json").read_text()).items():
         train_ranker(config, home / "two" / name, progress=False)
-    print("trained by", distributed.count())
+    print("trained by", distributed.world_size())
 
-led(main)
+run_on_first_process(main)
 """
 
 

@@ -120,9 +120,9 @@ def test_what_is_no_table_is_refused_by_file_and_line(tmp_path, content, words):
 
 def test_a_missing_column_comes_with_the_nearest_one(tmp_path):
     file = file_of(tmp_path, "item_id,image_path\n1,x.png\n")
-    with pytest.raises(ValueError, match="has no column image; .* item_id, image_path: rename image_path to image"):
+    with pytest.raises(ValueError, match=r"has no column image; .* item_id, image_path: rename image_path to image"):
         read_table(file, ["item_id", "image"])
-    with pytest.raises(ValueError, match="has no column words; .*: say it in words"):
+    with pytest.raises(ValueError, match=r"has no column words; .*: say it in words"):
         read_table(file, ["words"], advice={"words": "say it in words"})
     with pytest.raises(FileNotFoundError, match=f"no gone.csv in {tmp_path}"):
         read_table(tmp_path / "gone.csv", ["a"])

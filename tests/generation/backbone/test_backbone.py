@@ -1,4 +1,4 @@
-"""Diffusion: a codec that is a projection, a schedule that ends in noise, and pictures that mind their own seed."""
+"""The backbone: the codec is a projection, the schedule ends in noise, a picture depends on its own seed alone."""
 
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ def test_every_sampler_reads_the_prediction_as_it_was_trained(
     for t in scheduler.timesteps:
         alpha_bar = scheduler.alphas_cumprod[t]
         alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        said = (alpha * x - clean if prediction == "v" else x - alpha * clean) / sigma
-        x = scheduler.step(said, t, x).prev_sample
+        output = (alpha * x - clean if prediction == "v" else x - alpha * clean) / sigma
+        x = scheduler.step(output, t, x).prev_sample
     torch.testing.assert_close(x, clean, atol=1e-3, rtol=0)
 
 
@@ -180,10 +180,10 @@ def test_as_many_steps_are_run_as_are_asked_for(world: World, steps: int, streng
 
 def test_states_are_what_the_pipeline_makes_of_a_prompt(world: World) -> None:
     pipeline = world.backbone.pipeline
-    theirs, negative = pipeline.encode_prompt("red circle", "cpu", 1, True)
-    assert theirs is not None
+    expected, negative = pipeline.encode_prompt("red circle", "cpu", 1, True)
+    assert expected is not None
     assert negative is not None
-    assert torch.equal(world.backbone.states(["red circle"]), theirs)
+    assert torch.equal(world.backbone.states(["red circle"]), expected)
     assert torch.equal(world.backbone.states([""]), negative)
 
 
@@ -216,38 +216,38 @@ def test_pictures_with_gradient_are_the_pipelines_own(
     backbone, unet = world.backbone, world.backbone.pipeline.unet
     embeds = torch.randn(2, 20, 32, generator=rng, requires_grad=True)
     references = None if strength is None else to_float(world.gallery.images[:2])
-    how = {"steps": 3, "strength": strength or 1.0, "guidance_scale": 3.0}
+    options = {"steps": 3, "strength": strength or 1.0, "guidance_scale": 3.0}
 
     def sample(**more: bool) -> Tensor:
-        return backbone.sample(embeds, torch.zeros(2, 20, 32), references, [0, 1], **how, **more)
+        return backbone.sample(embeds, torch.zeros(2, 20, 32), references, [0, 1], **options, **more)
 
     plain = sample()
     assert not plain.requires_grad
     with backbone.checkpointing(checkpointing):
         assert unet.is_gradient_checkpointing == checkpointing
-        made = sample(with_grad=True)
+        with_grad = sample(with_grad=True)
     assert not unet.is_gradient_checkpointing
-    torch.testing.assert_close(made, plain, atol=0, rtol=0)
-    made[0].sum().backward()
+    torch.testing.assert_close(with_grad, plain, atol=0, rtol=0)
+    with_grad[0].sum().backward()
     assert embeds.grad is not None
     assert embeds.grad[0].abs().max() > 1e-4
     assert embeds.grad[1].abs().max() == 0  # a picture's neighbours have no part in it
 
 
-# --- what is kept from step to step, and where it runs --------------------------------------------------------------
+# --- the condition cache, device and precision ----------------------------------------------------------------------
 
 
 def test_keys_and_values_are_made_once_a_call_and_change_nothing(world: World) -> None:
     backbone = world.backbone
-    made: list[int] = []
+    steps: list[int] = []
     unet = backbone.pipeline.unet
     readers = [m for n, m in unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v")) or n == "add_embedding"]
     own = [reader.forward for reader in readers]
-    hook = unet.register_forward_hook(lambda *_: made.append(1))
-    seen: list[int] = []
+    hook = unet.register_forward_hook(lambda *_: steps.append(1))
+    reads: list[int] = []
 
     def counted(forward: Any) -> Any:
-        return lambda x: seen.append(1) or forward(x)
+        return lambda x: reads.append(1) or forward(x)
 
     counting = [counted(forward) for forward in own]
     for reader, forward in zip(readers, counting, strict=True):
@@ -256,13 +256,13 @@ def test_keys_and_values_are_made_once_a_call_and_change_nothing(world: World) -
     pictures = backbone.sample(
         *embeds, to_float(world.gallery.images[:2]), [3, 4], steps=3, strength=0.6, guidance_scale=3
     )
-    assert len(made) == 3
-    assert len(seen) == len(readers) > 2
+    assert len(steps) == 3
+    assert len(reads) == len(readers) > 2
     assert [reader.forward for reader in readers] == counting  # put back
     with_grad = backbone.sample(
         *embeds, to_float(world.gallery.images[:2]), [3, 4], steps=3, strength=0.6, guidance_scale=3, with_grad=True
     )
-    assert len(seen) == (1 + 3) * len(readers)  # with gradient each step computes its own
+    assert len(reads) == (1 + 3) * len(readers)  # with gradient each step computes its own
     assert torch.equal(with_grad, pictures)
     hook.remove()
     for reader in readers:
@@ -271,25 +271,25 @@ def test_keys_and_values_are_made_once_a_call_and_change_nothing(world: World) -
     assert [reader.forward for reader in readers] == own
 
 
-def test_a_function_that_is_asked_once() -> None:
-    asked: list[Tensor] = []
+def test_the_cache_computes_again_for_another_or_a_changed_tensor() -> None:
+    calls: list[Tensor] = []
 
     def double(x: Tensor) -> Tensor:
-        asked.append(x)
+        calls.append(x)
         return 2 * x
 
     cached, x = cache_last(double), torch.ones(2)
     assert cached(x) is cached(x)
-    assert len(asked) == 1
+    assert len(calls) == 1
     assert cached(x.clone()).tolist() == [2, 2]  # equal, but another tensor
-    assert len(asked) == 2
+    assert len(calls) == 2
     x.add_(1)
     cached(x)
     x.add_(1)  # written into, as a callback of diffusers may do
     assert cached(x).tolist() == [6, 6]
 
 
-def test_where_it_runs_changes_precision_and_layout_and_comes_back(world: World, tmp_path: Path) -> None:
+def test_to_changes_precision_and_layout_and_back(world: World, tmp_path: Path) -> None:
     world.backbone.save_pretrained(tmp_path)
     moved = Backbone.from_pretrained(tmp_path, (48, 32))
     before = moved.states(["red"])
@@ -314,5 +314,5 @@ def test_the_sampler_of_stable_diffusion_is_replaced_and_others_are_kept(world: 
     replaced = Backbone.from_pretrained(tmp_path / "pndm", (48, 32)).pipeline.scheduler
     assert isinstance(replaced, DPMSolverMultistepScheduler)
     assert replaced.config["beta_schedule"] == "scaled_linear"
-    kept = Backbone.from_pretrained(tmp_path / "ddim", (48, 32)).pipeline.scheduler
-    assert type(kept) is type(world.backbone.pipeline.scheduler)
+    unchanged = Backbone.from_pretrained(tmp_path / "ddim", (48, 32)).pipeline.scheduler
+    assert type(unchanged) is type(world.backbone.pipeline.scheduler)

@@ -1,4 +1,4 @@
-"""LoRA: nothing at first, then W x + B A x; weights that are shared, and a file that diffusers reads."""
+"""LoRA: no change at first, then W x + B A x; shared frozen weights, and a file that diffusers reads."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from generation_world import World
 
 
 def adapted(backbone: Backbone, *, rank: int = 2, seed: int = 0) -> Backbone:
-    """With LoRA that has been trained, as far as anybody can tell."""
-    made, generator = backbone.with_lora(rank, Generator().manual_seed(seed)), Generator().manual_seed(9)
+    """A backbone whose LoRA has random weights, as if it had been trained."""
+    tuned, generator = backbone.with_lora(rank, Generator().manual_seed(seed)), Generator().manual_seed(9)
     with torch.no_grad():
-        for value in made.lora.values():
+        for value in tuned.lora.values():
             value.add_(0.2 * torch.randn(value.shape, generator=generator))
-    return made
+    return tuned
 
 
 def draw(backbone: Backbone, world: World, **more: Any) -> Tensor:
@@ -29,8 +29,8 @@ def draw(backbone: Backbone, world: World, **more: Any) -> Tensor:
     return backbone.sample(states, negative, references, [3, 4], steps=3, strength=0.6, guidance_scale=3.0, **more)
 
 
-def said(unet: Any) -> Tensor:
-    """What a UNet makes of fixed noise and words."""
+def predict(unet: Any) -> Tensor:
+    """A UNet's prediction for fixed noise and text states."""
     generator = Generator().manual_seed(1)
     noise, words = torch.randn(2, 8, 6, 4, generator=generator), torch.randn(2, 16, 32, generator=generator)
     with torch.no_grad():
@@ -53,12 +53,12 @@ def test_every_attention_has_a_and_b_of_the_rank(world: World) -> None:
 
 
 def test_nothing_changes_before_b_is_trained_and_then_it_is_w_x_plus_b_a_x(world: World) -> None:
-    made = world.backbone.with_lora(2, Generator())
-    assert torch.equal(said(made.pipeline.unet), said(world.backbone.pipeline.unet))
-    assert torch.equal(draw(made, world), draw(world.backbone, world))
+    tuned = world.backbone.with_lora(2, Generator())
+    assert torch.equal(predict(tuned.pipeline.unet), predict(world.backbone.pipeline.unet))
+    assert torch.equal(draw(tuned, world), draw(world.backbone, world))
     name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-    before, after = (one.pipeline.unet.get_submodule(name) for one in (world.backbone, made))
-    a, b = made.lora[f"unet.{name}.lora_A.weight"], made.lora[f"unet.{name}.lora_B.weight"]
+    before, after = (backbone.pipeline.unet.get_submodule(name) for backbone in (world.backbone, tuned))
+    a, b = tuned.lora[f"unet.{name}.lora_A.weight"], tuned.lora[f"unet.{name}.lora_B.weight"]
     with torch.no_grad():
         a.zero_()
         a[0, 5], a[1, 7] = 2.0, 3.0
@@ -81,36 +81,36 @@ def test_a_comes_from_the_generator_alone(world: World) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_everything_else_is_shared_and_the_lender_draws_as_before(world: World) -> None:
-    lender = world.backbone
-    before, modules = draw(lender, world), [type(module) for module in lender.pipeline.unet.modules()]
-    made = adapted(lender)
-    assert (draw(made, world) - before).abs().max() > 1e-3
-    assert torch.equal(draw(lender, world), before)
-    assert [type(module) for module in lender.pipeline.unet.modules()] == modules
-    own = {id(value) for value in made.lora.values()}
-    weights = [value for value in made.pipeline.unet.parameters() if id(value) not in own]
-    assert {id(value) for value in weights} == {id(value) for value in lender.pipeline.unet.parameters()}
+def test_everything_else_is_shared_and_the_base_generates_the_same_pictures(world: World) -> None:
+    base = world.backbone
+    before, modules = draw(base, world), [type(module) for module in base.pipeline.unet.modules()]
+    tuned = adapted(base)
+    assert (draw(tuned, world) - before).abs().max() > 1e-3
+    assert torch.equal(draw(base, world), before)
+    assert [type(module) for module in base.pipeline.unet.modules()] == modules
+    own = {id(value) for value in tuned.lora.values()}
+    weights = [value for value in tuned.pipeline.unet.parameters() if id(value) not in own]
+    assert {id(value) for value in weights} == {id(value) for value in base.pipeline.unet.parameters()}
     assert not any(value.requires_grad for value in weights)
     for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
-        assert getattr(made.pipeline, part) is getattr(lender.pipeline, part)
-    assert made.text_to_image.unet is made.pipeline.unet
+        assert getattr(tuned.pipeline, part) is getattr(base.pipeline, part)
+    assert tuned.text_to_image.unet is tuned.pipeline.unet
 
 
-def test_a_second_one_is_refused(world: World) -> None:
+def test_a_second_lora_is_refused(world: World) -> None:
     with pytest.raises(ValueError, match=r"the UNet has LoRA already \(ragar\)"):
         adapted(world.backbone).with_lora(2, Generator())
 
 
 def test_keys_and_values_with_lora_are_made_once_a_call_and_change_nothing(world: World) -> None:
-    made, seen = adapted(world.backbone), []
-    readers = [m for n, m in made.pipeline.unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v"))]
+    tuned, reads = adapted(world.backbone), []
+    readers = [m for n, m in tuned.pipeline.unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v"))]
     assert len(readers) == 2 * 4
-    hooks = [m.lora_A["ragar"].register_forward_hook(lambda *_: seen.append(1)) for m in readers]
-    pictures = draw(made, world)
-    assert len(seen) == len(readers)
-    with_grad = draw(made, world, with_grad=True)
-    assert len(seen) == (1 + 3) * len(readers)  # with gradient each step computes its own
+    hooks = [m.lora_A["ragar"].register_forward_hook(lambda *_: reads.append(1)) for m in readers]
+    pictures = draw(tuned, world)
+    assert len(reads) == len(readers)
+    with_grad = draw(tuned, world, with_grad=True)
+    assert len(reads) == (1 + 3) * len(readers)  # with gradient each step computes its own
     assert torch.equal(with_grad, pictures)
     assert not any("forward" in vars(reader) for reader in readers)  # put back
     for hook in hooks:
@@ -118,12 +118,12 @@ def test_keys_and_values_with_lora_are_made_once_a_call_and_change_nothing(world
 
 
 def test_the_gradient_reaches_lora_alone_with_checkpointing_or_without(world: World) -> None:
-    made = adapted(world.backbone)
+    tuned = adapted(world.backbone)
 
     def gradients(checkpointing: bool) -> list[Tensor]:
-        with made.checkpointing(checkpointing):
-            pictures = draw(made, world, with_grad=True)
-        return list(torch.autograd.grad(pictures[:, 0].mean(), list(made.lora.values())))
+        with tuned.checkpointing(checkpointing):
+            pictures = draw(tuned, world, with_grad=True)
+        return list(torch.autograd.grad(pictures[:, 0].mean(), list(tuned.lora.values())))
 
     plain = gradients(False)
     assert min(value.abs().max() for value in plain) > 0
@@ -133,46 +133,47 @@ def test_the_gradient_reaches_lora_alone_with_checkpointing_or_without(world: Wo
 
 def test_lora_stays_float32_to_the_last_bit_wherever_the_rest_goes(world: World, tmp_path: Path) -> None:
     world.backbone.save_pretrained(tmp_path)
-    lender = Backbone.from_pretrained(tmp_path, (48, 32))
-    made = adapted(lender)
-    parameters, exact = list(made.lora.values()), draw(made, world)
+    base = Backbone.from_pretrained(tmp_path, (48, 32))
+    tuned = adapted(base)
+    parameters, exact = list(tuned.lora.values()), draw(tuned, world)
     values = [value.detach().clone() for value in parameters]
-    lender.to("cpu", torch.bfloat16)
-    made.to("cpu", torch.bfloat16, channels_last=True)
-    assert {value.dtype for value in made.frozen if isinstance(value, torch.nn.Parameter)} == {torch.bfloat16}
-    assert all(one is other for one, other in zip(made.lora.values(), parameters, strict=True))  # the optimiser's
+    base.to("cpu", torch.bfloat16)
+    tuned.to("cpu", torch.bfloat16, channels_last=True)
+    assert {value.dtype for value in tuned.frozen if isinstance(value, torch.nn.Parameter)} == {torch.bfloat16}
+    # an optimiser holds these very parameters
+    assert all(value is before for value, before in zip(tuned.lora.values(), parameters, strict=True))
     for value, before in zip(parameters, values, strict=True):
         assert torch.equal(value, before)
-    half = draw(made, world)
+    half = draw(tuned, world)
     assert half.dtype == torch.float32
     # bfloat16 has 8 bits: a 256th of the range at each of a few steps
     assert 0 < (half - exact).abs().mean() < 0.02
-    later = lender.with_lora(2, Generator())
+    later = base.with_lora(2, Generator())
     assert {value.dtype for value in later.lora.values()} == {torch.float32}
-    assert torch.equal(draw(later, world), draw(lender, world))
+    assert torch.equal(draw(later, world), draw(base, world))
 
 
 def test_a_compiled_backbones_copy_is_compiled(world: World, tmp_path: Path) -> None:
     world.backbone.save_pretrained(tmp_path)
-    lender = Backbone.from_pretrained(tmp_path, (48, 32)).to("cpu", compiled=True)
-    made = lender.with_lora(2, Generator())
-    assert made.compiled
-    assert made.pipeline.unet._compiled_call_impl is not None
-    assert made.pipeline.unet._compiled_call_impl is not lender.pipeline.unet._compiled_call_impl
+    base = Backbone.from_pretrained(tmp_path, (48, 32)).to("cpu", compiled=True)
+    tuned = base.with_lora(2, Generator())
+    assert tuned.compiled
+    assert tuned.pipeline.unet._compiled_call_impl is not None
+    assert tuned.pipeline.unet._compiled_call_impl is not base.pipeline.unet._compiled_call_impl
 
 
-def test_diffusers_loads_the_file_into_a_pipeline_that_never_saw_us(world: World, tmp_path: Path) -> None:
-    made = adapted(world.backbone, rank=3)
-    made.save_lora(tmp_path / "lora")
+def test_diffusers_loads_the_file_into_a_plain_pipeline(world: World, tmp_path: Path) -> None:
+    tuned = adapted(world.backbone, rank=3)
+    tuned.save_lora(tmp_path / "lora")
     assert [file.name for file in (tmp_path / "lora").iterdir()] == [LORA_FILE]
     world.backbone.save_pretrained(tmp_path / "pipe")
     parts = Backbone.from_pretrained(tmp_path / "pipe", (48, 32)).pipeline.components
-    theirs = StableDiffusionPipeline(**parts, requires_safety_checker=False)
-    plain = said(theirs.unet)
-    assert torch.equal(plain, said(world.backbone.pipeline.unet))
-    theirs.load_lora_weights(str(tmp_path / "lora"))
-    assert torch.equal(said(theirs.unet), said(made.pipeline.unet))
-    assert (said(theirs.unet) - plain).abs().max() > 1e-3
-    theirs.fuse_lora()
-    theirs.unload_lora_weights()
-    torch.testing.assert_close(said(theirs.unet), said(made.pipeline.unet), atol=1e-5, rtol=0)
+    plain_pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    plain = predict(plain_pipeline.unet)
+    assert torch.equal(plain, predict(world.backbone.pipeline.unet))
+    plain_pipeline.load_lora_weights(str(tmp_path / "lora"))
+    assert torch.equal(predict(plain_pipeline.unet), predict(tuned.pipeline.unet))
+    assert (predict(plain_pipeline.unet) - plain).abs().max() > 1e-3
+    plain_pipeline.fuse_lora()
+    plain_pipeline.unload_lora_weights()
+    torch.testing.assert_close(predict(plain_pipeline.unet), predict(tuned.pipeline.unet), atol=1e-5, rtol=0)

@@ -1,7 +1,7 @@
 """Training the small backbone: batches, schedules, paraphrases, and the loss that asks for the named palette."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone, UNet2DConditionModel
-from generation.backbone.config import PretrainConfig
+from generation.backbone.config import DualEncoderConfig, PretrainConfig, UNetConfig
 from generation.backbone.corruption import augment, recolour
 from generation.backbone.dual_encoder import shuffle_words, train_dual_encoder
 from generation.backbone.pretrain import condition, denoising_loss, hold_out, train_unet
@@ -28,38 +28,52 @@ def test_the_defaults_fit_together_and_the_tiny_ones_too() -> None:
 
 def test_sizes_that_do_not_fit_are_all_named() -> None:
     config = PretrainConfig(image_height=50, image_width=0, latent_channels=3, encoder_width=48, unet_steps=0)
-    found = "\n".join(config.conflicts())
+    messages = "\n".join(config.conflicts())
     for part in ("image_height 50", "image_width 0", "latent_channels 3", "encoder_width 48", "unet_steps must be"):
-        assert part in found
+        assert part in messages
 
 
 def test_options_outside_their_range_are_all_named() -> None:
-    found = "\n".join(PretrainConfig(min_snr=-1, ema=1.0, held_out=-0.1, save_every=0).conflicts())
+    messages = "\n".join(PretrainConfig(min_snr=-1, ema=1.0, held_out=-0.1, save_every=0).conflicts())
     for part in ("min_snr -1 must not be negative", "ema 1.0 must lie", "held_out -0.1 must lie", "save_every must be"):
-        assert part in found
+        assert part in messages
 
 
-def test_pictures_held_out_are_a_share_of_all_and_nobody_elses() -> None:
-    learned, kept = hold_out(40, 0.25, 0)
-    assert (len(learned), len(kept)) == (30, 10)
-    assert sorted(learned + kept) == list(range(40))
-    assert (learned, kept) == (sorted(learned), sorted(kept))
-    assert hold_out(40, 0.25, 1)[1] != kept
+def test_each_training_has_a_config_of_the_fields_that_it_reads(world: World) -> None:
+    dual, unet, whole = (
+        {field.name for field in fields(kind)} for kind in (DualEncoderConfig, UNetConfig, PretrainConfig)
+    )
+    assert unet - dual == {"latent_channels", "unet_widths", "unet_steps", "prediction", "min_snr", "ema"}
+    assert whole - unet == {"save_every"}
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+    config = DualEncoderConfig(**{name: value for name, value in asdict(TINY).items() if name in dual})
+    encoder = train_dual_encoder(captions, images, config, curves=Curves(), progress=False)
+    for name, value in world.encoder.state_dict().items():  # the world's was trained with the whole section
+        assert torch.equal(encoder.state_dict()[name], value)
+    assert list(DualEncoderConfig(batch_size=0).conflicts()) == ["batch_size must be at least 1, got 0"]
+
+
+def test_pictures_are_divided_into_learned_and_held_out() -> None:
+    learned, held_out = hold_out(40, 0.25, 0)
+    assert (len(learned), len(held_out)) == (30, 10)
+    assert sorted(learned + held_out) == list(range(40))
+    assert (learned, held_out) == (sorted(learned), sorted(held_out))
+    assert hold_out(40, 0.25, 1)[1] != held_out
     assert hold_out(40, 0.0, 0) == (list(range(40)), [])
     assert len(hold_out(3, 0.99, 0)[0]) == 1
 
 
 def test_shuffled_words_are_some_of_the_captions_parts(rng: torch.Generator) -> None:
     parts = {"circle", "red", "1950s", "white"}
-    said = [shuffle_words("circle, red, 1950s in white", rng).split(", ") for _ in range(400)]
-    assert all(set(words) <= parts and len(set(words)) == len(words) for words in said)
-    counts = Counter(word for words in said for word in words)
+    paraphrases = [shuffle_words("circle, red, 1950s in white", rng).split(", ") for _ in range(400)]
+    assert all(set(words) <= parts and len(set(words)) == len(words) for words in paraphrases)
+    counts = Counter(word for words in paraphrases for word in words)
     # each is kept with .8: 320 of 400, standard deviation 8
     assert all(abs(counts[word] - 320) < 32 for word in parts)
-    assert len({words[0] for words in said}) == 4
+    assert len({words[0] for words in paraphrases}) == 4
 
 
-def test_a_caption_never_falls_silent(rng: torch.Generator) -> None:
+def test_a_caption_keeps_at_least_one_phrase(rng: torch.Generator) -> None:
     assert shuffle_words("red", rng, keep=0.0) == "red"
     assert shuffle_words("", rng) == ""
 
@@ -103,7 +117,7 @@ def test_recolour_carries_over_means_and_deviations(rng: torch.Generator) -> Non
     torch.testing.assert_close(nn.functional.cosine_similarity(flat, shape, dim=2), torch.ones(50, 3))
 
 
-class Says(UNet2DConditionModel):
+class Oracle(UNet2DConditionModel):
     """A UNet whose answer is a function of the noisy latent and the step."""
 
     def __init__(self, answer: object) -> None:
@@ -117,7 +131,7 @@ class Says(UNet2DConditionModel):
 def test_without_an_error_the_loss_is_the_weighted_v_loss(rng: torch.Generator) -> None:
     scheduler, states = noise_scheduler(), torch.zeros(64, 1, 4)
     clean = torch.randn(64, 2, 3, 3, generator=rng)
-    loss = denoising_loss(Says(lambda noisy, t: torch.zeros_like(noisy)), scheduler, clean, clean, states, fixed())
+    loss = denoising_loss(Oracle(lambda noisy, t: torch.zeros_like(noisy)), scheduler, clean, clean, states, fixed())
     again = fixed()
     alpha_bar = scheduler.alphas_cumprod[torch.randint(0, 1000, (64,), generator=again)]
     alpha, sigma = alpha_bar.sqrt().view(-1, 1, 1, 1), (1 - alpha_bar).sqrt().view(-1, 1, 1, 1)
@@ -143,7 +157,7 @@ def test_both_predictions_weigh_the_error_of_the_clean_picture_alike(rng: torch.
             alpha, sigma, guess = alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), clean + 1
             return (alpha * noisy - guess if prediction == "v" else noisy - alpha * guess) / sigma
 
-        return denoising_loss(Says(wrong), scheduler, clean, clean, states, fixed(), gamma=gamma).item()
+        return denoising_loss(Oracle(wrong), scheduler, clean, clean, states, fixed(), gamma=gamma).item()
 
     for prediction in ("v", "epsilon"):
         alpha_bar = noise_scheduler(prediction).alphas_cumprod[torch.randint(0, 1000, (64,), generator=fixed())]
@@ -166,7 +180,7 @@ def test_the_target_is_the_clean_picture_however_wrong_the_start(rng: torch.Gene
         alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         return (alpha * noisy - clean if prediction == "v" else noisy - alpha * clean) / sigma
 
-    assert denoising_loss(Says(knows), scheduler, clean, wrong, states, fixed()).item() < 1e-8
+    assert denoising_loss(Oracle(knows), scheduler, clean, wrong, states, fixed()).item() < 1e-8
     seen: list[Tensor] = []
 
     def listens(noisy: Tensor, t: Tensor) -> Tensor:
@@ -174,7 +188,7 @@ def test_the_target_is_the_clean_picture_however_wrong_the_start(rng: torch.Gene
         return torch.zeros_like(noisy)
 
     for other in (wrong, clean):
-        denoising_loss(Says(listens), scheduler, clean, other, states, fixed())
+        denoising_loss(Oracle(listens), scheduler, clean, other, states, fixed())
     shift = seen[0][0] - seen[1][0]  # alpha * share * 3, share <= min(1, sigma / (.4 alpha))
     alpha, sigma = seen[0][1].sqrt(), (1 - seen[0][1]).sqrt()
     assert (shift >= 0).all()
@@ -187,7 +201,7 @@ def fixed() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def test_conditions_are_emptied_for_guidance_and_sometimes_said_twice(rng: torch.Generator) -> None:
+def test_conditions_are_emptied_for_guidance_and_half_have_two_paraphrases(rng: torch.Generator) -> None:
     def tokenizer(texts: list[str], **_: object) -> SimpleNamespace:
         return SimpleNamespace(input_ids=torch.tensor([[0 if text == "" else 1] for text in texts]))
 
@@ -219,7 +233,7 @@ def test_training_depends_on_the_seed_alone(world: World) -> None:
     assert not torch.equal(first[0], other[0])
 
 
-def test_what_was_trained_is_on_record(world: World) -> None:
+def test_the_losses_of_both_trainings_are_in_the_curves(world: World) -> None:
     assert set(world.curves.values) == {"dual encoder: contrastive loss", "UNet: denoising loss"}
     assert [step for step, _ in world.curves.values["UNet: denoising loss"]] == [0, 1, 2]
 
@@ -249,12 +263,12 @@ def test_portrait_and_square_pictures(tmp_path: Path, height: int, width: int, p
     states, negative = backbone.states(captions[:3]), backbone.states([""] * 3)
     for references in (None, pictures):
         pair = [None if references is None else references[rows] for rows in (slice(0, 3), slice(1, 2))]
-        how = {"steps": 2, "strength": 0.6, "guidance_scale": 2.0}
-        made = backbone.sample(states, negative, pair[0], [1, 2, 3], **how)
-        alone = backbone.sample(states[1:2], negative[1:2], pair[1], [2], **how)
-        torch.testing.assert_close(made[1], alone[0], atol=1e-5, rtol=0)
-        assert made.shape == (3, 3, height, width)
-        assert made.std((1, 2, 3)).min() > 0.02  # pictures, not constants
+        options = {"steps": 2, "strength": 0.6, "guidance_scale": 2.0}
+        batch = backbone.sample(states, negative, pair[0], [1, 2, 3], **options)
+        alone = backbone.sample(states[1:2], negative[1:2], pair[1], [2], **options)
+        torch.testing.assert_close(batch[1], alone[0], atol=1e-5, rtol=0)
+        assert batch.shape == (3, 3, height, width)
+        assert batch.std((1, 2, 3)).min() > 0.02  # pictures, not constants
 
 
 def test_without_a_moving_average_the_last_weights_are_kept(world: World) -> None:
@@ -262,17 +276,17 @@ def test_without_a_moving_average_the_last_weights_are_kept(world: World) -> Non
 
     def unet(ema: float) -> Tensor:
         config = replace(TINY, ema=ema, unet_steps=2)
-        made = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
-        return made.pipeline.unet.conv_in.weight
+        trained = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
+        return trained.pipeline.unet.conv_in.weight
 
-    kept, last = unet(0.9985), unet(0.0)
+    averaged, last = unet(0.9985), unet(0.0)
     first = unet_before(world)
-    # decays 1/15 and 2/16 over two steps w1, w2: kept = (w0 / 15 + 14 w1 / 15) / 8 + 7 w2 / 8, so between w0 and w2
-    assert 0 < (kept - last).norm() < 0.2 * (last - first).norm()
+    # decays 1/15 and 2/16 over two steps w1, w2: averaged = (w0 / 15 + 14 w1 / 15) / 8 + 7 w2 / 8, so between w0 and w2
+    assert 0 < (averaged - last).norm() < 0.2 * (last - first).norm()
 
 
 def unet_before(world: World) -> Tensor:
-    """The weights that the training of :data:`TINY` begins with: its draws up to there, made again."""
+    """The weights that the training of :data:`TINY` begins with: its random draws up to there, repeated."""
     generator = torch.Generator().manual_seed(TINY.seed + 1)
     torch.randperm(24, generator=generator)
     return small_unet(
@@ -283,16 +297,16 @@ def unet_before(world: World) -> Tensor:
 def test_epsilon_is_learned_and_sampled_with_its_own_schedule(world: World, tmp_path: Path) -> None:
     captions, images = world.gallery.captions[:24], world.gallery.images[:24]
     config = replace(TINY, prediction="epsilon", min_snr=0.0)
-    made = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
-    made.save_pretrained(tmp_path)
-    again = Backbone.from_pretrained(tmp_path, made.size)
+    trained = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
+    trained.save_pretrained(tmp_path)
+    again = Backbone.from_pretrained(tmp_path, trained.size)
     assert again.pipeline.scheduler.config["prediction_type"] == "epsilon"
-    states, negative = made.states(["red"]), made.states([""])
-    how = {"steps": 3, "strength": 1.0, "guidance_scale": 2.0}
-    first = made.sample(states, negative, None, [1], **how)
-    assert torch.equal(first, again.sample(states, negative, None, [1], **how))
+    states, negative = trained.states(["red"]), trained.states([""])
+    options = {"steps": 3, "strength": 1.0, "guidance_scale": 2.0}
+    first = trained.sample(states, negative, None, [1], **options)
+    assert torch.equal(first, again.sample(states, negative, None, [1], **options))
     assert torch.isfinite(first).all()
-    assert not torch.equal(made.pipeline.unet.conv_in.weight, world.backbone.pipeline.unet.conv_in.weight)
+    assert not torch.equal(trained.pipeline.unet.conv_in.weight, world.backbone.pipeline.unet.conv_in.weight)
 
 
 def test_a_dual_encoder_learns_which_colour_is_which(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Encoders: one tower in two classes, a folder that gives the same vectors back, and who gets a gradient."""
+"""Encoders: one text tower in two classes, saved and loaded features, gradients to pictures and not to weights."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ def test_the_text_tower_of_the_pipeline_is_the_dual_encoders(world: World) -> No
     ids = world.encoder.tokenizer(TEXTS)
     assert ids.shape == (4, TINY.context)
     with torch.no_grad():
-        mine = model(ids).pooler_output @ world.encoder.text_projection
-        theirs = world.encoder.model.encode_text(ids)
-    assert theirs.std(0).mean() > 0.1  # the four texts differ, so equality says something
-    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+        converted = model(ids).pooler_output @ world.encoder.text_projection
+        expected = world.encoder.model.encode_text(ids)
+    assert expected.std(0).mean() > 0.1  # the four texts differ, so equality says something
+    torch.testing.assert_close(converted, expected, atol=1e-5, rtol=0)
 
 
 def test_a_saved_encoder_gives_the_same_vectors(world: World, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_hubs_pickled_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
 
 
-def test_an_encoder_from_a_hub_is_saved_as_it_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_from_a_hub_is_saved_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = tmp_path / "hub"
     config = {
         "model_cfg": {
@@ -78,15 +78,15 @@ def test_an_encoder_from_a_hub_is_saved_as_it_was_there(tmp_path: Path, monkeypa
     tokenizer = open_clip.SimpleTokenizer(context_length=12)
     OpenClipEncoder(open_clip.CLIP(**config["model_cfg"]), tokenizer, config).save_pretrained(hub)
 
-    def there(repository: str, file: str) -> str:
+    def hub_file(repository: str, file: str) -> str:
         assert repository == "shop/clip"
         return str(hub / file)
 
-    def theirs(model_id: str, filename: str | None = None, **_: object) -> str:
-        return there(model_id, filename or "open_clip_model.safetensors")
+    def download(model_id: str, filename: str | None = None, **_: object) -> str:
+        return hub_file(model_id, filename or "open_clip_model.safetensors")
 
-    monkeypatch.setattr(encoders, "hf_hub_download", there)
-    monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", theirs)
+    monkeypatch.setattr(encoders, "hf_hub_download", hub_file)
+    monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", download)
     encoder = OpenClipEncoder.from_pretrained("hf-hub:shop/clip")
     assert (encoder.name, encoder.dim, encoder.size) == ("hf-hub:shop/clip", 8, (32, 32))
     assert encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
@@ -112,7 +112,7 @@ def test_features_are_unit_vectors_and_other_sizes_are_resized(world: World) -> 
     torch.testing.assert_close(world.encoder.encode_texts(TEXTS).norm(dim=1), torch.ones(4))
 
 
-def test_the_model_sees_pictures_in_its_own_units(world: World) -> None:
+def test_pictures_are_normalised_by_the_configurations_mean_and_deviation(world: World) -> None:
     # mean .5 and deviation .5 in the configuration: [0, 1] becomes [-1, 1]
     pictures = to_float(world.gallery.images[:2])
     expected = torch.nn.functional.normalize(world.encoder.model.encode_image(pictures * 2 - 1), dim=-1)
@@ -122,11 +122,11 @@ def test_the_model_sees_pictures_in_its_own_units(world: World) -> None:
 def test_blocks_and_bytes_change_nothing(world: World) -> None:
     pictures = world.gallery.images[:7]
     whole = world.encoder.encode_images(to_float(pictures))
-    for given in (pictures, to_float(pictures)):
-        torch.testing.assert_close(encode_in_blocks(world.encoder, given, block=3), whole, atol=1e-6, rtol=0)
+    for images in (pictures, to_float(pictures)):
+        torch.testing.assert_close(encode_in_blocks(world.encoder, images, block=3), whole, atol=1e-6, rtol=0)
 
 
-def test_nothing_has_features_too(world: World) -> None:
+def test_an_empty_batch_has_features_of_the_right_width(world: World) -> None:
     assert encode_in_blocks(world.encoder, world.gallery.images[:0]).shape == (0, 16)
     assert world.encoder.encode_texts([]).shape == (0, 16)
 
@@ -158,7 +158,7 @@ def test_missing_timm_weights_are_named_where_they_were_looked_for(tmp_path: Pat
         TimmEncoder.from_pretrained("resnet10t", tmp_path, size=(32, 32))
 
 
-def test_a_timm_model_sees_pictures_as_it_was_trained(tmp_path: Path) -> None:
+def test_a_timm_model_has_the_size_and_colours_of_its_training(tmp_path: Path) -> None:
     """Without a size: 160 pixels, and the colours that timm names for it, channel by channel."""
     model: Any = timm.create_model("test_vit").eval()
     (tmp_path / "test_vit").mkdir()
@@ -168,10 +168,10 @@ def test_a_timm_model_sees_pictures_as_it_was_trained(tmp_path: Path) -> None:
     assert (encoder.size, encoder.dim) == ((160, 160), 64)
     colours = torch.rand(3, generator=torch.Generator().manual_seed(0))
     picture = colours.view(1, 3, 1, 1).expand(1, 3, 160, 160)
-    seen = [(float(c) - m) / s for c, m, s in zip(colours, known["mean"], known["std"], strict=True)]
+    normalised = [(float(c) - m) / s for c, m, s in zip(colours, known["mean"], known["std"], strict=True)]
     with torch.no_grad():
         expected = model.forward_head(
-            model.forward_features(torch.tensor(seen).view(1, 3, 1, 1).expand(1, 3, 160, 160)), pre_logits=True
+            model.forward_features(torch.tensor(normalised).view(1, 3, 1, 1).expand(1, 3, 160, 160)), pre_logits=True
         )
         torch.testing.assert_close(encoder.encode_images(picture), expected, atol=1e-5, rtol=1e-5)
 

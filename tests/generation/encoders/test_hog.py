@@ -1,4 +1,4 @@
-"""HOG and colour histograms: which bin, how much, and what makes no difference."""
+"""HOG and colour histograms: bins, weights and invariances."""
 
 import math
 
@@ -101,7 +101,7 @@ def test_a_mirror_turns_45_degrees_into_135(encoder: HogEncoder) -> None:
         assert sums[direction] > 0.95 * sums.sum()
 
 
-def test_what_makes_no_difference(encoder: HogEncoder) -> None:
+def test_features_are_invariant_to_contrast_shifts_and_size(encoder: HogEncoder) -> None:
     """Contrast changes no edges, moving pixels no colours, and the size (nearly) neither."""
     picture = noise(0)
     edges, colours = halves(encoder.encode_images(picture))
@@ -122,7 +122,7 @@ def test_the_cosine_is_the_mean_of_two_cosines(encoder: HogEncoder) -> None:
     assert (pair[0] @ pair[1]).item() == pytest.approx((means[0].item() + means[1].item()) / 2, abs=1e-6)
 
 
-def test_it_is_an_encoder_like_the_others(encoder: HogEncoder) -> None:
+def test_it_satisfies_the_protocol_of_image_encoders(encoder: HogEncoder) -> None:
     pictures = torch.cat([noise(3, (96, 64)), noise(4, (96, 64))])
     features = encoder.encode_images(pictures)
     assert isinstance(encoder, ImageEncoder)
@@ -134,7 +134,7 @@ def test_it_is_an_encoder_like_the_others(encoder: HogEncoder) -> None:
     assert encoder.encode_images(pictures[:0]).shape == (0, encoder.dim)
 
 
-def test_what_it_cannot_do_is_said(encoder: HogEncoder) -> None:
+def test_gradients_and_other_sizes_are_refused(encoder: HogEncoder) -> None:
     with pytest.raises(NotImplementedError, match="no gradient: take image_encoder dual"):
         encoder.encode_images(noise(0).requires_grad_())
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""sentence-transformers, which the extra `test` installs; a sentence where it is not."""
+"""sentence-transformers, which the extra `test` installs; an error message where it is missing."""
 
 import sys
 from pathlib import Path

@@ -486,7 +486,7 @@ def test_the_second_condition_is_taken_along_by_lora(adapted: RagarPipeline, wor
     )
     ragar.load_trained(dict(adapted.ragar.trained_parts()))
     ragar.add_lora(2, Generator())
-    assert len(ragar.painter.lora) == 4 * 2 * 4 * 2  # the adapter's own keys and values have none
+    assert len(ragar.sampling_backbone.lora) == 4 * 2 * 4 * 2  # the adapter's own keys and values have none
     mine = RagarPipeline(ragar)
     rows = mine.encode_retrieved(HISTORY, "red-circle")
     assert torch.equal(rows[0], adapted.encode_retrieved(HISTORY, "red-circle")[0])

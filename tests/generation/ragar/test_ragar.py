@@ -413,7 +413,7 @@ def test_untrained_lora_changes_no_picture_and_is_trained_with_the_rest(world: W
     ragar.add_lora(2, torch.Generator())
     assert torch.equal(ragar.generate([REQUEST, SHORT_REQUEST]), before)
     added = ragar.trained_parts().keys() - parts.keys()
-    assert {name: ragar.trained_parts()[name] for name in added} == ragar.painter.lora
+    assert {name: ragar.trained_parts()[name] for name in added} == ragar.sampling_backbone.lora
     assert len(added) == 64
     with pytest.raises(ValueError, match=r"the UNet has LoRA already \(ragar\)"):
         ragar.add_lora(2, torch.Generator())
@@ -448,7 +448,7 @@ def test_lora_is_saved_and_read_with_the_generator(world: World, tmp_path: Path)
     assert torch.equal(reloaded.generate([REQUEST]), ragar.generate([REQUEST]))
     reloaded.load(folder_of(perturbed(world), tmp_path))  # one without, in the same folder and the same generator
     assert not (tmp_path / LORA_FILE).exists()
-    assert (reloaded.lora_rank, reloaded.painter) == (0, world.backbone)
+    assert (reloaded.lora_rank, reloaded.sampling_backbone) == (0, world.backbone)
     assert torch.equal(reloaded.generate([REQUEST]), perturbed(world).generate([REQUEST]))
 
 
@@ -474,7 +474,7 @@ def test_the_placed_generator_keeps_lora_as_it_keeps_what_else_is_trained(world:
     ragar.add_lora(2, torch.Generator())
     ragar.place("cpu", torch.bfloat16)
     assert {value.dtype for value in ragar.trained_parts().values()} == {torch.float32}
-    assert {backbone.pipeline.unet.conv_in.weight.dtype for backbone in (ragar.backbone, ragar.painter)} == {
+    assert {backbone.pipeline.unet.conv_in.weight.dtype for backbone in (ragar.backbone, ragar.sampling_backbone)} == {
         torch.bfloat16
     }
     assert ragar.generate([REQUEST]).dtype == torch.float32

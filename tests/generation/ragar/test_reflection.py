@@ -298,7 +298,7 @@ def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
 def advantages(
     world: World, monkeypatch: pytest.MonkeyPatch, objective: str, scores: Sequence[float]
 ) -> list[list[list[float]]]:
-    """Advantages that L_rank is computed from, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
+    """Advantages that L_rank gets, step by step: v_ref and v_glob score 1, the samples in turn ``scores``."""
     answers = iter([1.0, 1.0, *scores])
     recorded: list[list[list[float]]] = []
 
@@ -439,13 +439,16 @@ def test_lora_raises_the_reward_further_in_as_many_steps_and_leaves_the_shared_u
     assert gain.mean() > 1.1 * without.mean()  # 1.31 to 1.44 times with four seeds
     assert gain.min() > 0.8
     assert ragar.lora_rank == 4
-    own, shared = ragar.painter.lora, world.backbone.pipeline.unet.state_dict()
+    own, shared = ragar.sampling_backbone.lora, world.backbone.pipeline.unet.state_dict()
     assert min(value.abs().max() for value in own.values()) > 1e-3  # B has left 0
     assert all_equal(frozen(world, ragar), before)
-    unet = {name.replace(".base_layer", ""): value for name, value in ragar.painter.pipeline.unet.state_dict().items()}
+    unet = {
+        name.replace(".base_layer", ""): value
+        for name, value in ragar.sampling_backbone.pipeline.unet.state_dict().items()
+    }
     assert all_equal({name: value for name, value in unet.items() if ".lora_" not in name}, shared)
     assert torch.equal(ragar.generate_global(requests), v_glob)
-    assert not plain.painter.lora
+    assert not plain.sampling_backbone.lora
     assert torch.equal(world.ragar().generate_global(requests), v_glob)
 
 
@@ -474,12 +477,12 @@ def test_the_divergence_with_lora_compares_with_the_warm_start(world: World) -> 
 def test_lora_goes_on_from_where_it_was_and_no_second_one_is_begun(world: World) -> None:
     ragar, config = world.ragar(), replace(FAST, objective="path", lora_rank=2)
     reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
-    before = copy(dict(ragar.painter.lora))
+    before = copy(dict(ragar.sampling_backbone.lora))
     with pytest.raises(ValueError, match="the UNet has LoRA already"):
         reflect(ragar, REQUESTS, redness, config, ReflectionLog(), progress=False)
-    assert all_equal(copy(dict(ragar.painter.lora)), before)
+    assert all_equal(copy(dict(ragar.sampling_backbone.lora)), before)
     reflect(ragar, REQUESTS, redness, replace(config, lora_rank=0), ReflectionLog(), progress=False)
-    assert not any(torch.equal(value, before[name]) for name, value in ragar.painter.lora.items())
+    assert not any(torch.equal(value, before[name]) for name, value in ragar.sampling_backbone.lora.items())
 
 
 def test_path_learns_nothing_where_both_rivals_are_beaten_by_the_margin(world: World) -> None:
@@ -618,11 +621,11 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
     ragar.add_lora(2, torch.Generator())
     start, before = frozen_copy(ragar), ragar.generate(REQUESTS[:2])
     with torch.no_grad():
-        for value in ragar.painter.lora.values():
+        for value in ragar.sampling_backbone.lora.values():
             value.add_(0.1)
     assert torch.equal(start.generate(REQUESTS[:2]), before)
     assert (ragar.generate(REQUESTS[:2]) - before).abs().max() > 1e-3
-    shared = [part.painter.pipeline.unet.conv_in.weight for part in (start, ragar)]
+    shared = [part.sampling_backbone.pipeline.unet.conv_in.weight for part in (start, ragar)]
     assert shared[0] is shared[1] is world.backbone.pipeline.unet.conv_in.weight
 
 

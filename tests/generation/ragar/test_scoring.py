@@ -61,7 +61,7 @@ def test_the_gradient_of_path_in_lora_equals_finite_differences(world: World, rn
     """A and B of every attention -> two guided steps -> codec -> image encoder -> cosine -> mean, in float64."""
     ragar = ragar_in_float64(world)
     ragar.add_lora(2, rng)
-    for value in ragar.painter.lora.values():
+    for value in ragar.sampling_backbone.lora.values():
         value.data = 0.1 * torch.randn(value.shape, generator=rng, dtype=torch.float64)
     reward = Relevance(copy.deepcopy(world.encoder).double(), world.gallery, world.gallery.semantic.double())
     preference = world.ragar().encode_preference(REQUESTS)

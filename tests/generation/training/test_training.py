@@ -1,4 +1,4 @@
-"""A training's batches and schedule, its moving average, and that being killed leaves no trace in the result."""
+"""Batches, schedule and moving average of a training, and that an interruption does not change its result."""
 
 import os
 import signal
@@ -78,13 +78,13 @@ def line(model: nn.Linear, *, average: float = 0.0, steps: int = 20, progress: b
     )
 
 
-def test_after_the_first_steps_it_says_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    for steps, said in ((20, ["line: about 0 seconds for the 14 steps that are left of 20"]), (6, [])):
+def test_after_the_first_steps_the_remaining_time_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for steps, lines in ((20, ["line: about 0 seconds for the 14 steps that are left of 20"]), (6, [])):
         model = nn.Linear(1, 1)
         training = line(model, steps=steps, progress=True)
         for rows in training:
             training.update(model(rows[:, None].float()).mean())
-        assert capsys.readouterr().out.splitlines() == said
+        assert capsys.readouterr().out.splitlines() == lines
 
 
 class Killed(BaseException):
@@ -111,12 +111,12 @@ def trainers(world: World) -> dict[str, Trainer]:
     captions, images = world.gallery.captions[:24], world.gallery.images[:24]
 
     def unet(curves: Curves, resume: Resume | None) -> list[Tensor]:
-        made = train_unet(captions, images, world.encoder, config, curves=curves, resume=resume, progress=False)
-        return [*made.pipeline.unet.state_dict().values(), made.pipeline.vae.basis]
+        backbone = train_unet(captions, images, world.encoder, config, curves=curves, resume=resume, progress=False)
+        return [*backbone.pipeline.unet.state_dict().values(), backbone.pipeline.vae.basis]
 
     def encoder(curves: Curves, resume: Resume | None) -> list[Tensor]:
-        made = train_dual_encoder(captions, images, config, curves=curves, resume=resume, progress=False)
-        return [*made.state_dict().values()]
+        dual = train_dual_encoder(captions, images, config, curves=curves, resume=resume, progress=False)
+        return [*dual.state_dict().values()]
 
     return {"UNet: denoising loss": unet, "dual encoder: contrastive loss": encoder}
 
@@ -130,13 +130,13 @@ def test_stopped_at_any_step_it_ends_at_the_same_bits(
     train, whole = trainers[name], Curves()
     expected = train(whole, None)
     for last in stops:
-        resume, heard = Resume(tmp_path / "kept.safetensors", every), Curves()
+        resume, listener = Resume(tmp_path / "kept.safetensors", every), Curves()
         with pytest.raises(Killed):
             train(stop_at(last), resume)
         assert resume.file.is_file() == (last >= every)
-        found = train(again := Curves(tell=heard.add), resume)
-        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
-        assert again.values == heard.values == whole.values
+        resumed = train(again := Curves(tell=listener.add), resume)
+        assert all(torch.equal(a, b) for a, b in zip(expected, resumed, strict=True))
+        assert again.values == listener.values == whole.values
         resume.delete()
         assert list(tmp_path.iterdir()) == []
 
@@ -179,7 +179,7 @@ def test_a_killed_process_leaves_a_whole_file(
     assert all(torch.equal(a, b) for a, b in zip(train(Curves(), None), train(Curves(), resume), strict=True))
 
 
-def test_what_another_training_kept_is_refused(trainers: dict[str, Trainer], tmp_path: Path) -> None:
+def test_the_file_of_another_training_is_refused(trainers: dict[str, Trainer], tmp_path: Path) -> None:
     resume = Resume(tmp_path / "kept.safetensors", 1)
     with pytest.raises(Killed):
         trainers["UNet: denoising loss"](stop_at(2), resume)

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001
-"""Answers as instruction LLMs write them, and the keywords a reader would copy out of each."""
+"""Answers as instruction LLMs write them, and the keywords in each."""
 
 import pytest
 from hypothesis import given, settings
@@ -90,7 +90,7 @@ def test_other_scripts_stay_as_they_are(answer: str, expected: tuple[str, ...]) 
         ("Noir: a genre", ("noir",)),
     ],
 )
-def test_what_belongs_to_a_keyword_stays(answer: str, expected: tuple[str, ...]) -> None:
+def test_punctuation_within_a_keyword_is_kept(answer: str, expected: tuple[str, ...]) -> None:
     assert keywords_in(answer, most=6) == expected
 
 
@@ -131,15 +131,15 @@ def test_the_last_phrase_of_an_answer_that_was_cut_off_is_dropped() -> None:
 @given(st.text(max_size=200), st.integers(1, 8), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_any_text_gives_few_short_different_keywords_with_letters(answer: str, most: int, finished: bool) -> None:
-    found = keywords_in(answer, most=most, finished=finished)
-    assert len(found) <= most
-    assert len(set(found)) == len(found)
-    assert all(any(letter.isalpha() for letter in word) and len(word.split()) <= 4 for word in found)
+    keywords = keywords_in(answer, most=most, finished=finished)
+    assert len(keywords) <= most
+    assert len(set(keywords)) == len(keywords)
+    assert all(any(letter.isalpha() for letter in word) and len(word.split()) <= 4 for word in keywords)
 
 
 @given(st.lists(st.sampled_from(["noir", "rain", "neon", "low key", "sci-fi"]), max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_what_was_read_is_read_again_the_same(words: list[str]) -> None:
+def test_parsing_is_idempotent(words: list[str]) -> None:
     once = keywords_in(", ".join(words), most=9)
     assert once == tuple(dict.fromkeys(words))
     assert keywords_in("\n".join(f"{i}. {word}" for i, word in enumerate(once, 1)), most=9) == once

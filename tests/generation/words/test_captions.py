@@ -1,4 +1,4 @@
-"""Captions: colours by name, decades from titles, and the sentence they make."""
+"""Captions: names of colours, decades from titles, and the caption made of them."""
 
 import numpy as np
 import pytest
@@ -58,10 +58,10 @@ def test_describe_leaves_out_what_is_not_known() -> None:
 
 
 def test_the_captioner_reads_the_picture(world: World) -> None:
-    said = dict(zip(world.gallery.ids, world.gallery.captions, strict=True))
-    assert said["red-circle"] == "circle, red, 1950s in white, red"
-    assert said["blue-bar"] == "bar, blue, 2000s in white, blue"
-    assert said["hole"] == "circle, lost, 1990s"  # no colours: there is no picture
+    captions = dict(zip(world.gallery.ids, world.gallery.captions, strict=True))
+    assert captions["red-circle"] == "circle, red, 1950s in white, red"
+    assert captions["blue-bar"] == "bar, blue, 2000s in white, blue"
+    assert captions["hole"] == "circle, lost, 1990s"  # no colours: there is no picture
 
 
 def test_the_captioner_needs_one_picture_an_item(world: World) -> None:

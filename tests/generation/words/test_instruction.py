@@ -1,4 +1,4 @@
-"""An instruction LLM: what it learned by heart comes back, greedily, whatever else is in the batch."""
+"""An instruction LLM: greedy answers, the same whatever else is in the batch."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_answers_come_back_in_order_whatever_the_batch(folder: Path, batch_size:
 
 def test_the_prompt_goes_through_the_chat_template(folder: Path) -> None:
     model = InstructionModel.from_pretrained(folder)
-    assert model.tokenizer.decode(model._ids("a red circle")) == chat("a red circle")
+    assert model.tokenizer.decode(model._encode("a red circle")) == chat("a red circle")
 
 
 def test_an_answer_that_is_stopped_says_so(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused(folder: Path, tmp_path: 
 def test_a_prompt_that_is_too_long_is_quoted_with_the_numbers(folder: Path) -> None:
     model = InstructionModel.from_pretrained(folder)
     words = "circle " * 480
-    length = len(model._ids(words))
+    length = len(model._encode(words))
     with pytest.raises(ValueError, match=rf"'circle circle .* has {length} tokens .* up to 64, more than the 512 that"):
         model.answer(["a red circle", words])
 

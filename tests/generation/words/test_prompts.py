@@ -47,7 +47,7 @@ def test_weighted_keywords_stand_beside_or_for_the_plain_ones(tmp_path: Path, fi
         ("{keywords!r} {caption}", r"field \{keywords!r\}"),
     ],
 )
-def test_what_is_wrong_with_a_prompt_is_said_with_its_file(tmp_path: Path, text: str, words: str) -> None:
+def test_a_mistake_in_a_prompt_is_reported_with_its_file(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "mine.txt"
     file.write_text(text)
     with pytest.raises(ValueError, match=words) as caught:

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from generation.request import Request
-from ragar_rec.evaluation.controls import Personal, Strangers
-from ragar_rec.evaluation.frames import generate_in_batches, protocol_frame, stranger_requests
+from ragar_rec.evaluation.controls import PersonalFeatures, ShuffledUserSampler
+from ragar_rec.evaluation.frames import generate_in_batches, protocol_frame, shuffled_user_requests
 from ragar_rec.evaluation.per_user import COLUMNS, OWN
 from ragar_rec.evaluation.protocols import Candidates, Reference
 from recsys.recbole.dataset import Dataset
@@ -15,7 +15,7 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     numbers = [25.0 - n for n in range(25)]
     view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
     tasks = [toy_task(numbers, targets=[3], user=1), toy_task([2 * number for number in numbers], targets=[24], user=2)]
-    sources = {OWN: Personal({(2, 24): torch.tensor([30.0])}, 1), "original": None}
+    sources = {OWN: PersonalFeatures({(2, 24): torch.tensor([30.0])}, 1), "original": None}
     frame = protocol_frame(
         tasks, [Reference(), Candidates(3)], sources, view, dataset, k=10, judge="toy", seed=4, progress=False
     )
@@ -34,23 +34,23 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     assert {cells[one, p, c, "ndcg@10"] for p in ("reference", "candidates") for c in sources} == {0.5}
 
 
-def test_strangers_get_the_same_reference_with_their_own_history(dataset: Dataset):
-    named = [(str(dataset.user_tokens[n]), str(dataset.item_tokens[n])) for n in (1, 2, 3)]
-    requests = [Request(user, item, (), seed=1) for user, item in named]
-    changed = stranger_requests(requests, dataset, Strangers(dataset, 0, range(1, 31)), seed=0)
-    for mine, other in zip(requests, changed, strict=True):
-        assert other.reference == mine.reference
-        assert other.user != mine.user
+def test_shuffled_users_get_the_same_reference_with_their_own_history(dataset: Dataset):
+    tokens = [(str(dataset.user_tokens[n]), str(dataset.item_tokens[n])) for n in (1, 2, 3)]
+    requests = [Request(user, item, (), seed=1) for user, item in tokens]
+    shuffled = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, 0, range(1, 31)), seed=0)
+    for own, other in zip(requests, shuffled, strict=True):
+        assert other.reference == own.reference
+        assert other.user != own.user
         history = dataset.item_tokens[dataset.history(dataset.user_id(other.user))]
         assert other.history == tuple(map(str, history))
         assert other.reference not in other.history
-    assert len({request.seed for request in changed}) == 3
+    assert len({request.seed for request in shuffled}) == 3
 
 
-def test_pictures_for_nobody_are_refused():
+def test_no_request_is_an_error():
     class Never:
         def generate(self, requests: object) -> torch.Tensor:
             raise AssertionError
 
-    with pytest.raises(ValueError, match="v_gen: nobody asks for a picture"):
+    with pytest.raises(ValueError, match="v_gen: there is no request, as no user has a pictured item"):
         generate_in_batches(Never(), [], progress=False, description="v_gen")

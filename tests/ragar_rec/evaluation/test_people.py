@@ -93,7 +93,7 @@ def test_who_has_no_history_before_the_test_is_left_out_and_counted(dataset: Dat
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         f"{left} of 30 people with test interactions are left out" for left in (2, 1, 2)
     ]
-    with pytest.raises(ValueError, match="of nobody in the test anything is known before"):
+    with pytest.raises(ValueError, match="no user of the test has an earlier interaction"):
         sample(world([*EVERYBODY], [*EVERYBODY]), 6, seed=0)
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragar_rec.evaluation.protocols import Candidates, Reference, Reranking, measure, tasks
+from ragar_rec.evaluation.protocols import Candidates, EvaluationProtocol, Reference, measure, tasks
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
 from recsys.scoring.metrics import recall_at
@@ -16,13 +16,13 @@ SCORES = st.integers(-3, 3).map(float)
 
 
 class Constant:
-    """New features for some items: the same number whatever the item."""
+    """A source with the same feature for every item that is present."""
 
-    def __init__(self, value: float, there: set[int]) -> None:
-        self.value, self.there = value, there
+    def __init__(self, value: float, present: set[int]) -> None:
+        self.value, self.present = value, present
 
     def features(self, user: int, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.full((len(items), 1), self.value), torch.tensor([int(item) in self.there for item in items])
+        return torch.full((len(items), 1), self.value), torch.tensor([int(item) in self.present for item in items])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_recall_at_c_cannot_change_under_candidates(scores, c, data):
 
 @pytest.mark.parametrize("protocol", [Reference(), Reference(1), Candidates(2), Candidates(3), Candidates(10)])
 @pytest.mark.parametrize("source", [None, Constant(0.0, set())])
-def test_the_original_pictures_change_nothing(protocol: Reranking, source):
+def test_the_original_pictures_change_nothing(protocol: EvaluationProtocol, source):
     """No source, and one that has no picture of anything: the ranks are the original ones."""
     found = measure(protocol, TASK, product_view([0, 1], [0, 5, 4, 4, 3, 8]), source, 3)
     assert found["delta_r"] == 0

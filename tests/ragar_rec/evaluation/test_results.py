@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user, write_per_user
-from ragar_rec.evaluation.results import Results, Row, rows_from_per_user
+from ragar_rec.evaluation.results import Results, Row, in_table_order, rows_from_per_user
 
 
 def frame(cells: dict[tuple[str, str], list[list[float]]]) -> pd.DataFrame:
@@ -63,15 +63,6 @@ def test_rows_are_the_same_again_and_from_the_file(tmp_path):
     assert (tmp_path / "shuffled.parquet").read_bytes() == (tmp_path / "per_user.parquet").read_bytes()
 
 
-def test_a_frame_with_a_missing_column_or_two_values_is_refused(tmp_path):
-    good = frame({("original", "recall@10"): [[0.0, 1.0]]})
-    with pytest.raises(ValueError, match="lacks judge"):
-        write_per_user(good.drop(columns="judge"), tmp_path / "x")
-    with pytest.raises(ValueError, match=r"two values for .*'user': '0'"):
-        write_per_user(pd.concat([good, good]), tmp_path / "x")
-    assert not list(tmp_path.iterdir())
-
-
 def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
     one = Row("toy", "ragar", "candidates", OWN, "MICRO", "ndcg@10", 0.5, None, None, "original", 4, 1)
     path = tmp_path / "results.json"
@@ -100,8 +91,27 @@ def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
 def test_a_missing_or_foreign_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="ragar-rec evaluate"):
         Results.read(tmp_path / "results.json")
-    with pytest.raises(FileNotFoundError, match="ragar-rec evaluate"):
-        read_per_user(tmp_path / "per_user.parquet")
     (tmp_path / "results.json").write_text('{"rows": [{"dataset": "x"}]}')
     with pytest.raises(ValueError, match="no results file"):
         Results.read(tmp_path / "results.json")
+
+
+def test_the_tables_begin_with_candidates_recall_and_the_own_pictures():
+    """Metrics are sorted without their cut-off; the users of a cell keep their order."""
+    unsorted = [
+        ("reference", "recall@10", OWN),
+        ("candidates", "delta_r", OWN),
+        ("candidates", "recall@20", "random_item"),
+        ("candidates", "recall@20", "original"),
+        ("candidates", "recall@20", OWN),
+    ]
+    records = [
+        (user, "ragar", protocol, control, "MICRO", 0, metric, 0.0)
+        for protocol, metric, control in unsorted
+        for user in ("b", "a")
+    ]
+    ordered = in_table_order(pd.DataFrame(records, columns=pd.Index(COLUMNS)))
+    assert tuple(ordered.columns) == COLUMNS
+    cells = list(ordered[["protocol", "metric", "control"]].itertuples(index=False, name=None))
+    assert cells == [cell for cell in (unsorted[n] for n in (4, 3, 2, 1, 0)) for _ in range(2)]
+    assert ordered["user"].tolist() == ["b", "a"] * 5

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from ragar_rec.store.hashing import digest, hash_file, hash_files
+from ragar_rec.store.hashing import hash_file, hash_files
 from ragar_rec.store.store import HASHES, Store, content, read_manifest
 
 
@@ -58,17 +56,6 @@ def test_name_parts_and_version_all_move_the_key(tmp_path):
     }
     assert len(keys) == 2 * 6 * 2
     assert Store(tmp_path).entry("a", {"x": 1, "y": 2}).key == Store(tmp_path).entry("a", {"y": 2, "x": 1}).key
-
-
-@given(data=st.binary(min_size=1, max_size=64), at=st.integers(0, 63), other=st.integers(1, 255))
-def test_keys_differ_when_any_byte_differs(tmp_path_factory, data, at, other):
-    folder = tmp_path_factory.mktemp("bytes")
-    changed = bytearray(data)
-    changed[at % len(data)] ^= other
-    (folder / "a").write_bytes(data)
-    (folder / "b").write_bytes(changed)
-    assert hash_file(folder / "a") != hash_file(folder / "b")
-    assert hash_files([folder / "a", folder / "b"]) != hash_files([folder / "b", folder / "a"])
 
 
 def test_one_pixel_runs_exactly_the_dependents_again(tmp_path):
@@ -169,8 +156,50 @@ def test_a_place_that_cannot_be_written_names_itself_and_the_flag(tmp_path):
 def test_a_key_part_that_is_no_plain_data_says_what_to_do(tmp_path):
     with pytest.raises(TypeError, match="hash_file"):
         _ = Store(tmp_path).entry("a", {"path": tmp_path}).key
-    with pytest.raises(TypeError, match="JSON"):
-        digest({"x": float("nan")})
+
+
+def test_seconds_of_entries_of_one_name_are_summed_and_a_reused_one_counts_once(tmp_path, monkeypatch):
+    """The clock advances by what each build takes: two rankers of 2 and 3 seconds, features of 0.5."""
+    clock = [0.0]
+    monkeypatch.setattr("ragar_rec.store.store.time.perf_counter", lambda: clock[0])
+
+    def lasting(seconds: float):
+        def build(folder: Path) -> None:
+            clock[0] += seconds
+
+        return build
+
+    store = Store(tmp_path)
+    store.run("features", {}, lasting(0.5))
+    store.run("ranker", {"seed": 0}, lasting(2))
+    store.run("ranker", {"seed": 1}, lasting(3))
+    store.run("ranker", {"seed": 0}, lasting(100))
+    assert (store.ran, store.reused) == (["features", "ranker", "ranker"], ["ranker"])
+    assert store.seconds() == {"features": 0.5, "ranker": 5}
+    again = Store(tmp_path)
+    assert again.seconds() == {}
+    again.run("ranker", {"seed": 1}, lasting(100))
+    assert again.seconds() == {"ranker": 3}
+
+
+def test_a_continued_build_counts_the_seconds_before_the_stop_too(tmp_path, monkeypatch):
+    """Stopped after 4 seconds and finished in 3: 7. A build that begins anew counts its own 3 alone."""
+    clock = [0.0]
+    monkeypatch.setattr("ragar_rec.store.store.time.perf_counter", lambda: clock[0])
+
+    def stopped(folder: Path) -> None:
+        clock[0] += 4
+        raise KeyboardInterrupt
+
+    def finished(folder: Path) -> None:
+        clock[0] += 3
+
+    for name, resumable, seconds in (("images", True, 7), ("ranker", False, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path).run(name, {}, stopped, resumable=resumable)
+        store = Store(tmp_path)
+        store.run(name, {}, finished, resumable=resumable)
+        assert store.seconds() == {name: seconds}
 
 
 @pytest.fixture

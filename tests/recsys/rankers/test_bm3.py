@@ -13,10 +13,10 @@ from dense import (
     assert_scores_equal,
     lightgcn,
     random_tables,
+    reading_weights,
     symmetric,
     tables_by_id,
     training_clicks,
-    weights_of,
 )
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.models import full_scores
@@ -45,7 +45,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     paths = random_tables(world, tmp_path, modalities, holes=holes)
     dataset = _load(world, paths, n_layers=layers, dropout=dropout, cl_weight=1.5, reg_weight=0.7)
     ranker = dataset.new_ranker()
-    w, generator = weights_of(ranker), torch.Generator().manual_seed(3)
+    w, generator = reading_weights(ranker), torch.Generator().manual_seed(3)
 
     def view(online: torch.Tensor) -> torch.Tensor:
         mask = torch.rand(online.shape, generator=generator) >= dropout
@@ -92,7 +92,7 @@ def test_no_image_is_read_when_scoring(world: Checkerboard, tmp_path: Path) -> N
     users = torch.arange(1, dataset.n_users)
     before = full_scores(ranker, users)
     ranker.content.features("image").normal_(generator=torch.Generator().manual_seed(0))
-    ranker.forget()
+    ranker.clear_cache()
     assert torch.equal(full_scores(ranker, users), before)
     with pytest.raises(ValueError, match="BM3 reads no pictures when it scores"):
         Counterfactual(ranker)

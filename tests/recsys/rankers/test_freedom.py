@@ -16,11 +16,11 @@ from dense import (
     lightgcn,
     neighbour_graph,
     random_tables,
+    reading_weights,
     substituted_row,
     symmetric,
     tables_by_id,
     training_clicks,
-    weights_of,
 )
 from recsys.rankers.freedom import degree_sensitive_draw
 from recsys.recbole.dataset import Dataset
@@ -46,7 +46,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     paths = random_tables(world, tmp_path, modalities, holes=holes)
     dataset = _load(world, paths, reg_weight=0.5, **change)
     ranker = dataset.new_ranker()
-    w, tables = weights_of(ranker), tables_by_id(dataset, paths)
+    w, tables = reading_weights(ranker), tables_by_id(dataset, paths)
     total = torch.zeros(())
     for name, (raw, has) in tables.items():
         unit = change.get("edge_weights") != "cosine"
@@ -116,7 +116,7 @@ def test_a_foreign_feature_gives_the_rebuilt_row(world: Checkerboard, tmp_path: 
     paths = random_tables(world, tmp_path, ("image", "text"), holes=True)
     dataset = _load(world, paths, edge_weights=edge_weights)
     ranker, unit = dataset.new_ranker(), edge_weights == "unit"
-    w = {name: value.detach() for name, value in weights_of(ranker).items()}
+    w = {name: value.detach() for name, value in reading_weights(ranker).items()}
     (image, has), (text, worded) = tables_by_id(dataset, paths).values()
     users, items = lightgcn(symmetric(training_clicks(dataset), dataset), w, 2)
     words = neighbour_graph(text, worded, 4, unit=unit)

@@ -44,7 +44,7 @@ def test_own_features_give_the_own_score(
     original = full_scores(ranker, users)
     view = Counterfactual(ranker, modality)
     torch.testing.assert_close(view.scores(users), original, atol=1e-5, rtol=0)
-    shown = ranker.content.has(modality).nonzero().flatten()
+    shown = ranker.content.mask(modality).nonzero().flatten()
     features = ranker.content.features(modality)[shown].expand(len(users), -1, -1)
     lists = view.substitute_lists(users, shown.expand(len(users), -1), features)
     torch.testing.assert_close(lists, original[:, shown], atol=1e-5, rtol=0)
@@ -112,7 +112,7 @@ def test_exact_is_the_ranker_that_another_table_makes(
 @pytest.mark.parametrize("settings", RANKERS, ids=str)
 def test_exact_gives_own_scores_for_own_features(world: Checkerboard, tmp_path: Path, settings: dict) -> None:
     ranker = _load(world, tmp_path, settings).new_ranker().eval()
-    items = ranker.content.has("image").nonzero().flatten()[:6]
+    items = ranker.content.mask("image").nonzero().flatten()[:6]
     users = torch.arange(1, 7)
     actual = Counterfactual(ranker, method="exact").substitute(users, items, ranker.content.features("image")[items])
     torch.testing.assert_close(actual, full_scores(ranker, users)[users - 1, items], atol=1e-6, rtol=1e-5)

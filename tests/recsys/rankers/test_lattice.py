@@ -16,11 +16,11 @@ from dense import (
     lightgcn,
     neighbour_graph,
     random_tables,
+    reading_weights,
     substituted_row,
     symmetric,
     tables_by_id,
     training_clicks,
-    weights_of,
     with_loops,
 )
 from recsys.recbole.dataset import Dataset
@@ -66,7 +66,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     dataset = Dataset.load(config)
     ranker = dataset.new_ranker()
     torch.nn.init.normal_(ranker.modality_logits, generator=torch.Generator().manual_seed(1))
-    w = weights_of(ranker)
+    w = reading_weights(ranker)
     normalised = symmetric if change.get("adjacency") == "symmetric" else with_loops
     adjacency = normalised(training_clicks(dataset), dataset)
     users, items = lightgcn(adjacency, w, change.get("n_ui_layers", 2))
@@ -107,7 +107,7 @@ def test_a_foreign_feature_gives_the_rebuilt_row(world: Checkerboard, tmp_path: 
     dataset = Dataset.load(config)
     ranker = dataset.new_ranker()
     torch.nn.init.normal_(ranker.modality_logits, generator=torch.Generator().manual_seed(1))
-    w = {name: value.detach() for name, value in weights_of(ranker).items()}
+    w = {name: value.detach() for name, value in reading_weights(ranker).items()}
     tables = tables_by_id(dataset, paths)
     alpha = w["modality_logits"].softmax(0)
     users, items = lightgcn(with_loops(training_clicks(dataset), dataset), w, 2)

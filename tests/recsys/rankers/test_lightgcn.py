@@ -9,9 +9,9 @@ from dense import (
     assert_scores_equal,
     bpr,
     lightgcn,
+    reading_weights,
     symmetric,
     training_clicks,
-    weights_of,
 )
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.models import full_scores
@@ -27,7 +27,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(world: Checkerboard, n_lay
     settings = {"model": "LightGCN", "n_layers": n_layers, "fanout": fanout, "reg_weight": 0.5}
     dataset = Dataset.load({**world.config, **settings})
     ranker = dataset.new_ranker()
-    w = weights_of(ranker)
+    w = reading_weights(ranker)
     users, items = lightgcn(symmetric(training_clicks(dataset), dataset), w, n_layers)
     user, item, other = BATCH.values()
     ranking = bpr(users[user], items[item], items[other]).mean()

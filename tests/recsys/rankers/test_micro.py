@@ -16,10 +16,10 @@ from dense import (
     bpr,
     lightgcn,
     neighbour_graph,
+    reading_weights,
     symmetric,
     tables_by_id,
     training_clicks,
-    weights_of,
     with_loops,
 )
 from recsys.features import FeatureTable
@@ -54,7 +54,7 @@ def _collaborative(w: dict, dataset: Dataset, case: "Case") -> tuple[torch.Tenso
 
 def _oracle(ranker, dataset: Dataset, paths: dict[str, str], case: "Case"):
     """Scores and the three losses in float64, from a copy of the weights; returns the copy for its gradients."""
-    w = weights_of(ranker)
+    w = reading_weights(ranker)
     user_final, item_collaborative = _collaborative(w, dataset, case)
 
     hidden, masks = [], []

@@ -30,7 +30,7 @@ def test_rows_follow_the_ids_and_holes_are_zeros(paths: dict[str, Path]) -> None
     assert content.features("image").tolist() == [[0, 0], [3, 4], [0, 0], [1, 2]]
     assert content.features("text").tolist() == [[0], [0], [5], [0]]
     assert content.present.tolist() == [[False, True, False, True], [False, False, True, False]]
-    assert content.has("text").tolist() == content.present[1].tolist()
+    assert content.mask("text").tolist() == content.present[1].tolist()
     assert not content.state_dict()  # features are read from their files, not from checkpoints
 
 

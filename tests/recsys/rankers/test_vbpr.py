@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from dense import BATCH, CONTENT, assert_equal_to_oracle, assert_scores_equal, random_tables, tables_by_id, weights_of
+from dense import (
+    BATCH,
+    CONTENT,
+    assert_equal_to_oracle,
+    assert_scores_equal,
+    random_tables,
+    reading_weights,
+    tables_by_id,
+)
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.training import train_ranker
 from recsys.scoring.counterfactual import Counterfactual
@@ -21,7 +29,7 @@ def test_scores_losses_and_gradients_equal_the_oracle(
     dataset = Dataset.load({**world.config, "model": "VBPR", "features": paths, "reg_weight": 0.1})
     ranker = dataset.new_ranker()
     torch.nn.init.normal_(ranker.item_bias.weight, generator=torch.Generator().manual_seed(1))
-    w = weights_of(ranker)
+    w = reading_weights(ranker)
     f = torch.cat([table for table, _ in tables_by_id(dataset, paths).values()], dim=1)
     last = torch.cat([w[f"projections.{name}.weight"] for name in modalities], dim=1)
     e, beta_prime = last[:-1], last[-1]

@@ -46,7 +46,7 @@ def test_files_that_were_changed_after_they_were_prepared(config: dict, tmp_path
     file = tmp_path / "toy/toy.inter"
     whole = file.read_text()
     file.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
-    with pytest.raises(ValueError, match="with 3 users, 6 items, 15 interactions, but .* 3 users, 6 items, 14 inter"):
+    with pytest.raises(ValueError, match=r"with 3 users, 6 items, 15 interactions, but .* 3 users, 6 items, 14 inter"):
         Dataset.load(config)
     file.write_text(whole)
     items = tmp_path / "toy/toy.item"

@@ -98,8 +98,8 @@ def test_an_epochs_graph_outlasts_negatives_that_the_ranker_chooses(
 
 @pytest.mark.parametrize(("half", "tolerance"), [({"enable_amp": True}, 0.01), (SCALED, 0.05)])
 def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, half: dict, tolerance: float) -> None:
-    """Two modalities, so that attention has something to weigh. In bfloat16 it keeps 8 bits: the loss of ten epochs
-    moves by less than 1 %, but it does move; float16 skips its first steps until the scale of its gradients fits. The
+    """Two modalities, so that attention has something to weigh. In bfloat16 it keeps 8 bits: the losses of ten epochs
+    move by less than 1 %, but they do move; float16 skips its first steps until the scale of its gradients fits. The
     weights stay float32.
     """
     image = micro_config["features"]["image"]
@@ -107,7 +107,7 @@ def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, 
     full = train_ranker(config, tmp_path / "full", progress=False)
     mixed = train_ranker({**config, **half}, tmp_path / "half", progress=False)
     for part in ("bpr", "contrastive"):
-        actual, expected = mixed.history[-1][f"loss.{part}"], full.history[-1][f"loss.{part}"]
+        actual, expected = ([row[f"loss.{part}"] for row in ranker.history] for ranker in (mixed, full))
         assert actual != expected
         assert actual == pytest.approx(expected, rel=tolerance)
     assert {weight.dtype for weight in mixed.ranker.parameters()} == {torch.float32}

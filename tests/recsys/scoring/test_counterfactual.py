@@ -160,5 +160,7 @@ def test_a_ranker_from_elsewhere_cannot_be_rebuilt(trained_micro: TrainedRanker)
     frozen = trained_micro.ranker.frozen("image")
     foreign = SimpleNamespace(frozen=lambda modality: frozen, embeddings=None, forget=None)
     assert Counterfactual(foreign).feature_dim == 8
-    with pytest.raises(ValueError, match=r"SimpleNamespace cannot be .*: it lacks content, build_graphs, check_open$"):
+    with pytest.raises(
+        ValueError, match=r"SimpleNamespace cannot be .*: it lacks content, build_graphs, check_substitutable$"
+    ):
         Counterfactual(foreign, method="exact")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.scoring.statistics import Interval, interval, paired_difference, per_person
+from recsys.scoring.statistics import Interval, interval, paired_difference, per_user_mean
 
 COINS = [0.0, 1.0] * 50
 
@@ -43,14 +43,14 @@ def test_the_median_is_not_moved_by_one_giant():
 
 def test_several_values_of_a_person_are_averaged_first():
     """a has 0 and 2, b has 5."""
-    assert per_person([0, 2, 5], ["a", "a", "b"]).to_dict() == {"a": 1.0, "b": 5.0}
+    assert per_user_mean([0, 2, 5], ["a", "a", "b"]).to_dict() == {"a": 1.0, "b": 5.0}
 
 
 def test_a_value_that_is_no_number_names_its_person():
     with pytest.raises(ValueError, match=r"user 'b' is nan"):
-        per_person([1.0, float("nan")], ["a", "b"])
+        per_user_mean([1.0, float("nan")], ["a", "b"])
     with pytest.raises(ValueError, match="2 values for 1 users"):
-        per_person([1.0, 2.0], ["a"])
+        per_user_mean([1.0, 2.0], ["a"])
     with pytest.raises(ValueError, match="needs finite numbers, got 0"):
         interval([])
     with pytest.raises(ValueError, match="got 2 of which 1 are"):
