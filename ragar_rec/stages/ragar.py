@@ -125,6 +125,11 @@ class WarmStart(Stage):
             warm_start(ragar, self.training, ReflectionLog(curves), progress=self.workspace.progress)
         ragar.save_pretrained(to)
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the trained weights and of the frozen components: the warm start does not read all of these."""
+        return digest([content(self.folder), self.components.content])
+
     def load(self, folder: Path, **changes: Any) -> Ragar:
         """A generator saved in a folder on these components, optionally with other sampling settings."""
         ragar = self.components.new_generator(self.settings)
