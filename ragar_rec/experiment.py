@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.models import TIMM
@@ -34,7 +33,7 @@ from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
 from ragar_rec.stages.stage import Workspace
 from ragar_rec.stages.weights import Weights
-from ragar_rec.stages.words import captions_of, keywords_of
+from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
 
@@ -143,6 +142,7 @@ class Experiment:
             self.backbone,
             self.language,
             models,
+            words,
             words.p_g(),
             visual_weights=None if timm is None else self.workspace.weights_file(timm),
             sentences=Weights(self.workspace, words.sentence_model) if words.semantic == "sentences" else None,
@@ -259,7 +259,7 @@ class Experiment:
                 raise ValueError(f"{name} asks for lists of {length}, but there are {n_items} items")
 
     @cached_property
-    def _captions(self) -> Any:
+    def _captions(self) -> Captions | BlipCaptions:
         return captions_of(self.pictures, self.config.words)
 
     def _picture_encoder(self, name: str) -> PictureEncoder:

@@ -22,6 +22,7 @@ from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
+from generation.words.config import WordsConfig
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
@@ -47,6 +48,7 @@ class Components(Keyed):
         backbone: the diffusion pipeline's weights.
         language: the language model's weights.
         models: where and how they run.
+        words: by which encoder captions are compared; prompts and models count by their contents, below.
         prompt: p_g.
         visual_weights: of the model of timm's whose features make P_ret, if it is not the dual encoder.
         sentences: sentence-transformers' weights, if captions are compared by them and not by the dual encoder.
@@ -58,6 +60,7 @@ class Components(Keyed):
     backbone: Weights | UNetTraining
     language: Weights | LanguageTraining
     models: ModelsConfig
+    words: WordsConfig
     prompt: str
     visual_weights: Path | None = None
     sentences: Weights | None = None
@@ -72,7 +75,7 @@ class Components(Keyed):
             captions,
             self.keywords.extractor,
             encoder,
-            self.keywords.words.text_encoder(encoder),
+            self.words.text_encoder(encoder),
             self.models.visual_encoder(self.workspace.weights),
         )
 
@@ -203,7 +206,7 @@ class RagarSystem(Stage):
         return training
 
     def check(self) -> None:
-        """Say now, not after hours of training, what would keep this system from being trained.
+        """Say before the UNet and the warm start are trained what would keep this system from being trained.
 
         Raises:
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
@@ -211,13 +214,14 @@ class RagarSystem(Stage):
         """
         _ = self.training_requests
         _ = self.ranker.features.encoder
-        if not self.warm.finished:
+        if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
 
     @cached_property
     def content(self) -> str:
-        """Hash of the trained weights and of the frozen components, on which a picture depends as well."""
-        return digest([content(self.folder), self.components.content])
+        """Hash of the trained weights, of the untrained generator on its frozen components, and of who is held out."""
+        parts = [content(self.folder), self.warm.content, self.people_seed, self.training.held_out]
+        return digest(parts)
 
     def build(self, to: Path) -> None:
         ragar = self.warm.load(self.warm.folder)

@@ -38,6 +38,11 @@ class Rewards(Keyed):
         files = {name: code_of(name) for name in self.weights if name not in BUILT_IN}
         return super().key | {"code": {name: hash_file(file) for name, file in files.items() if file is not None}}
 
+    @property
+    def extra(self) -> list[str]:
+        """Names of the rewards beside the ranker's."""
+        return [name for name in self.weights if name != "ranker"]
+
     def of(self, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
         """The reward of pictures, on a generator's dual encoder and gallery."""
         if dict(self.weights) == {"ranker": 1.0}:
@@ -50,9 +55,8 @@ class Rewards(Keyed):
         Raises:
             ValueError: one cannot be made.
         """
-        for name in self.weights:
-            if name != "ranker":
-                self._reward(name, encoder, gallery)
+        for name in self.extra:
+            self._reward(name, encoder, gallery)
 
     def _reward(self, name: str, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
         if name == "ranker":

@@ -65,7 +65,7 @@ class Keyed:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What the object depends on, as plain JSON data; a subclass may add to it."""
+        """What the object depends on, as plain JSON data; a subclass may add to it or say it shorter."""
         return _fields(self)
 
     @cached_property
@@ -107,11 +107,6 @@ class Stage(Keyed):
     def content(self) -> str:
         """Hash of the folder's files."""
         return content(self.folder)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the store has it already. Parents are built on the way: the key holds their contents."""
-        return self.workspace.store.entry(self.name, self.key).complete
 
 
 def _fields(value: Any) -> dict[str, Any]:

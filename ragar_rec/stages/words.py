@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from generation.gallery import caption, read_pictures
-from generation.settings import INCIDENTAL
 from generation.words.blip import PIXELS
-from generation.words.config import WordsConfig
+from generation.words.config import CaptionsConfig, KeywordsConfig, WordsConfig
 from generation.words.keywords import KeywordExtractor
-from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.config.schema import narrowed
+from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.stages.weights import Weights
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.store import content
 
 BLOCK = 256
 """Items whose pictures are decoded for BLIP-2 at a time."""
@@ -25,9 +27,9 @@ BLOCK = 256
 class Captions(Keyed):
     """What each item's picture shows (``cap_i`` of eq. 2), by a rule of ``words.captions``."""
 
+    catalogue: Catalogue
     pictures: Pictures
-    rule: str
-    words: WordsConfig = field(metadata=INCIDENTAL)
+    words: CaptionsConfig
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -40,11 +42,17 @@ class BlipCaptions(Stage):
     """BLIP-2's captions, from the pictures' own files: those of the generator's size are too small to read."""
 
     name: ClassVar[str] = "captions"
+    catalogue: Catalogue
     pictures: Pictures
     files: str
     """Hash of the pictures' files."""
     weights: Weights
-    words: WordsConfig = field(metadata=INCIDENTAL)
+    words: CaptionsConfig
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the captions and of the catalogue, whose texts count wherever captions do."""
+        return digest([content(self.folder), self.catalogue.content])
 
     def build(self, to: Path) -> None:
         captioner, texts = self.words.captioner(progress=self.workspace.progress), []
@@ -65,8 +73,7 @@ class Keywords(Keyed):
     """Each item's keywords (eq. 6) by TF-IDF over the captions."""
 
     captions: Captions | BlipCaptions
-    per_item: int
-    words: WordsConfig = field(metadata=INCIDENTAL)
+    words: KeywordsConfig
 
     @property
     def extractor(self) -> KeywordExtractor:
@@ -81,11 +88,10 @@ class LlmKeywords(Stage):
     name: ClassVar[str] = "keywords"
     pictures: Pictures
     captions: Captions | BlipCaptions
-    per_item: int
     prompt: str
     """p_k."""
     weights: Weights
-    words: WordsConfig = field(metadata=INCIDENTAL)
+    words: KeywordsConfig
 
     def build(self, to: Path) -> None:
         extractor = self.words.extractor(progress=self.workspace.progress)
@@ -100,20 +106,20 @@ class LlmKeywords(Stage):
 
 def captions_of(pictures: Pictures, words: WordsConfig) -> Captions | BlipCaptions:
     """The captions that the config asks for."""
-    workspace = pictures.workspace
+    workspace, catalogue, settings = pictures.workspace, pictures.catalogue, narrowed(CaptionsConfig, words)
     if words.captions != "blip2":
-        return Captions(workspace, pictures, words.captions, words)
+        return Captions(workspace, catalogue, pictures, settings)
     weights = Weights(workspace, words.captioner_model)
-    return BlipCaptions(workspace, pictures, pictures.catalogue.pictures_hash, weights, words)
+    return BlipCaptions(workspace, catalogue, pictures, catalogue.pictures_hash, weights, settings)
 
 
 def keywords_of(pictures: Pictures, captions: Captions | BlipCaptions, words: WordsConfig) -> Keywords | LlmKeywords:
     """The keywords that the config asks for."""
-    workspace = pictures.workspace
+    workspace, settings = pictures.workspace, narrowed(KeywordsConfig, words)
     if words.keywords != "llm":
-        return Keywords(workspace, captions, words.per_item, words)
+        return Keywords(workspace, captions, settings)
     weights = Weights(workspace, words.keyword_model)
-    return LlmKeywords(workspace, pictures, captions, words.per_item, words.p_k(), weights, words)
+    return LlmKeywords(workspace, pictures, captions, words.p_k(), weights, settings)
 
 
 def _write(file: Path, texts: object) -> None:

@@ -129,7 +129,7 @@ def test_each_process_draws_its_part_and_all_together_the_whole(tmp_path, monkey
     augment(Painter(), requests, ImageShards(tmp_path / "one", {}), batch_size=2, progress=False)
     shards = ImageShards(tmp_path / "many", {})
     plan, drawn = plan_shards(requests, shards, 2), []
-    monkeypatch.setattr(distributed, "count", lambda: of)
+    monkeypatch.setattr(distributed, "world_size", lambda: of)
     for number in reversed(range(of)):
         monkeypatch.setattr(distributed, "rank", lambda number=number: number)
         drawn.append(len(process_share(plan)))

@@ -246,6 +246,19 @@ def test_a_pixel_that_nobody_reads_decodes_the_pictures_again_and_no_more(
     assert run.store.ran == ["pictures"]
 
 
+def test_a_title_runs_all_that_reads_the_catalogues_texts(copy: World) -> None:
+    """Captions name no title, but the language model and text features read it: every model is trained again."""
+    movies = copy.data / "movies.csv"
+    before = movies.read_text()
+    movies.write_text(before.replace("Story 3 (", "Another story (").replace("Western", "Musical"))
+    try:
+        run = copy.again()
+        pipeline.train_generator(run)
+    finally:
+        movies.write_text(before)
+    assert sorted(run.store.ran) == sorted(set(STAGES) - {"images", "results", "report"})
+
+
 def test_an_encoder_with_weights_of_its_own_reads_the_files(
     copy: World, tmp_path: Path, pixels: Callable[[tuple[int, int]], None]
 ):

@@ -51,7 +51,7 @@ def test_every_choice_is_part_of_the_keys_and_so_is_the_packages_own_template(
     keywords = run.components.keywords
     assert isinstance(keywords, Keywords)
     assert isinstance(keywords.captions, Captions)
-    assert (keywords.captions.rule, keywords.per_item) == ("palette", 6)
+    assert (keywords.captions.words.captions, keywords.words.per_item) == ("palette", 6)
     assert (before["prompt"], before["sentences"]) == (preference_prompt(), None)
     assert run.components.new_generator(run.config.generator).template == preference_prompt()
     assert run.components.keywords.captions.texts[0] == FIRST
@@ -112,7 +112,6 @@ def test_blip2_looks_at_the_pictures_own_files_once_and_its_words_reach_all_that
     assert "captions" in run.store.ran
     assert "captions" in again.store.reused
     assert isinstance(run.components.keywords.captions, BlipCaptions)
-    assert run.components.keywords.captions.content == content(run.components.keywords.captions.folder)
     assert run.encoder.weights.path != opened(home).encoder.weights.path
     assert run.components.gallery.keywords[1] == ("heat", "sand")  # the words of a sentence, without "and"
 
@@ -127,7 +126,7 @@ def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
     run = opened(home, per_item=2)
     assert max(map(len, run.components.gallery.keywords)) == 2
     usual = opened(home)
-    assert changed(run.components.key, usual) == {"keywords"}
+    assert changed(run.components.key, usual) == {"keywords", "words"}
     # The warm start reads captions alone and ends at the same weights; the reward phase reads keywords.
     assert content(run.system.warm.folder) == content(usual.system.warm.folder)
     assert run.system.folder != usual.system.folder

@@ -35,7 +35,7 @@ def test_weighted_shares_add_up_to_the_mean(monkeypatch: pytest.MonkeyPatch) -> 
     """Seven rows among 3: the means of (0 3 6), (1 4), (2 5) at weights 3/7, 2/7, 2/7 make the mean 3 of 0..6. Of a
     single row, the second and the third process take a copy at weight 0.
     """
-    monkeypatch.setattr(distributed, "count", lambda: 3)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
     shares = []
     for number in range(3):
         monkeypatch.setattr(distributed, "rank", lambda number=number: number)

@@ -158,7 +158,7 @@ def test_unknown_method(trained_micro: TrainedRanker, monkeypatch: pytest.Monkey
 
 def test_a_ranker_from_elsewhere_cannot_be_rebuilt(trained_micro: TrainedRanker) -> None:
     frozen = trained_micro.ranker.frozen("image")
-    foreign = SimpleNamespace(frozen=lambda modality: frozen, embeddings=None, forget=None)
+    foreign = SimpleNamespace(frozen=lambda modality: frozen, embeddings=None, clear_cache=None)
     assert Counterfactual(foreign).feature_dim == 8
     with pytest.raises(
         ValueError, match=r"SimpleNamespace cannot be .*: it lacks content, build_graphs, check_substitutable$"
