@@ -47,7 +47,7 @@ class ReportPage(Stage):
         results: every user's numbers.
         system: who drew the pictures; its ranker is the one shown.
         config: of the experiment, which the page shows.
-        numbers: rows of results.json, which follow from the other fields, and its provenance; a finished page keeps its own.
+        numbers: rows of results.json, which follow from the other fields, and provenance, which a finished page keeps.
     """
 
     name: ClassVar[str] = "report"
