@@ -1,4 +1,4 @@
-"""An experiment: every stage between raw files and the report, built from one config. The only place that knows all."""
+"""An experiment: every stage between raw files and the report, built from one config, further judges among them."""
 
 from __future__ import annotations
 

@@ -65,10 +65,11 @@ def pretrain(run: Experiment) -> Path:
     training, pictures = run.backbone, run.pictures
     if not isinstance(training, UNetTraining):
         raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
+    components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
     rows = torch.tensor(training.held_out_rows or training.rows)[:RECONSTRUCTED]
     images = to_float(pictures.images[rows])
-    decoded = torch.cat([run.components.pipeline.reconstruct(block) for block in images.split(64)])
+    decoded = torch.cat([components.pipeline.reconstruct(block) for block in images.split(64)])
     kind = "kept from it" if training.held_out_rows else "that it was fitted to"
     print(f"codec: {psnr(decoded, images):.1f} dB on {len(rows):,} pictures {kind}")
     encoder = training.encoder.weights

@@ -38,7 +38,7 @@ def provenance(run: Experiment) -> dict[str, Any]:
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "dataset": run.catalogue.title,
-        "config": run.config.part(),
+        "config": run.config.as_dict(),
         "system": run.system.label,
         "versions": {name: _version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {gpu}, Python {python}",

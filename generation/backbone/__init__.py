@@ -1,7 +1,7 @@
 """The door to diffusers: codec, UNet, sampling, LoRA, and the training of the small backbone.
 
-May import: `generation.encoders` and what that may import, `generation.training`, `generation.precision`. Begin with
-`backbone.py`: one class for the small pipeline and for SD-1.5.
+May import: `generation.encoders` and what that may import, `generation.training`, `generation.precision`,
+`generation.settings`. Begin with `backbone.py`: one class for the small pipeline and for SD-1.5.
 """
 
 import lazy_loader

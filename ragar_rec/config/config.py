@@ -88,25 +88,14 @@ class Config:
         recbole = {"model": model} | {key: value for key, value in tree.items() if key not in own}
         return cls(**built, recbole=MappingProxyType(recbole))
 
-    def part(self, *names: str) -> dict[str, Any]:
-        """Sections and keys as plain data, e.g. ``part("backbone", "generator.k", "recbole")``; without names, all.
-
-        Raises:
-            KeyError: there is no such section or key.
-        """
+    def as_dict(self) -> dict[str, Any]:
+        """The whole tree as plain data: the sections by name, and RecBole's keys under ``recbole``."""
         tree: dict[str, Any] = {section: asdict(getattr(self, section)) for section in sections()}
-        tree["recbole"] = copy.deepcopy(dict(self.recbole))
-        selected: dict[str, Any] = {}
-        for name in names or tuple(tree):
-            section, _, key = name.partition(".")
-            if section not in tree or (key and key not in tree[section]):
-                raise KeyError(f"the config has no `{name}`")
-            selected[name] = tree[section][key] if key else tree[section]
-        return selected
+        return tree | {"recbole": copy.deepcopy(dict(self.recbole))}
 
     def write(self, path: Path) -> None:
         """Write the whole tree, defaults included, as YAML that :meth:`read` takes."""
-        tree = self.part()
+        tree = self.as_dict()
         recbole = tree.pop("recbole")
         path.write_text(yaml.safe_dump(_plain({**recbole, **tree}), sort_keys=False), encoding="utf-8")
 

@@ -38,7 +38,6 @@ Count = Annotated[int, Range(1)]
 """An integer from 1 on."""
 Natural = Annotated[int, Range(0)]
 """An integer from 0 on."""
-Positive = Annotated[float, Range(0, above=True)]
 """A number above 0."""
 
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}

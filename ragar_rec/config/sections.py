@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from ragar_rec.config.schema import Count, Natural, Range
 from recsys.catalog import UnknownItems
+from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
 
 Protocol = Literal["reference", "candidates"]
@@ -18,7 +19,7 @@ Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
 class CatalogConfig:
     """Where interactions, texts and pictures come from."""
 
-    preparer: Literal["ml-100k", "ml-latest", "own", "mmrec"] = "ml-100k"
+    preparer: PreparerName = "ml-100k"
     """Which raw files ``prepare`` reads; ``own``: your interactions.csv and catalog.csv; ``mmrec``: MMRec's folder."""
     unknown_items: UnknownItems = "error"
     """Interactions with items that the catalogue does not have: refused, or dropped and counted."""

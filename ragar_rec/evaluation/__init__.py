@@ -1,7 +1,7 @@
-"""Evaluation: people, requests, protocols, controls, judges, and the frames of numbers that they give.
+"""Evaluation: people, requests, protocols, controls, and the frames of numbers that they give.
 
-May import: `recsys` and `generation`. Begin with `protocols.py`, where a new protocol goes; a new control goes to
-`controls.py`.
+May import: `ragar_rec.config`, `recsys` and `generation`. Begin with `protocols.py`, where a new protocol goes; a new
+control goes to `controls.py`.
 """
 
 import lazy_loader

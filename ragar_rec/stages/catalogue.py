@@ -16,7 +16,7 @@ from generation.gallery import read_pictures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.catalog import Catalog, Item, UnknownItems, undecodable
-from recsys.data.preparers import PREPARERS
+from recsys.data.preparers import PREPARERS, PreparerName
 from recsys.features import in_order
 
 
@@ -31,7 +31,7 @@ class Catalogue(Stage):
     """
 
     name: ClassVar[str] = "data"
-    preparer: str
+    preparer: PreparerName
     dataset: str
     unknown_items: UnknownItems = "error"
 

@@ -32,8 +32,8 @@ NOTES = (
     "may lift it. Only `candidates`, where nobody knows the target, says what production would see.",
     "A gain is personal as far as it exceeds `shuffled_user`: the picture made for somebody else.",
     "Each person below is shown with the middle one of her candidates; its rank changes for this item alone.",
-    "The judge is the ranker that gave the reward; no independent judge has looked yet.",
 )
+SOLE_JUDGE = "The judge is the ranker that gave the reward; no independent judge has looked yet."
 COMPARED = {"untrained": "the generator before any reward", "shuffled_user": "the picture made for somebody else"}
 """What the summary compares the generator's own picture with, in words."""
 
@@ -84,7 +84,7 @@ class ReportPage(Stage):
             pairs=showcases.pairs(self.system, settings.seeds[0]),
             provenance=_provenance(self.numbers),
             seconds=self.workspace.store.seconds(),
-            notes=NOTES,
+            notes=NOTES if len(self.results.judges) > 1 else [*NOTES, SOLE_JUDGE],
         )
 
     def _curves(self) -> list[CurveGroup]:

@@ -23,6 +23,7 @@ from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
 from generation.words.config import WordsConfig
+from ragar_rec.evaluation.frames import SYSTEM
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
@@ -158,7 +159,7 @@ class RagarSystem(Stage):
     """
 
     name: ClassVar[str] = "generator"
-    label: ClassVar[str] = "RAGAR"
+    label: ClassVar[str] = SYSTEM
     warm: WarmStart
     rewards: Rewards
     training: ReflectionConfig

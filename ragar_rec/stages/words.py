@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from generation.gallery import caption, read_pictures
 from generation.words.blip import PIXELS
@@ -44,10 +44,13 @@ class BlipCaptions(Stage):
     name: ClassVar[str] = "captions"
     catalogue: Catalogue
     pictures: Pictures
-    files: str
-    """Hash of the pictures' files."""
     weights: Weights
     words: CaptionsConfig
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also the pictures' files, which BLIP-2 sees."""
+        return super().key | {"files": self.catalogue.pictures_hash}
 
     @cached_property
     def content(self) -> str:
@@ -93,6 +96,11 @@ class LlmKeywords(Stage):
     weights: Weights
     words: KeywordsConfig
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the keywords and of the captions, which whoever takes the keywords reads through them."""
+        return digest([content(self.folder), self.captions.content])
+
     def build(self, to: Path) -> None:
         extractor = self.words.extractor(progress=self.workspace.progress)
         _write(to / "keywords.json", extractor(self.pictures.items, self.captions.texts))
@@ -110,7 +118,7 @@ def captions_of(pictures: Pictures, words: WordsConfig) -> Captions | BlipCaptio
     if words.captions != "blip2":
         return Captions(workspace, catalogue, pictures, settings)
     weights = Weights(workspace, words.captioner_model)
-    return BlipCaptions(workspace, catalogue, pictures, catalogue.pictures_hash, weights, settings)
+    return BlipCaptions(workspace, catalogue, pictures, weights, settings)
 
 
 def keywords_of(pictures: Pictures, captions: Captions | BlipCaptions, words: WordsConfig) -> Keywords | LlmKeywords:

@@ -1,6 +1,6 @@
 """Results on disk: finished stages by content key, pictures in shards, training curves.
 
-May import: `ragar_rec.errors` and `generation.request`. Begin with `store.py`.
+May import: `ragar_rec.version`, `generation.request` and `generation.training`. Begin with `store.py`.
 """
 
 import lazy_loader

@@ -56,7 +56,7 @@ class ObjectivesStudy:
         self.file = source.output / "objectives.json"
         parents = _parents(source.open())
         # What a setting means: its config and the contents of what its numbers depend on beside the config.
-        self.under = {name: digest([self._open(name).config.part(), parents]) for name in SETTINGS}
+        self.under = {name: digest([self._open(name).config.as_dict(), parents]) for name in SETTINGS}
         self.rows = valid_rows(self.file, self.under)
 
     def measure(self, name: str) -> dict[str, Any]:

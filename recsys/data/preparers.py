@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from recsys.catalog import UnknownItems
 from recsys.data import ml_100k, ml_latest, mmrec, own
 from recsys.data.atomic import Summary
+
+PreparerName = Literal["ml-100k", "ml-latest", "own", "mmrec"]
+"""Values of the key ``catalog.preparer``."""
 
 
 class Preparer(Protocol):
@@ -38,5 +41,5 @@ class Preparer(Protocol):
         ...
 
 
-PREPARERS: Mapping[str, Preparer] = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
+PREPARERS: Mapping[PreparerName, Preparer] = {"ml-100k": ml_100k, "ml-latest": ml_latest, "own": own, "mmrec": mmrec}
 """The readers by the value of the key ``catalog.preparer``."""

@@ -78,6 +78,10 @@ def test_keywords_by_an_llm_are_asked_for_once_and_reach_the_gallery(home: Path,
     assert again.components.gallery.keywords == run.components.gallery.keywords
     assert "keywords" in again.store.reused
     assert again.components.content == run.components.content
+    keywords, text = run.components.keywords, opened(home, **words, captions="text").components.keywords
+    assert isinstance(keywords, LlmKeywords)
+    vars(text)["folder"] = keywords.folder  # as if the LLM had named the same words for other captions
+    assert text.content != keywords.content
     (tmp_path / "p_k.txt").write_text("{caption} ")  # blank space around it is no part of the prompt
     assert keywords_folder(opened(home, **words)) == keywords_folder(run)
     (tmp_path / "p_k.txt").write_text("{caption}!")
