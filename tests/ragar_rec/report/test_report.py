@@ -104,6 +104,12 @@ def test_the_page_is_whole_needs_nothing_and_shows_what_it_was_given():
     assert "<b>so</b>" not in report().html()
 
 
+def test_names_in_backticks_are_code_wherever_a_sentence_stands():
+    html = report().html()
+    assert "<code>candidates</code>" in html  # in the explanation of the protocol `reference`
+    assert "`" not in html
+
+
 def test_differences_begin_with_the_systems_own_and_say_each_thing_once():
     rows = re.findall(r'<tr class="(.*?)"><th scope="row">(\S+ − \S+)</th>', report().html())
     assert [name for _, name in rows] == ["ragar − original", "ragar − shuffled_user", "shuffled_user − original"]
