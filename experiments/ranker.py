@@ -1,4 +1,4 @@
-"""The results table of the rankers: nine of them and what MICRO is without each of its parts, on one temporal split.
+"""The results table of the rankers: ten of them and what MICRO is without each of its parts, on one temporal split.
 
     python experiments/ranker.py --config experiments/configs/ml-100k.yaml --output output/rankers --jobs 2
 

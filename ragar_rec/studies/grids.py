@@ -15,6 +15,7 @@ RATES = [0.005, 0.015]
 GRIDS: Mapping[str, Grid] = {
     "Pop": {},
     "ItemKNN": {"k": [100, 20, 50, 200]},
+    "EASE": {"reg_weight": [250.0, 60.0, 120.0, 500.0]},
     "BPR": {"learning_rate": RATES, "weight_decay": [0.0, 1e-5]},
     "LightGCN": {"learning_rate": RATES, "reg_weight": [1e-4, 1e-2]},
     "VBPR": {"learning_rate": RATES, "reg_weight": [1e-4, 1e-2]},

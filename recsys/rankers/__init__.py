@@ -1,4 +1,4 @@
-"""Rankers, one per file: MICRO, LATTICE, FREEDOM, VBPR, BM3, LightGCN and Pop, all RecBole models that score items.
+"""Rankers, one per file: MICRO, LATTICE, FREEDOM, VBPR, BM3, LightGCN, EASE and Pop, all RecBole models.
 
 May import: `recsys.graphs`, `recsys.recbole`, `recsys.features` and `recsys.settings`. Begin with `lightgcn.py`, then
 `micro.py`; a new ranker is a file beside them with a subclass of `dot_product.DotProductRanker`, listed in

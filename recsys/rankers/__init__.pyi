@@ -1,5 +1,6 @@
 from .bm3 import BM3 as BM3
 from .dot_product import DotProductRanker as DotProductRanker
+from .ease import EASE as EASE
 from .freedom import FREEDOM as FREEDOM
 from .lattice import LATTICE as LATTICE
 from .lightgcn import LightGCN as LightGCN

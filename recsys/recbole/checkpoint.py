@@ -131,7 +131,7 @@ def resume_file(folder: Path, epoch: int) -> Path:
 
 
 def ranker_tensors(ranker: Any) -> dict[str, Tensor]:
-    """The weights of a ranker and the tensors that RecBole keeps outside its state_dict (counts of Pop and ItemKNN)."""
+    """The weights of a ranker and the tensors that RecBole keeps outside its state_dict (of Pop, EASE, ItemKNN)."""
     tensors = {f"weight.{name}": tensor for name, tensor in ranker.state_dict().items()}
     other = {f"other.{name}": value for name, value in ranker.other_parameter().items()}
     return tensors | {name: value for name, value in other.items() if isinstance(value, Tensor)}

@@ -146,14 +146,30 @@ class Config(recbole.config.configurator.Config):
         self._data_folder = str(Path(values["data_path"]) / values["dataset"])
         with isolated():
             super().__init__(model=model, dataset=values["dataset"], config_dict=values)
+        self._check_cold_start()
         columns = (self["load_col"] or {}).get("inter")
         if self.label_column is not None and isinstance(columns, list) and self.label_column not in columns:
             columns.append(self.label_column)
+
+    def _check_cold_start(self) -> None:
+        """Refuse what has no meaning for items without training interactions."""
+        evaluation, repeatable = (self.final_config_dict[key] for key in ("eval_args", "repeatable"))
+        if self.is_cold_start and set(evaluation["mode"].values()) != {"full"}:
+            raise ValueError(
+                f"eval_args.mode is {evaluation['mode']}, but the split COLD ranks all withheld items: mode: full"
+            )
+        if self.is_cold_start and repeatable:
+            raise ValueError("repeatable is true, but under the split COLD no item stands in two parts; leave it out")
 
     @property
     def label_column(self) -> str | None:
         """The column that holds the split, from `eval_args: {split: {LABEL: <column>}}`; None for other splits."""
         return self.final_config_dict["eval_args"]["split"].get("LABEL")
+
+    @property
+    def is_cold_start(self) -> bool:
+        """Whether items are withheld from training, by `eval_args: {split: {COLD: <a share of the items>}}`."""
+        return "COLD" in self.final_config_dict["eval_args"]["split"]
 
     @property
     def code(self) -> Path | None:

@@ -21,7 +21,8 @@ with isolated():
 
 from recsys.recbole.atomic_files import AtomicFileDataset
 from recsys.recbole.config import Config
-from recsys.recbole.splits import Phase
+from recsys.recbole.negatives import TrainingItemSampler
+from recsys.recbole.splits import HeldOutPhase, Phase
 
 # Users and items of the same interactions, as internal ids.
 Pairs = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
@@ -102,6 +103,16 @@ class Dataset:
         """Items of the user's training interactions in chronological order."""
         return self.interactions.train[1][self._starts[user] : self._starts[user + 1]]
 
+    def candidates(self, phase: HeldOutPhase) -> Int[np.ndarray, " candidates"] | None:
+        """Internal ids of the items that this split ranks in a phase; None: all items.
+
+        Under `COLD` these are the items that are withheld for the phase, so that items without training interactions
+        compete with each other only; any ranker that learns from clicks places the other items first.
+        """
+        if not self.config.is_cold_start:
+            return None
+        return np.unique(getattr(self.interactions, phase)[1])
+
     def digest(self) -> str:
         """Hash of the internal ids and of the split: data sets with the same digest train the same ranker."""
         digest = hashlib.sha256()
@@ -119,7 +130,11 @@ class Dataset:
 
     def loader(self, phase: Phase) -> Any:
         """RecBole's data loader of a phase: train (with negative samples), valid or test."""
-        samplers = recbole.data.create_samplers(self.config, self._whole, self._parts)
+        samplers = list(recbole.data.create_samplers(self.config, self._whole, self._parts))
+        if self.config.is_cold_start and samplers[0] is not None:
+            arguments: Any = self.config["train_neg_sample_args"]
+            cold = TrainingItemSampler(self._parts[0], arguments["distribution"], arguments["alpha"])
+            samplers[0] = cold.set_phase("train")
         position = get_args(Phase).index(phase)
         build: Any = recbole.data.get_dataloader(self.config, phase)
         shuffle = phase == "train" and self.config["shuffle"]

@@ -26,6 +26,9 @@ GeneralRecommender = recbole.model.abstract_recommender.GeneralRecommender
 InputType = recbole.utils.InputType
 """Whether a ranker trains on single interactions or on pairs of a positive and a negative item."""
 
+ModelType = recbole.utils.ModelType
+"""Kinds of rankers; `TRADITIONAL` ones are done after one pass over the interactions."""
+
 RecBolePop = recbole.model.general_recommender.Pop
 """RecBole's popularity ranker."""
 
@@ -53,5 +56,5 @@ def without_folders() -> Iterator[None]:
 
 
 def is_counting(ranker: Any) -> bool:
-    """Whether the ranker (Pop, ItemKNN) only counts interactions: a second epoch would count everything twice."""
-    return ranker.type == recbole.utils.ModelType.TRADITIONAL
+    """Whether the ranker (Pop, ItemKNN, EASE) only counts interactions: a second epoch would count everything twice."""
+    return ranker.type == ModelType.TRADITIONAL

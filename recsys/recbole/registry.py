@@ -18,6 +18,7 @@ from recsys.recbole.models import GeneralRecommender
 # looked up among RecBole's general recommenders.
 _MODULES = {
     "BM3": "recsys.rankers.bm3",
+    "EASE": "recsys.rankers.ease",
     "FREEDOM": "recsys.rankers.freedom",
     "LATTICE": "recsys.rankers.lattice",
     "LightGCN": "recsys.rankers.lightgcn",

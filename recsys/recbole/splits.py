@@ -13,6 +13,9 @@ Phase = Literal["train", "valid", "test"]
 HeldOutPhase = Literal["valid", "test"]
 """A part of the interactions on which rankers are evaluated."""
 
+Among = Literal["split", "all"]
+"""Which items are ranked: those of the split (`Dataset.candidates`; under `COLD` the withheld ones), or all."""
+
 # Row numbers of each part.
 Parts = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " valid"], Int[np.ndarray, " test"]]
 

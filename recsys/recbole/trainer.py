@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from recsys import distributed
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import isolated, seed_everything
 from recsys.recbole.models import BaseTrainer, is_counting, without_folders
-from recsys.recbole.splits import HeldOutPhase, Phase
+from recsys.recbole.splits import Among, HeldOutPhase, Phase
 from recsys.settings import check_positive
 
 
@@ -49,6 +49,7 @@ class Trainer(BaseTrainer):
             self.epochs = 1
         self._initial_rate = self.learning_rate
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._half_dtype is torch.float16)
+        self._ranked: torch.Tensor | None = None  # the items that `evaluate` ranks; None: all
         self._can_validate = len(dataset.interactions.valid[0]) > 0 and self.eval_step > 0
 
     def loader(self, phase: Phase) -> Any:
@@ -127,11 +128,27 @@ class Trainer(BaseTrainer):
         self.scaler.update()
         return parts.tolist()
 
-    def evaluate_on(self, phase: HeldOutPhase) -> dict[str, float]:
-        """RecBole's metrics on `valid` or `test`: full ranking over the items not seen by the user in earlier parts."""
+    def evaluate_on(self, phase: HeldOutPhase, *, among: Among = "split") -> dict[str, float]:
+        """RecBole's metrics on `valid` or `test`: full ranking over the items not seen by the user in earlier parts.
+
+        Args:
+            phase: which part is held out.
+            among: `split` ranks the items that the split asks for (`Dataset.candidates`), `all` ranks all items.
+        """
+        candidates = self._dataset.candidates(phase) if among == "split" else None
+        self._ranked = None if candidates is None else torch.from_numpy(candidates).to(self.device)
         with isolated():
             result = self.evaluate(self.loader(phase), load_best_model=False)
         return {key: float(value) for key, value in (result or {}).items()}
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
+        """RecBole's scores of one batch of users; items that are not ranked get -inf, like those seen before."""
+        interaction, scores, positive_rows, positive_items = super()._full_sort_batch_eval(batched_data)
+        if self._ranked is not None:
+            others = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+            others[self._ranked] = False
+            scores = scores.masked_fill(others, -torch.inf)
+        return interaction, scores, positive_rows, positive_items
 
     def validate(self, epoch: int) -> tuple[dict[str, float], bool] | None:
         """Validate after an epoch: the metrics and whether they are the best so far; counts for `should_stop`.
@@ -161,6 +178,12 @@ def _check(dataset: Dataset) -> None:
     k, n_items = max(config["topk"]), dataset.n_items - 1  # without padding
     if k > n_items:
         raise ValueError(f"topk asks for lists of {k}, but there are {n_items} items")
+    for phase in get_args(HeldOutPhase):
+        candidates = dataset.candidates(phase)
+        if candidates is not None and k > len(candidates):
+            raise ValueError(
+                f"topk asks for lists of {k}, but the split COLD withholds {len(candidates)} items for {phase}"
+            )
     if config["lr_decay"] is not None:
         for key in ("lr_decay", "lr_decay_epochs"):
             check_positive(config, key)

@@ -41,8 +41,16 @@ class TrainedRanker:
 
     @one_thread()
     def metrics(self, phase: HeldOutPhase = "test") -> dict[str, float]:
-        """RecBole's evaluator on `valid` or `test`, for example `{"recall@10": 0.12, ...}`."""
-        metrics = Trainer(self.dataset, self.ranker).evaluate_on(phase)
+        """RecBole's evaluator on `valid` or `test`, for example `{"recall@10": 0.12, ...}`.
+
+        Under the split `COLD` these rank the phase's withheld items among each other; `recall@10 among all` and its
+        like rank them among all items.
+        """
+        trainer = Trainer(self.dataset, self.ranker)
+        metrics = trainer.evaluate_on(phase)
+        if self.dataset.candidates(phase) is not None:
+            among_all = trainer.evaluate_on(phase, among="all")
+            metrics |= {f"{name} among all": value for name, value in among_all.items()}
         self.ranker.eval()
         return metrics
 

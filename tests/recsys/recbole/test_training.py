@@ -154,7 +154,7 @@ def test_training_stops_after_patience(world: Checkerboard, tmp_path: Path) -> N
 
 def test_a_cold_item_is_recommended_by_its_image(micro_config: dict, tmp_path: Path) -> None:
     """Without a click in training, a test item of the user's parity scores above one of the other parity."""
-    config = {**micro_config, "eval_args": {"split": {"COLD": 0.2}}}
+    config = {**micro_config, "eval_args": {"split": {"COLD": 0.2}}, "topk": [5], "valid_metric": "Recall@5"}
     trained = train_ranker(config, tmp_path, progress=False)
     dataset = trained.dataset
     cold = np.unique(dataset.interactions.test[1])

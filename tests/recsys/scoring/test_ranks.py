@@ -57,13 +57,14 @@ def test_per_user_metrics_average_to_recboles(
 ) -> None:
     """Random data and random scores without ties, at several k; also where somebody held out what was seen before."""
     config = _random_clicks(tmp_path, seed) | {"eval_args": {"split": split}, "rm_dup_inter": duplicates}
-    dataset = Dataset.load({**config, "topk": [1, 5, 20]})
+    lengths = [1, 2] if "COLD" in split else [1, 5, 20]  # a cold-start split may withhold as few as 2 items for a phase
+    dataset = Dataset.load({**config, "topk": lengths, "valid_metric": "Recall@1"})
     size = dataset.n_users * dataset.n_items
     table = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).view(-1, dataset.n_items).float() / size
     ranker = _Fixed(table)
     recbole_metrics = Trainer(dataset, ranker).evaluate_on(phase)
     ranks = held_out_ranks(lambda users: full_scores(ranker, users), dataset, phase=phase, block=7)
-    for k in (1, 5, 20):
+    for k in lengths:
         our_means = per_user(ranks, k).groupby("metric")["value"].mean()
         assert our_means[f"recall@{k}"] == pytest.approx(recbole_metrics[f"recall@{k}"], abs=1e-6)
         assert our_means[f"ndcg@{k}"] == pytest.approx(recbole_metrics[f"ndcg@{k}"], abs=1e-6)
@@ -146,3 +147,58 @@ def test_a_held_out_item_without_a_finite_score_has_no_rank(world: Checkerboard,
     user, item = dataset.user_tokens[users[3]], dataset.item_tokens[items[3]]
     with pytest.raises(ValueError, match=f"the score of item {item} for user {user} is {value}"):
         held_out_ranks(lambda some: table[some], dataset, block=2)
+
+
+def test_ranks_and_lists_among_candidates(world: Checkerboard) -> None:
+    """Among given items a rank is one more than the number of these items that the user has not seen and that score
+    higher; held-out items that are no candidates have no rank.
+    """
+    dataset = Dataset.load(world.config)
+    table = torch.randn(dataset.n_users, dataset.n_items, generator=torch.Generator().manual_seed(3))
+    candidates = np.arange(20, 80)
+
+    def score(users: torch.Tensor) -> torch.Tensor:
+        return table[users]
+
+    ranks = held_out_ranks(score, dataset, candidates=candidates, block=16)
+    held_users, held_items = dataset.interactions.test
+    kept = np.isin(held_items, candidates)
+    assert 0 < kept.sum() < len(kept)
+    assert ranks["item"].tolist() == dataset.item_tokens[held_items[kept]].tolist()
+    for user, item, rank in zip(held_users[kept], held_items[kept], ranks["rank"], strict=True):
+        valid_users, valid_items = dataset.interactions.valid
+        unseen = np.setdiff1d(candidates, [*dataset.history(int(user)), *valid_items[valid_users == user]])
+        assert rank == 1 + (table[user, unseen] > table[user, item]).sum()
+    lists = top_lists(score, dataset, k=100, candidates=candidates, block=16)
+    assert set(lists["item"]) == set(dataset.item_tokens[candidates])
+    assert lists.groupby("user").size().max() <= 60
+    both = ranks.merge(lists, on=["user", "item"], suffixes=("", "_in_list"))
+    assert len(both) == len(ranks) and (both["rank"] == both["rank_in_list"]).all()
+
+
+def test_under_cold_start_the_phase_s_withheld_items_are_ranked(world: Checkerboard) -> None:
+    """By default; among all items a rank counts the others that score higher too."""
+    dataset = Dataset.load({**world.config, "eval_args": {"split": {"COLD": 0.2}}})
+    table = torch.randn(dataset.n_users, dataset.n_items, generator=torch.Generator().manual_seed(4))
+    cold = np.unique(dataset.interactions.test[1])
+    lists, given = (top_lists(lambda users: table[users], dataset, candidates=c) for c in ("split", cold))
+    assert set(lists["item"]) == set(dataset.item_tokens[cold])
+    pd.testing.assert_frame_equal(lists, given)
+    by_split, among_all = (held_out_ranks(lambda users: table[users], dataset, candidates=c) for c in ("split", "all"))
+    assert by_split["item"].tolist() == among_all["item"].tolist()
+    assert (by_split["rank"] <= among_all["rank"]).all() and by_split["rank"].max() <= 10 < among_all["rank"].max()
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (np.array([5, 0]), "candidate 0 is no item: internal ids are 1 to 102"),
+        (np.array([103, 5]), "candidate 103 is no item"),
+    ],
+)
+def test_impossible_candidates(world: Checkerboard, candidates, message: str) -> None:
+    dataset = Dataset.load(world.config)
+    table = torch.zeros(dataset.n_users, dataset.n_items)
+    for function in (held_out_ranks, top_lists):
+        with pytest.raises(ValueError, match=message):
+            function(lambda users: table[users], dataset, candidates=candidates)
