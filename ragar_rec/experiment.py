@@ -194,7 +194,7 @@ class Experiment:
             image = self._picture_encoder(image_encoder or settings.image_encoder)
         if text is None and raw:
             text = TextFeatures(self.workspace, self.catalogue, settings.text_dim)
-        return Features(self.workspace, self.catalogue, image, text, table)
+        return Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
         self, *, model: str | None = None, image_encoder: str | None = None, seed: int | None = None

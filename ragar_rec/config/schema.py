@@ -54,7 +54,8 @@ def expectation(kind: Any) -> str:
     if origin is Annotated:
         return ", ".join([expectation(inner[0]), *(str(bound) for bound in inner[1:])])
     if origin is Literal:
-        return "one of " + ", ".join(str(word) for word in inner)
+        words = [str(word).lower() if isinstance(word, bool) else str(word) for word in inner]  # as YAML writes them
+        return ("one of " if len(words) > 1 else "") + ", ".join(words)
     if origin is tuple:
         return f"a list, each {expectation(inner[0])}"
     if origin is dict:

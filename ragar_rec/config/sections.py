@@ -47,6 +47,10 @@ class FeaturesConfig:
     image_width: Count = 128
     """Width in pixels at which an encoder other than ``dual`` sees a picture."""
 
+    whiten: Count | Literal[False] = False
+    """Components to which image features are PCA-whitened (mean squared norm 1), or false; new pictures are mapped
+    alike."""
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for a size that HOG cells do not divide, and for an impossible name of a modality."""
         if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):

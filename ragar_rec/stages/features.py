@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,13 +20,17 @@ from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
 from generation.encoders.timm import TimmEncoder
 from generation.gallery import read_pictures
+from ragar_rec.evaluation.reward import normalise
 from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.models import DualEncoder
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.feature_files import feature_files
 from recsys.features import FeatureTable, in_order, text_features
+from recsys.whitening import whitening_map
 
+WHITENING = "whitening.safetensors"
+"""File of the whitening map, beside the tables."""
 BLOCK = 64
 """Pictures that are encoded at a time."""
 
@@ -110,14 +114,16 @@ class TextFeatures(Keyed):
 
 @dataclass(frozen=True, eq=False)
 class Features(Stage):
-    """A feature table for each modality, keyed by item token; the catalogue's mean is removed from image features
-    unless they were made elsewhere.
+    """A feature table for each modality, keyed by item token.
+
+    The catalogue's mean is removed from image features unless they were made elsewhere and are not whitened.
 
     Attributes:
         catalogue: whose items.
         image: who encodes the pictures, or a table; None if the data set has no such modality.
         text: how texts become features, or a table; None likewise.
         others: the tables of further modalities by name.
+        whiten: number of components to which image features are PCA-whitened (`recsys.whitening`); False: they are not.
     """
 
     name: ClassVar[str] = "features"
@@ -125,6 +131,7 @@ class Features(Stage):
     image: PictureEncoder | FeatureFile | None
     text: TextFeatures | FeatureFile | None
     others: Mapping[str, FeatureFile] = field(default_factory=dict)
+    whiten: int | Literal[False] = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -135,19 +142,33 @@ class Features(Stage):
     def build(self, to: Path) -> None:
         for modality, source in {"image": self.image, "text": self.text, **self.others}.items():
             if isinstance(source, FeatureFile):
-                FeatureTable.read(source.file).write(to / f"{modality}.safetensors")
+                table = FeatureTable.read(source.file)
+                if modality == "image" and self.whiten is not False:
+                    # A row of zeros is an item without features: it is no sample of them and stays a hole.
+                    rows = table.values.any(axis=1).nonzero()[0]
+                    ids = tuple(table.ids[row] for row in rows)
+                    self._write_image_features(ids, torch.from_numpy(table.values[rows]), to)
+                else:
+                    table.write(to / f"{modality}.safetensors")
             elif isinstance(source, TextFeatures):
                 text_features(self.catalogue.rows, source.dim, seed=0).write(to / "text.safetensors")
             elif source is not None:
-                self._write_image_features(source, to)
+                pictures = source.pictures
+                ids = tuple(pictures.items[row].id for row in pictures.pictured_rows)
+                self._write_image_features(ids, _encoded(source, progress=self.workspace.progress), to)
 
-    def _write_image_features(self, encoder: PictureEncoder, to: Path) -> None:
-        pictures = encoder.pictures
-        raw = _encoded(encoder, progress=self.workspace.progress)
+    def _write_image_features(self, ids: tuple[str, ...], raw: Tensor, to: Path) -> None:
+        """Remove the mean, whiten if asked for, and write the table with what new pictures need."""
         mean = raw.mean(0)
         save_file({"mean": mean}, to / "mean.safetensors")
-        ids = tuple(pictures.items[row].id for row in pictures.pictured_rows)
-        FeatureTable(ids, (raw - mean).numpy()).write(to / "image.safetensors")
+        whitening = None
+        if self.whiten is not False:
+            try:
+                whitening = torch.from_numpy(whitening_map((raw - mean).numpy(), self.whiten))
+            except ValueError as error:
+                raise ValueError(f"features.whiten: {error}") from error
+            save_file({"map": whitening}, to / WHITENING)
+        FeatureTable(ids, normalise(raw, mean, whitening).numpy()).write(to / "image.safetensors")
 
     def file(self, modality: str) -> Path:
         """The table of one modality."""
@@ -177,6 +198,11 @@ class Features(Stage):
     def mean(self) -> Tensor:
         """The catalogue's mean image feature, shape (dim,)."""
         return load_file(self.folder / "mean.safetensors")["mean"]
+
+    @cached_property
+    def whitening(self) -> Tensor | None:
+        """The whitening map of image features, shape (dim, components); None if they are not whitened."""
+        return None if self.whiten is False else load_file(self.folder / WHITENING)["map"]
 
 
 def _encoded(encoder: PictureEncoder, *, progress: bool) -> Tensor:

@@ -89,8 +89,9 @@ class Ranker(Stage):
         Raises:
             ValueError: there are no image features, or they were made elsewhere: new pictures cannot be encoded.
         """
-        encoder = self.features.encoder  # first, as its sentence says more than that of a ranker without images
-        return RankerReward(self.view, self.dataset, encoder, self.features.mean)
+        features = self.features
+        encoder = features.encoder  # first, as its sentence says more than that of a ranker without images
+        return RankerReward(self.view, self.dataset, encoder, features.mean, features.whitening)
 
     @cached_property
     def original_features(self) -> ItemFeatures:

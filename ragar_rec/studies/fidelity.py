@@ -14,6 +14,7 @@ from generation.encoders.encoder import encode_in_blocks
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import closeness, frechet_distance, identity, nearest, palette_shift, psnr
 from ragar_rec.evaluation.frames import BATCH
+from ragar_rec.evaluation.reward import normalise
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.picture_kinds import (
     OTHERS_CAPTION,
@@ -95,8 +96,9 @@ def fidelity_table(results: Mapping[str, Any]) -> str:
 def _frechet(run: Experiment, selection: Selection, features: Mapping[str, Tensor]) -> dict[str, float]:
     """Every kind against the same real pictures; real against real is the floor."""
     judges, floor = (_real_features(run, rows) for rows in (selection.judges, selection.others))
-    # The catalogue's features are stored without their mean.
-    sets = {"real": floor, **{name: values - run.features.mean for name, values in features.items()}}
+    # The catalogue's features are stored without their mean, and whitened where that is set.
+    mean, whitening = run.features.mean, run.features.whitening
+    sets = {"real": floor, **{name: normalise(values, mean, whitening) for name, values in features.items()}}
     return {name: frechet_distance(values, judges) for name, values in sets.items()}
 
 

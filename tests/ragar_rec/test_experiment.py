@@ -331,6 +331,58 @@ def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tm
     assert again.store.ran == ["features", "ranker"]
 
 
+def test_whitened_image_features_of_the_catalogue_and_of_new_pictures(copy: World, tmp_path: Path):
+    """Mean square norm 1, uncorrelated components of variance 1/4; the map is kept, new pictures pass through it, and
+    the reward has a gradient in their pixels.
+    """
+    config = config_file(tmp_path, features__whiten=4)
+    run = open_run(config, copy.data, copy.output)
+    table = FeatureTable.read(run.features.file("image"))
+    assert run.store.ran == ["features"]
+    assert table.values.shape == (23, 4)
+    np.testing.assert_allclose(table.values.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(table.values.T @ table.values / 23, np.eye(4) / 4, atol=1e-3)
+    assert run.features.whitening is not None and run.features.whitening.shape == (run.encoder.model.dim, 4)
+    reward = run.ranker.reward
+    images = to_float(run.pictures.images[run.pictures.pictured_rows[:3]]).requires_grad_()
+    torch.testing.assert_close(reward.features(images), torch.from_numpy(table.values[:3]), atol=1e-3, rtol=1e-3)
+    (gradient,) = torch.autograd.grad(reward.features(images).square().sum(), images)
+    assert gradient.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"the ranker reads 4 features a picture, .* gives 16"):
+        RankerReward(run.ranker.view, run.ranker.dataset, run.encoder.model, run.features.mean)
+    other = open_run(config_file(tmp_path, features__whiten=3), copy.data, copy.output)
+    _ = other.features.folder
+    assert other.store.ran == ["features"]
+
+
+def test_without_whitening_there_is_no_map(world: World):
+    assert world.run.features.whitening is None
+    assert not (world.run.features.folder / "whitening.safetensors").exists()
+
+
+def test_whitened_features_made_elsewhere_keep_their_holes(copy: World, tmp_path: Path):
+    """20 rows of which one is zeros: whitening is of 19 rows, and the twentieth item stays a hole."""
+    rows = np.random.default_rng(0).normal(size=(20, 5)) * [9, 1, 1, 0.1, 1] + 3
+    rows[6] = 0
+    np.savez(tmp_path / "made.npz", ids=np.array([str(film + 1) for film in range(20)]), values=rows)
+    run = open_run(
+        config_file(tmp_path, features__image=str(tmp_path / "made.npz"), features__whiten=3), copy.data, copy.output
+    )
+    table = FeatureTable.read(run.features.file("image"))
+    assert len(table.ids) == 19 and "7" not in table.ids
+    np.testing.assert_allclose(table.values.T @ table.values / 19, np.eye(3) / 3, atol=1e-4)
+    ranker = run.ranker.trained.ranker
+    assert not ranker.present[0, run.ranker.dataset.item_id("7")]
+    with pytest.raises(
+        ValueError, match=r"features\.whiten: whitening to 6 components was asked for, but 19 rows of 5"
+    ):
+        _ = open_run(
+            config_file(tmp_path, features__image=str(tmp_path / "made.npz"), features__whiten=6),
+            copy.data,
+            copy.output,
+        ).features.folder
+
+
 def test_a_relative_feature_table_lies_in_the_data_or_in_the_working_directory(tmp_path: Path, monkeypatch):
     """Film 1 has (1, 0) in the data folder's table, (2, 0) in the other; the stage follows content, not the path."""
     data, here = film_folder(tmp_path / "raw"), tmp_path / "here"

@@ -5,7 +5,7 @@ import pytest
 from generation.backbone.config import PretrainConfig
 from generation.ragar.config import RagarConfig
 from ragar_rec.config.schema import Range, conform, expectation, field_types, narrowed, nearest_key
-from ragar_rec.config.sections import DrawingConfig, EvaluationConfig, MeasuringConfig
+from ragar_rec.config.sections import DrawingConfig, EvaluationConfig, FeaturesConfig, MeasuringConfig
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ def test_a_range_says_itself():
     assert 0 not in Range(0, 1, above=True)
     assert 1 in Range(0, 1)
     assert expectation(field_types(RagarConfig)["history"]) == "one of top_k, next_k, random"
+    whiten = field_types(FeaturesConfig)["whiten"]
+    assert expectation(whiten) == "an integer, at least 1 or false"
+    assert conform(False, whiten) is False
+    for value in (0, True, "false", None, 1.5):
+        with pytest.raises(ValueError, match=r"expected an integer, at least 1 or false, got "):
+            conform(value, whiten)
     assert expectation(field_types(PretrainConfig)["unet_widths"]) == "a list, each an integer"
     assert expectation(field_types(EvaluationConfig)["k"]) == "an integer, at least 1"
     assert expectation(field_types(EvaluationConfig)["confidence"]) == "a number, at least 0.5 and at most 0.999"
