@@ -111,8 +111,16 @@ def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRa
 
 
 @one_thread()
-def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
+def load_ranker(
+    config: Mapping[str, Any], folder: Path, *, features: Mapping[str, Path] | None = None
+) -> TrainedRanker:
     """Load the ranker that `train_ranker` finished in this folder.
+
+    Args:
+        config: RecBole's keys, as it was trained with.
+        folder: of the training.
+        features: tables that it reads instead of those it was trained on, by modality and as wide; what it precomputes
+            from features (item graphs) is computed anew. The other modalities stay as they are.
 
     Raises:
         FileNotFoundError: there is no finished checkpoint.
@@ -126,6 +134,8 @@ def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
     identity = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
     if differences := checkpoint.differences(state["identity"], identity):
         raise ValueError(f"the ranker in {folder} is another one; different: {'; '.join(differences)}")
+    if features is not None:
+        dataset = Dataset.load({**config, "features": {**config["features"], **features}})
     return _restored(dataset, state, folder)
 
 
