@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
 from recsys.recbole.config import with_ranker
 from recsys.recbole.models import full_scores
@@ -211,3 +212,22 @@ def test_training_leaves_no_litter_and_plain_json(micro_config: dict, empty_fold
     state = json.loads((empty_folder / "run/ranker.json").read_text())
     assert state["finished"] is True
     assert state["identity"]["settings"]["knn_k"] == 5
+
+
+def test_a_loaded_ranker_reads_other_features_and_computes_its_graphs_anew(
+    world: Checkerboard, micro_config: dict, tmp_path: Path
+) -> None:
+    """Permuted images change the scores, the same images under another name do not; the other settings are checked."""
+    trained = train_ranker({**micro_config, "epochs": 5}, tmp_path / "ranker", progress=False)
+    table = FeatureTable.read(world.image)
+    scores = {}
+    for name, other in {"same": table, "permuted": table.permuted(0)}.items():
+        other.write(tmp_path / f"{name}.safetensors")
+        loaded = load_ranker(
+            {**micro_config, "epochs": 5}, tmp_path / "ranker", features={"image": tmp_path / f"{name}.safetensors"}
+        )
+        scores[name] = full_scores(loaded.ranker, USERS)
+    assert torch.equal(scores["same"], full_scores(trained.ranker, USERS))
+    assert not torch.allclose(scores["permuted"], scores["same"], atol=1e-3)
+    with pytest.raises(ValueError, match="is another one; different: seed"):
+        load_ranker({**micro_config, "epochs": 5, "seed": 9}, tmp_path / "ranker", features={"image": world.image})
