@@ -30,6 +30,7 @@ from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTr
 from ragar_rec.stages.page import ReportPage
 from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
 from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.recommended import CandidatePictures
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
 from ragar_rec.stages.stage import Workspace
@@ -227,6 +228,20 @@ class Experiment:
         """Pictures by this system for everything that the protocols show under these judges."""
         settings = narrowed(DrawingConfig, self.config.evaluation)
         return DrawnPictures(self.workspace, system, tuple(judges), settings)
+
+    def new_candidate_pictures(self, users: Sequence[str] | None = None) -> CandidatePictures:
+        """Pictures of the original top C of these users (None: of everybody), by the config's system and ranker."""
+        settings = self.config.evaluation
+        chosen = None if users is None else tuple(users)
+        return CandidatePictures(
+            self.workspace,
+            self.system,
+            self.ranker,
+            chosen,
+            settings.candidates,
+            settings.seeds[0],
+            settings.batch_size,
+        )
 
     def new_results(self, drawn: DrawnPictures) -> JudgedResults:
         """Every user's numbers under the judges of these pictures."""

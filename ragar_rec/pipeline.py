@@ -15,15 +15,29 @@ import torch
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
+from ragar_rec.evaluation.requests import read_users
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
+from ragar_rec.report.lists import check_suffix, lists_summary, lists_table, write_lists
 from ragar_rec.report.tables import format_table, tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
+from ragar_rec.stages.recommended import lists_of
 from ragar_rec.store.curves import read_curves
 
-__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
+__all__ = [
+    "Run",
+    "augment",
+    "demo",
+    "evaluate",
+    "prepare",
+    "pretrain",
+    "recommend",
+    "report",
+    "train_generator",
+    "train_ranker",
+]
 
 Run = Experiment
 """The experiment, by the name that this module's users know."""
@@ -136,6 +150,43 @@ def evaluate(run: Experiment) -> Path:
     for table in tables(rows):
         print("\n" + format_table(table))
     return run.output / "results.json"
+
+
+def recommend(
+    run: Experiment, users: Path | None = None, lists: Path | None = None, k: int | None = None, original: bool = False
+) -> Path:
+    """Everybody's top k with the original pictures, and after their top C got personalised ones; prints a summary.
+
+    Args:
+        run: whose ranker and generator.
+        users: a CSV file with ``user_id``; by default everybody with a history.
+        lists: the file, .csv or .parquet; by default ``output/recommendations.csv``.
+        k: length of a list; by default ``evaluation.k``.
+        original: the lists with the original pictures alone, for which no generator is needed.
+
+    Raises:
+        FileNotFoundError: there is no such file of users.
+        ValueError: it names an unknown user (the line is named), a list is longer than the catalogue, the file has
+            another suffix, or the ranker reads no pictures or cannot read new ones.
+    """
+    file, length = lists or run.output / "recommendations.csv", k or run.config.evaluation.k
+    check_suffix(file)
+    run.check_list_lengths()
+    ranker = run.ranker
+    if not original:
+        _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.
+    dataset = ranker.dataset
+    chosen = None if users is None else read_users(users, dataset)
+    if original:
+        before, after = lists_of(ranker, chosen, length), None
+    else:
+        tokens = None if chosen is None else [str(token) for token in dataset.user_tokens[chosen]]
+        before, after = run.new_candidate_pictures(tokens).lists(length)
+    write_lists(lists_table(before, after), file)
+    people = before["user"].nunique()
+    print(f"{people:,} people, top {length} of {dataset.n_items - 1:,} items: {file}")
+    print(lists_summary(before, after, dataset))
+    return file
 
 
 def report(run: Experiment) -> Path:
