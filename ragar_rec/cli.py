@@ -38,7 +38,7 @@ INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; those that open an experiment share :data:`COMMON`, some have options of their own."""
+    """The parser of all commands; those that open an experiment share :data:`COMMON`."""
     formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=22, width=110)
     command_line = argparse.ArgumentParser(
         prog="ragar-rec",
@@ -162,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _print_config(options, overrides) if options.command == "config" else _run(options, overrides)
     except KeyboardInterrupt:
-        advice = f"finished stages are kept in {options.output}, run the same command to continue"
-        print(f"\nragar-rec: stopped; {advice}", file=sys.stderr)
+        kept = f"; finished stages are kept in {options.output}, run the same command to continue"
+        print(f"\nragar-rec: stopped{'' if options.command == 'config' else kept}", file=sys.stderr)
         return INTERRUPTED
     except USER_ERRORS as error:
         if options.debug:

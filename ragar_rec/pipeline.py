@@ -153,7 +153,11 @@ def evaluate(run: Experiment) -> Path:
 
 
 def recommend(
-    run: Experiment, users: Path | None = None, lists: Path | None = None, k: int | None = None, original: bool = False
+    run: Experiment,
+    users: Path | str | None = None,
+    lists: Path | str | None = None,
+    k: int | None = None,
+    original: bool = False,
 ) -> Path:
     """Everybody's top k with the original pictures, and after their top C got personalised ones; prints a summary.
 
@@ -169,14 +173,15 @@ def recommend(
         ValueError: it names an unknown user (the line is named), a list is longer than the catalogue, the file has
             another suffix, or the ranker reads no pictures or cannot read new ones.
     """
-    file, length = lists or run.output / "recommendations.csv", k or run.config.evaluation.k
+    file = Path(lists or run.output / "recommendations.csv")
+    length = k or run.config.evaluation.k
     check_suffix(file)
     run.check_list_lengths()
     ranker = run.ranker
     if not original:
         _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.
     dataset = ranker.dataset
-    chosen = None if users is None else read_users(users, dataset)
+    chosen = None if users is None else read_users(Path(users), dataset)
     if original:
         before, after = lists_of(ranker, chosen, length), None
     else:

@@ -1,4 +1,4 @@
-"""The reference of the config: every key with its default, what it accepts, and its sentence; a YAML file to begin with.
+"""The reference of the config: every key with its default, the values that it accepts, and what it does.
 
 Sections document themselves: a key is a field of a dataclass, its sentence the docstring below the field.
 """

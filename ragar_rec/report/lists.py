@@ -75,8 +75,8 @@ def _changes(original: pd.DataFrame, generated: pd.DataFrame) -> list[str]:
     texts = {name: interval(agreement[name].to_numpy()) for name in agreement.columns}
     found = {name: f"{it.value:.4f} [{it.low:.4f}, {it.high:.4f}]" for name, it in texts.items()}
     return [
-        f"With generated pictures {changed:,} of {len(agreement):,} lists are another. In the mean over people, with 95 % "
-        "intervals:",
+        f"With generated pictures {changed:,} of {len(agreement):,} lists are another. "
+        "In the mean over people, with 95 % intervals:",
         f"  share of a list's items that are new  {found['changed']}",
         f"  Jaccard similarity of both lists      {found['jaccard']}  (1: the same items)",
         f"  rank-biased overlap, p = {PERSISTENCE:g}          {found['rbo']}  (1: the same list)",

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.scoring.lists import catalogue_coverage, jaccard, list_agreement, mean_popularity, rbo, substituted_scorer
+from recsys.scoring.ranks import top_lists
 
 
 def lists(**items: str) -> pd.DataFrame:
@@ -85,3 +86,27 @@ def test_a_substituted_scorer_changes_its_pairs_alone() -> None:
     assert changed(torch.tensor([0, 2])).tolist() == [[0, 1, 2, 50], [8, -1, 10, 11]]
     assert changed(torch.tensor([1])).tolist() == [[4, 5, 6, 7]]
     assert original[2, 1] == 9
+
+
+def test_candidates_with_new_scores_are_ranked_again_within_the_whole_list() -> None:
+    """Items a to f score 6 to 1, the user knows f; the top two, a and b, get the scores 2.5 and 7.
+
+    Before: a, b, c. Afterwards b leads, and a, with 2.5, has c (4) and d (3) before it and e (2) behind: b, c, d.
+    """
+    empty = (np.array([], int), np.array([], int))
+    dataset: Any = SimpleNamespace(
+        interactions=SimpleNamespace(train=(np.array([1]), np.array([6])), valid=empty, test=empty),
+        user_tokens=np.array(["[PAD]", "u"]),
+        item_tokens=np.array(["[PAD]", *"abcdef"]),
+        n_items=7,
+    )
+    scores = torch.tensor([[0.0] * 7, [-torch.inf, 6, 5, 4, 3, 2, 1]])
+    changed = substituted_scorer(lambda u: scores[u], np.array([1, 1]), np.array([1, 2]), torch.tensor([2.5, 7.0]))
+    before, after = (
+        top_lists(score, dataset, k=3, users=[1], candidates="all") for score in (lambda u: scores[u].clone(), changed)
+    )
+    assert before["item"].tolist() == ["a", "b", "c"]
+    assert list(zip(after["item"], after["score"], strict=True)) == [("b", 7), ("c", 4), ("d", 3)]
+    everything = top_lists(changed, dataset, k=6, users=[1], candidates="all")
+    assert everything["item"].tolist() == ["b", "c", "d", "a", "e"]  # f is known
+    assert list_agreement(before, after).loc["u", "changed"] == pytest.approx(1 / 3)
