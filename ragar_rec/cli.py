@@ -92,6 +92,11 @@ def _add_augment_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a CSV file with user_id,item_id: draw these pictures instead, into OUTPUT/pictures",
     )
+    command.add_argument(
+        "--images",
+        choices=("png", "jpeg", "webp"),
+        help="also write every picture as a file, OUTPUT/pictures/<user>/<item>.png, listed in files.csv",
+    )
 
 
 def _add_recommend_options(command: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ from ragar_rec.stages.features import (
 from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTraining, UNetTraining
 from ragar_rec.stages.page import ReportPage
 from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
-from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.ranker import BaselineRanker, Ranker
 from ragar_rec.stages.recommended import CandidatePictures
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
@@ -38,6 +38,15 @@ from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
+
+BASELINES = ("Pop", "ItemKNN", "EASE")
+"""Simple rankers that a ranker is compared with on the test: popularity, neighbours, a closed form."""
+
+EASE_ITEMS = 10_000
+"""Items up to which EASE is a baseline: a minute or two of one core."""
+
+KNN_SCORES = 10_000_000
+"""Users x items up to which ItemKNN is a baseline: RecBole keeps all its scores in a Python list of lists."""
 
 
 class Experiment:
@@ -206,6 +215,15 @@ class Experiment:
             settings["seed"] = seed
         features = self.features if image_encoder is None else self.new_features(image_encoder)
         return Ranker(self.workspace, self.catalogue, features, settings)
+
+    def baselines(self) -> list[BaselineRanker]:
+        """The simple rankers of :data:`BASELINES` that train in seconds or a minute on this catalogue."""
+        dataset = self.ranker.dataset
+        # An items x items matrix is inverted for EASE; ItemKNN keeps users x items scores.
+        fits = {"EASE": dataset.n_items <= EASE_ITEMS, "ItemKNN": dataset.n_users * dataset.n_items <= KNN_SCORES}
+        names = [name for name in BASELINES if fits.get(name, True) and name != self.config.recbole["model"]]
+        settings = {name: with_ranker(self.config.recbole, name) for name in names}
+        return [BaselineRanker(self.workspace, self.catalogue, self.features, keys) for keys in settings.values()]
 
     def new_system(self, reward: Ranker, *, seed: int | None = None) -> RagarSystem:
         """RAGAR rewarded by this ranker.

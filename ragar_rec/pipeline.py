@@ -15,6 +15,7 @@ import torch
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
+from ragar_rec.evaluation.ranker_test import Comparison, held_out_values
 from ragar_rec.evaluation.requests import read_users
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
@@ -25,6 +26,8 @@ from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.stages.recommended import lists_of
 from ragar_rec.store.curves import read_curves
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.picture_files import PictureFormat, write_picture_files
 
 __all__ = [
     "Run",
@@ -96,7 +99,10 @@ def pretrain(run: Experiment) -> Path:
 
 
 def train_ranker(run: Experiment) -> Path:
-    """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
+    """The ranker, by RecBole; prints its metrics on validation, and on the test beside simple rankers.
+
+    Nothing is chosen by the test.
+    """
     trained, model = run.ranker.trained, run.config.recbole["model"]
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics("valid").items())
     if metrics:
@@ -107,7 +113,24 @@ def train_ranker(run: Experiment) -> Path:
             f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
             "1 (valid), are needed"
         )
+    print(_test_comparison(run))
     return run.ranker.folder
+
+
+def _test_comparison(run: Experiment) -> str:
+    """The ranker beside :meth:`Experiment.baselines` on the test, as text."""
+    topk = run.ranker.dataset.config["topk"]
+    model, rankers = str(run.config.recbole["model"]), {str(run.config.recbole["model"]): run.ranker}
+    if not len(run.ranker.dataset.interactions.test[0]):
+        return f"{model} was not tested, as the split has no interaction for the test"
+    rankers |= {str(ranker.settings["model"]): ranker for ranker in run.baselines()}
+    values = {name: held_out_values(ranker.trained.ranker, ranker.dataset, topk) for name, ranker in rankers.items()}
+    settings = run.config.evaluation
+    bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
+    comparison = Comparison(model, values, bootstrap)
+    chosen = str(run.ranker.dataset.config["valid_metric"]).lower()
+    metric = chosen if chosen in values[model] else f"recall@{topk[0]}"
+    return f"{comparison.table()}\n{comparison.verdict(metric)}".rstrip()
 
 
 def train_generator(run: Experiment) -> Path:
@@ -115,22 +138,34 @@ def train_generator(run: Experiment) -> Path:
     return run.system.folder
 
 
-def augment(run: Experiment, requests: Path | None = None) -> Path:
+def augment(run: Experiment, requests: Path | str | None = None, images: PictureFormat | None = None) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started.
 
     Args:
         run: whose generator draws.
         requests: a CSV file with ``user_id`` and ``item_id``: its pictures instead, kept in ``output/pictures``.
+        images: the pictures also as files of this format, ``output/pictures/<user>/<item>.png``.
+
+    Returns:
+        The folder of the shards, or the table of the files if these were asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it asks for what is unknown (the line is named), or pictures of another generator or
             `evaluation.batch_size` stand there.
     """
+    folder = run.output / "pictures"
     if requests is not None:
-        return draw_requests(run.system, run.drawn.settings, requests, run.output / "pictures").folder
-    run.check_list_lengths()
-    return run.drawn.folder
+        shards = draw_requests(run.system, run.drawn.settings, Path(requests), folder)
+    else:
+        run.check_list_lengths()
+        shards = run.drawn.shards
+    if images is None:
+        return shards.folder
+    progress, source = run.workspace.progress, digest(run.system.content)
+    table = write_picture_files(shards, folder, images, source=source, progress=progress)
+    print(f"{len(shards):,} pictures as {images} files in {folder}: {table} says which is whose")
+    return table
 
 
 def evaluate(run: Experiment) -> Path:

@@ -1,5 +1,6 @@
-"""Top-k lists for everybody, before and after the pictures of their candidates."""
+"""Commands on a trained generator: top-k lists for everybody before and after new pictures, pictures as files."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from film_world import HOLE, PEOPLE, config_file, film_folder
 from ragar_rec import cli, pipeline
@@ -166,3 +168,65 @@ def test_from_python_paths_are_texts_too(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("user_id\n3\n")
     file = pipeline.recommend(shop.run, users=str(tmp_path / "users.csv"), lists=str(tmp_path / "a.csv"), original=True)
     assert file == tmp_path / "a.csv"
+
+
+def test_pictures_are_files_that_the_shards_agree_with(shop: Shop, tmp_path: Path) -> None:
+    """Of two people's requests, and later of the protocols' pictures too: all by one generator, so all stay."""
+    (tmp_path / "r.csv").write_text("user_id,item_id\n7,3\n8,3\n")
+    assert cli.main(["augment", *shop.arguments, f"--requests={tmp_path / 'r.csv'}", "--images=png"]) == 0
+    folder = shop.run.output / "pictures"
+    table = pd.read_csv(folder / "files.csv", dtype=str)
+    assert table[["user_id", "item_id", "file"]].to_numpy().tolist() == [["7", "3", "7/3.png"], ["8", "3", "8/3.png"]]
+    assert pipeline.augment(shop.run, images="png") == folder / "files.csv"
+    table = pd.read_csv(folder / "files.csv", dtype=str)
+    shards = shop.run.drawn.shards
+    assert len(table) >= len(shards)
+    for user, item in (("7", "3"), tuple(table.iloc[0][["user_id", "item_id"]])):
+        with Image.open(folder / user / f"{item}.png") as picture:
+            assert picture.size == (32, 32)
+            if any(json.loads(name)[:2] == [user, item] for name in shards.ids):
+                assert picture.tobytes() == shards[user, item].tobytes()
+
+
+def trained(tmp_path: Path, shop: Shop, **changes: object) -> tuple[Experiment, list[str]]:
+    """A ranker trained on the shop's films with other settings, and the lines that were printed."""
+    tree = yaml.safe_load(config_file(tmp_path).read_text()) | changes
+    if changes.get("model"):
+        del tree["knn_k"], tree["embedding_size"]
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(tree))
+    run = Experiment.open(tmp_path / "other.yaml", [], shop.run.workspace.data, None, tmp_path / "out", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr("builtins.print", lambda *parts: said.extend("\n".join(map(str, parts)).splitlines()))
+        pipeline.train_ranker(run)
+    return run, said
+
+
+def test_train_ranker_compares_with_simple_rankers_on_the_test(tmp_path: Path, shop: Shop) -> None:
+    """RecBole's evaluator gives the same means as the lines of the table."""
+    run, said = trained(tmp_path, shop)
+    assert said[0].startswith("MICRO on validation: recall@10 ")
+    assert said[1] == f"on the test, {PEOPLE} people:"
+    lines = {line.split()[0]: line.split() for line in said[3:7]}
+    assert list(lines) == ["MICRO", "Pop", "ItemKNN", "EASE"]
+    assert float(lines["MICRO"][1]) == pytest.approx(run.ranker.trained.metrics("test")["recall@10"], abs=5e-5)
+    assert "the simple rankers" in said[7] or "with less to train" in said[7]
+    assert len(run.store.ran) == len(set(run.store.ran)) + 2  # three baselines
+    again, repeated = trained(tmp_path, shop)
+    assert (again.store.ran, repeated) == ([], said)
+
+
+@pytest.mark.parametrize("split", [{"COLD": 0.5}, {"RS": [0.8, 0, 0.2]}, {"RS": [0.8, 0.2, 0]}])
+def test_train_ranker_works_for_every_split(tmp_path: Path, shop: Shop, split: dict[str, object]) -> None:
+    evaluation = {"split": split, "order": "TO", "group_by": None if "COLD" in split else "user", "mode": "full"}
+    _, said = trained(tmp_path, shop, eval_args=evaluation, topk=[3], valid_metric="Recall@3")
+    if split == {"RS": [0.8, 0.2, 0]}:
+        assert said[1:] == ["MICRO was not tested, as the split has no interaction for the test"]
+    else:
+        assert "EASE" in said[-2]
+    assert ("was not validated" in said[0]) == (split == {"RS": [0.8, 0, 0.2]})
+
+
+def test_a_simple_ranker_is_not_compared_with_itself(tmp_path: Path, shop: Shop) -> None:
+    _, said = trained(tmp_path, shop, model="Pop")
+    assert [line.split()[0] for line in said[3:6]] == ["Pop", "ItemKNN", "EASE"]
