@@ -25,6 +25,7 @@ STEPS = {
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
     "report": "one HTML page of everything above",
     "recommend": "everybody's top-k list as CSV or Parquet, with the original and with personalised pictures",
+    "store": "finished stages: which there are, how large they are, which of them this config uses",
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
@@ -115,9 +116,21 @@ def _add_recommend_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_store_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--prune", action="store_true", help="remove what this config does not use, without asking")
+    command.add_argument("--dry-run", action="store_true", help="say what --prune would remove, and remove nothing")
+    command.add_argument(
+        "--keep",
+        action="append",
+        metavar="FILE",
+        help="a further config, on the same data and weights, whose stages count as used; may be repeated",
+    )
+
+
 OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "augment": _add_augment_options,
     "recommend": _add_recommend_options,
+    "store": _add_store_options,
 }
 """Command -> what adds its own options. Each option is an argument of the pipeline's function of the same name."""
 

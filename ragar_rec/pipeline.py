@@ -7,6 +7,7 @@ what the stage needs is built on the way, and what is finished is reused.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -21,12 +22,14 @@ from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.report.lists import check_suffix, lists_summary, lists_table, write_lists
+from ragar_rec.report.store import store_table
 from ragar_rec.report.tables import format_table, tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.stages.recommended import lists_of
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
+from ragar_rec.store.inventory import remove, size_text, stored_entries
 from ragar_rec.store.picture_files import PictureFormat, write_picture_files
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "pretrain",
     "recommend",
     "report",
+    "store",
     "train_generator",
     "train_ranker",
 ]
@@ -227,6 +231,34 @@ def recommend(
     print(f"{people:,} people, top {length} of {dataset.n_items - 1:,} items: {file}")
     print(lists_summary(before, after, dataset))
     return file
+
+
+def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Sequence[Path | str] = ()) -> Path:
+    """What stands in the store, how large it is, and what this config uses; builds nothing.
+
+    Args:
+        run: whose store.
+        prune: remove what neither this config nor one of ``keep`` uses.
+        dry_run: say what ``prune`` would remove.
+        keep: further configs, files or presets, on the same data and weights.
+
+    Raises:
+        FileNotFoundError: a config, or raw data or weights that one of them needs, cannot be found.
+    """
+    space, used = run.workspace, run.used_folders()
+    for config in keep:
+        used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
+    entries = stored_entries(run.store.root)
+    print(store_table(entries, used))
+    for entry in entries if prune or dry_run else []:
+        if entry.folder not in used:
+            try:
+                dry_run or remove(entry)
+            except RuntimeError as error:
+                print(f"kept {entry.folder.name}: {error}")
+                continue
+            print(f"{'would remove' if dry_run else 'removed'} {entry.folder.name}: {size_text(entry.size)}")
+    return run.store.root
 
 
 def report(run: Experiment) -> Path:

@@ -1,6 +1,7 @@
 """Commands on a trained generator: top-k lists for everybody before and after new pictures, pictures as files."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -230,3 +231,74 @@ def test_train_ranker_works_for_every_split(tmp_path: Path, shop: Shop, split: d
 def test_a_simple_ranker_is_not_compared_with_itself(tmp_path: Path, shop: Shop) -> None:
     _, said = trained(tmp_path, shop, model="Pop")
     assert [line.split()[0] for line in said[3:6]] == ["Pop", "ItemKNN", "EASE"]
+
+
+def entries(output: Path) -> set[str]:
+    return {folder.name for folder in (output / "store").iterdir() if not folder.name.startswith(".")}
+
+
+def stages(names: set[str]) -> list[str]:
+    return sorted(name.rpartition("-")[0] for name in names)
+
+
+def test_the_store_knows_what_a_config_uses_and_removes_the_rest(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another learning rate makes another ranker, and with it another generator: those alone are not used."""
+    shutil.copytree(shop.run.output / "store", tmp_path / "store")
+    arguments = [*shop.arguments, f"--output={tmp_path}"]
+    before = entries(tmp_path)
+    assert cli.main(["store", *arguments]) == 0
+    said = capsys.readouterr().out
+    used = {line.split()[0] for line in said.splitlines() if line.endswith("yes")}
+    assert {
+        "data",
+        "pictures",
+        "features",
+        "ranker",
+        "encoder",
+        "backbone",
+        "language",
+        "warm-start",
+        "generator",
+    } <= used
+    assert " no" not in said.replace("not", "")
+    for rate in (0.02, 0.01):
+        assert cli.main(["train-ranker", *arguments, f"--learning_rate={rate}"]) == 0
+    more = entries(tmp_path) - before
+    assert stages(more) == ["baseline"] * 3 + ["ranker"] * 2  # the baselines are those of both
+    (first,) = (folder for folder in (tmp_path / "store").glob("ranker-*") if '"learning_rate": 0.02' in text(folder))
+    shutil.rmtree(first)
+    more.remove(first.name)
+    (tmp_path / "store" / "generator-0123456789abcdef.partial").mkdir()
+
+    assert cli.main(["store", *arguments, "--prune", "--dry-run", "--learning_rate=0.01"]) == 0
+    said = capsys.readouterr().out
+    doomed = {line.split()[2].rstrip(":") for line in said.splitlines() if line.startswith("would remove ")}
+    assert "generator-0123456789abcdef.partial" in doomed
+    assert {"ranker", "generator", "list-images"} <= set(stages(doomed & before))
+    assert not doomed & more
+    assert entries(tmp_path) >= before | more
+
+    other = yaml.safe_load(Path(shop.arguments[0].partition("=")[2]).read_text()) | {"learning_rate": 0.01}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    assert cli.main(["store", *arguments, "--prune", f"--keep={tmp_path / 'other.yaml'}"]) == 0
+    assert "removed generator-0123456789abcdef.partial: 0 B" in capsys.readouterr().out
+    assert entries(tmp_path) == before | more
+    assert cli.main(["store", *arguments, "--prune"]) == 0
+    assert entries(tmp_path) == before | {name for name in more if name.startswith("baseline")}
+
+
+def text(folder: Path) -> str:
+    return (folder / "manifest.json").read_text()
+
+
+def test_the_store_is_not_pruned_where_the_data_are_missing(shop: Shop, tmp_path: Path) -> None:
+    """Without its raw data nobody can tell what a config uses."""
+    shutil.copytree(shop.run.output / "store", tmp_path / "store")
+    before = entries(tmp_path)
+    arguments = [*shop.arguments, f"--output={tmp_path}", f"--data={tmp_path / 'gone'}"]
+    assert cli.main(["store", *arguments, "--prune"]) == 2
+    assert entries(tmp_path) == before
+    assert cli.main(["store", *shop.arguments, f"--output={tmp_path / 'new'}", "--prune"]) == 0  # an empty store
+    assert not entries(tmp_path / "new")
