@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from generation.pictures import to_pil
     from generation.request import Explanation, Generator, Request
     from generation.reward import Reward
+    from ragar_rec import pipeline as pipeline
     from ragar_rec.config.config import Config
     from ragar_rec.evaluation.results import Results, Row
     from ragar_rec.experiment import Experiment
-    from ragar_rec.pipeline import demo, evaluate, prepare, pretrain, recommend, train_generator, train_ranker
     from ragar_rec.report.report import Report
     from ragar_rec.store.shards import ImageShards
     from ragar_rec.store.store import Store
-
-    Run = Experiment
 
 _LAZY = {
     "Config": "ragar_rec.config.config",
@@ -40,16 +38,8 @@ _LAZY = {
     "Results": "ragar_rec.evaluation.results",
     "Reward": "generation.reward",
     "Row": "ragar_rec.evaluation.results",
-    "Run": "ragar_rec.pipeline",
     "Store": "ragar_rec.store.store",
-    "demo": "ragar_rec.pipeline",
-    "evaluate": "ragar_rec.pipeline",
-    "prepare": "ragar_rec.pipeline",
-    "pretrain": "ragar_rec.pipeline",
-    "recommend": "ragar_rec.pipeline",
     "to_pil": "generation.pictures",
-    "train_generator": "ragar_rec.pipeline",
-    "train_ranker": "ragar_rec.pipeline",
 }
 """Public name -> the module that defines it."""
 
@@ -66,17 +56,10 @@ __all__ = [
     "Results",
     "Reward",
     "Row",
-    "Run",
     "ShadowedPackageError",
     "Store",
-    "demo",
-    "evaluate",
-    "prepare",
-    "pretrain",
-    "recommend",
+    "pipeline",
     "to_pil",
-    "train_generator",
-    "train_ranker",
 ]
 
 
@@ -102,10 +85,13 @@ _check_packages(("recsys", "generation"), Path(__file__).resolve().parent.parent
 
 
 def __getattr__(name: str) -> Any:
+    # The functions of the commands stay in their module: `augment` and `report` are names of sub-modules too.
+    if name == "pipeline":
+        return import_module("ragar_rec.pipeline")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *__all__})

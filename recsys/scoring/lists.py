@@ -35,7 +35,7 @@ def mean_popularity(lists: pd.DataFrame, dataset: Dataset) -> pd.Series:
     (average recommendation popularity; Yin et al. 2012, "Challenging the long tail recommendation").
     """
     counts = np.bincount(dataset.interactions.train[1], minlength=dataset.n_items)
-    by_token = dict(zip(dataset.item_tokens.tolist(), counts.tolist(), strict=True))
+    by_token = pd.Series(counts, index=dataset.item_tokens)
     return pd.Series(lists["item"].map(by_token).groupby(lists["user"]).mean())
 
 
@@ -54,7 +54,7 @@ def list_agreement(a: pd.DataFrame, b: pd.DataFrame, *, p: float = PERSISTENCE) 
     for user, items in left.items():
         first, second = items.tolist(), right[user].tolist()
         rows[user] = (1 - len(set(first) & set(second)) / len(first), jaccard(first, second), rbo(first, second, p=p))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["changed", "jaccard", "rbo"])
+    return pd.DataFrame(rows, index=pd.Index(["changed", "jaccard", "rbo"])).T
 
 
 def jaccard(a: Sequence[str], b: Sequence[str]) -> float:

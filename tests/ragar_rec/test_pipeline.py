@@ -95,7 +95,7 @@ def test_the_summary_states_coverage_and_popularity(shop: Shop) -> None:
     for at, pictures in enumerate(("original", "generated")):
         own = shop.lists[shop.lists["pictures"] == pictures]
         counts = {str(token): int((train == item).sum()) for item, token in enumerate(tokens)}
-        coverage, popularity = own["item_id"].nunique() / 24, np.mean([counts[item] for item in own["item_id"]])
+        coverage, popularity = len(set(own["item_id"])) / 24, np.mean([counts[item] for item in own["item_id"]])
         rows = {line[:24].strip(): line[24:].split() for line in shop.said.splitlines()}
         assert float(rows["catalogue coverage"][at]) == pytest.approx(coverage, abs=5e-5)
         assert float(rows["mean popularity"][at]) == pytest.approx(popularity, abs=0.05)
@@ -122,7 +122,7 @@ def test_some_people_get_shorter_lists_as_parquet_and_original_ones_by_any_ranke
     )
     table = pd.read_parquet(lists)
     assert set(table["user_id"]) == {"3", "7"}
-    assert table["pictures"].unique().tolist() == ["original"]
+    assert set(table["pictures"]) == {"original"}
     assert table["rank"].tolist() == [1, 2, 1, 2]
     dataset = shop.run.ranker.dataset
     counts = np.bincount(dataset.interactions.train[1], minlength=dataset.n_items).astype(float)
@@ -247,7 +247,9 @@ def test_the_store_knows_what_a_config_uses_and_removes_the_rest(
     """Another learning rate makes another ranker, and with it another generator: those alone are not used."""
     shutil.copytree(shop.run.output / "store", tmp_path / "store")
     arguments = [*shop.arguments, f"--output={tmp_path}"]
+    assert cli.main(["store", *arguments, "--prune"]) == 0  # what other tests have left
     before = entries(tmp_path)
+    capsys.readouterr()
     assert cli.main(["store", *arguments]) == 0
     said = capsys.readouterr().out
     used = {line.split()[0] for line in said.splitlines() if line.endswith("yes")}
@@ -262,7 +264,7 @@ def test_the_store_knows_what_a_config_uses_and_removes_the_rest(
         "warm-start",
         "generator",
     } <= used
-    assert " no" not in said.replace("not", "")
+    assert len([line for line in said.splitlines() if line.endswith("yes")]) == len(before)
     for rate in (0.02, 0.01):
         assert cli.main(["train-ranker", *arguments, f"--learning_rate={rate}"]) == 0
     more = entries(tmp_path) - before
