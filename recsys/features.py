@@ -91,6 +91,10 @@ class FeatureTable:
         except ValueError as error:
             raise ValueError(f"feature table {path}: {error}") from error
 
+    def permuted(self, seed: int) -> FeatureTable:
+        """The same rows, given to the items in a random order: what features say of single items is lost."""
+        return FeatureTable(self.ids, self.values[np.random.default_rng(seed).permutation(len(self.ids))])
+
     def align(self, tokens: Sequence[str]) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
         """Features in the order of ``tokens``, and which tokens have any; absent rows and rows of zeros are holes."""
         row_of = {item: row for row, item in enumerate(self.ids)}

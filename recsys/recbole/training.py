@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,18 @@ class TrainedRanker:
             metrics |= {f"{name} among all": value for name, value in among_all.items()}
         self.ranker.eval()
         return metrics
+
+    @one_thread()
+    def with_features(self, features: Mapping[str, Path]) -> TrainedRanker:
+        """The same weights, reading other tables; what is computed from features (item graphs) is computed anew.
+
+        Args:
+            features: tables by modality, as wide as those of the training; other modalities stay as they are.
+        """
+        dataset = self.dataset.with_features(features)
+        ranker = dataset.new_ranker()
+        checkpoint.restore_ranker(ranker, checkpoint.ranker_tensors(self.ranker))
+        return replace(self, ranker=ranker.eval(), dataset=dataset)
 
 
 def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = True) -> TrainedRanker:
