@@ -16,7 +16,7 @@ import torch
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
-from ragar_rec.evaluation.ranker_test import Comparison, held_out_values
+from ragar_rec.evaluation.ranker_test import compared_on_test
 from ragar_rec.evaluation.requests import read_users
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
@@ -117,24 +117,14 @@ def train_ranker(run: Experiment) -> Path:
             f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
             "1 (valid), are needed"
         )
-    print(_test_comparison(run))
-    return run.ranker.folder
-
-
-def _test_comparison(run: Experiment) -> str:
-    """The ranker beside :meth:`Experiment.baselines` on the test, as text."""
-    topk = run.ranker.dataset.config["topk"]
-    model, rankers = str(run.config.recbole["model"]), {str(run.config.recbole["model"]): run.ranker}
-    if not len(run.ranker.dataset.interactions.test[0]):
-        return f"{model} was not tested, as the split has no interaction for the test"
-    rankers |= {str(ranker.settings["model"]): ranker for ranker in run.baselines()}
-    values = {name: held_out_values(ranker.trained.ranker, ranker.dataset, topk) for name, ranker in rankers.items()}
+    if not len(trained.dataset.interactions.test[0]):
+        print(f"{model} was not tested, as the split has no interaction for the test")
+        return run.ranker.folder
+    rankers = {model: trained} | {str(ranker.settings["model"]): ranker.trained for ranker in run.baselines()}
     settings = run.config.evaluation
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
-    comparison = Comparison(model, values, bootstrap)
-    chosen = str(run.ranker.dataset.config["valid_metric"]).lower()
-    metric = chosen if chosen in values[model] else f"recall@{topk[0]}"
-    return f"{comparison.table()}\n{comparison.verdict(metric)}".rstrip()
+    print(compared_on_test(model, rankers, bootstrap))
+    return run.ranker.folder
 
 
 def train_generator(run: Experiment) -> Path:
@@ -253,7 +243,8 @@ def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Seq
     for entry in entries if prune or dry_run else []:
         if entry.folder not in used:
             try:
-                dry_run or remove(entry)
+                if not dry_run:
+                    remove(entry)
             except RuntimeError as error:
                 print(f"kept {entry.folder.name}: {error}")
                 continue

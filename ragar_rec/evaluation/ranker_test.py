@@ -10,6 +10,7 @@ import pandas as pd
 
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.models import full_scores
+from recsys.recbole.training import TrainedRanker
 from recsys.scoring.metrics import per_user
 from recsys.scoring.ranks import held_out_ranks
 from recsys.scoring.statistics import Interval, interval, paired_difference
@@ -81,6 +82,23 @@ class Comparison:
         if difference.high < 0:
             return f"{self.name} beats the simple rankers: of the best of them, {best}, {number}."
         return f"{self.name} and {best}, the best of the simple rankers, cannot be told apart: {number}."
+
+
+def compared_on_test(name: str, rankers: Mapping[str, TrainedRanker], bootstrap: Mapping[str, Any]) -> str:
+    """The table and the verdict of rankers on the test part of their split, for every k of `topk`.
+
+    Args:
+        name: the ranker that the others are compared with.
+        rankers: all of them by name.
+        bootstrap: see :class:`Comparison`.
+    """
+    config = rankers[name].dataset.config
+    ks: Sequence[int] = config["topk"] or ()
+    values = {other: held_out_values(trained.ranker, trained.dataset, ks) for other, trained in rankers.items()}
+    comparison, metric = Comparison(name, values, bootstrap), str(config["valid_metric"]).lower()
+    # Validation may look at a metric of RecBole's that is none of ours, such as MRR@10.
+    verdict = comparison.verdict(metric if metric in values[name] else next(iter(values[name])))
+    return f"{comparison.table()}\n{verdict}".rstrip()
 
 
 def _text(value: Interval, sign: str = "") -> str:

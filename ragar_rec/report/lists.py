@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from recsys.recbole.dataset import Dataset
@@ -34,11 +35,10 @@ def lists_table(original: pd.DataFrame, generated: pd.DataFrame | None) -> pd.Da
     if generated is not None:
         parts.append(generated.assign(pictures="generated"))
     table = pd.concat(parts, ignore_index=True).rename(columns={"user": "user_id", "item": "item_id"})
-    order = dict.fromkeys(original["user"])
-    place = {user: at for at, user in enumerate(order)}
-    table["_user"] = table["user_id"].map(place)
+    place = {user: at for at, user in enumerate(dict.fromkeys(original["user"]))}
     # A stable sort leaves each user's original list before the other, and both by rank.
-    return table.sort_values("_user", kind="stable", ignore_index=True).reindex(columns=list(COLUMNS))
+    order = np.argsort([place[user] for user in table["user_id"]], kind="stable")
+    return table.iloc[order].reset_index(drop=True).reindex(columns=list(COLUMNS))
 
 
 def write_lists(table: pd.DataFrame, path: Path) -> None:

@@ -36,7 +36,7 @@ def mean_popularity(lists: pd.DataFrame, dataset: Dataset) -> pd.Series:
     """
     counts = np.bincount(dataset.interactions.train[1], minlength=dataset.n_items)
     by_token = pd.Series(counts, index=dataset.item_tokens)
-    return pd.Series(lists["item"].map(by_token).groupby(lists["user"]).mean())
+    return pd.Series(by_token.reindex(lists["item"]).groupby(lists["user"].to_numpy()).mean())
 
 
 def list_agreement(a: pd.DataFrame, b: pd.DataFrame, *, p: float = PERSISTENCE) -> pd.DataFrame:
