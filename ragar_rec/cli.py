@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -36,6 +37,9 @@ USER_ERRORS = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotI
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 + the number of SIGINT."""
+
+CLOSED_PIPE = 141
+"""Exit code when the reader of the output has gone, as a shell has it: 128 + the number of SIGPIPE."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -179,10 +183,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     try:
         _print_config(options, overrides) if options.command == "config" else _run(options, overrides)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         kept = f"; finished stages are kept in {options.output}, run the same command to continue"
         print(f"\nragar-rec: stopped{'' if options.command == 'config' else kept}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # `ragar-rec config | head`: whoever read the output has enough of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return CLOSED_PIPE
     except USER_ERRORS as error:
         if options.debug:
             traceback.print_exc()
