@@ -24,8 +24,6 @@ from ragar_rec.config.config import Config, sections
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Experiment
 
-PRESET = Path(__file__).parents[2] / "experiments" / "configs" / "sd15.yaml"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -46,7 +44,7 @@ def preset(folder: Path, weights: dict[str, str], *overrides: str) -> Experiment
     models = [f"--models.{name}={source}" for name, source in weights.items()]
     words = ["--words.captions=palette", "--words.keywords=tfidf"]
     ranker = ["--epochs=1", "--knn_k=3", "--train_batch_size=128", "--features.text_dim=8", "--use_gpu=false"]
-    config = Config.read(PRESET, [*models, *words, *ranker, *overrides])
+    config = Config.read("sd15", [*models, *words, *ranker, *overrides])
     return Experiment(config, folder / f"output-{config.models.device}", data=folder / "films", progress=False)
 
 
@@ -122,7 +120,7 @@ def test_the_page_shows_the_preset_and_it_can_be_read() -> None:
     shown, whole = yaml.safe_load(block), yaml.safe_load(PRESET.read_text(encoding="utf-8"))
     ours = {key: value for key, value in whole.items() if key in sections()}
     assert shown == {key: value for key, value in ours.items() if key not in ("catalog", "evaluation")}
-    config = Config.read(PRESET, ["--models.device=cpu"])
+    config = Config.read("sd15", ["--models.device=cpu"])
     assert (config.models.precision, config.models.channels_last) == ("bfloat16", True)
     assert config.backbone.image_height == 512
 
