@@ -120,9 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the pipeline that is named like the command, on the first of the launcher's processes."""
     # These imports take seconds (torch): --help and errors in the arguments do without them.
-    from generation.backbone.loading import disable_progress_bars
     from ragar_rec import pipeline
-    from recsys.recbole.training import run_on_first_process
+    from recsys.distributed import run_on_first_process
 
     def program() -> None:
         with notes():
@@ -131,7 +130,6 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
             requests = getattr(options, "requests", None)  # an option of `augment` alone
             step(run, requests=requests) if requests else step(run)
 
-    disable_progress_bars()
     run_on_first_process(program)
 
 

@@ -10,17 +10,10 @@ import shutil
 from pathlib import Path
 from statistics import mean
 
-import torch
-
-from generation.pictures import to_float
-from ragar_rec.evaluation.fidelity import psnr
-from ragar_rec.evaluation.per_user import write_per_user
-from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
+from ragar_rec import evaluation, stages
+from ragar_rec import report as reporting
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
-from ragar_rec.report.tables import format_table, tables
-from ragar_rec.stages.drawn import draw_requests
-from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
 
 __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
@@ -63,15 +56,14 @@ def pretrain(run: Experiment) -> Path:
         ValueError: the config names weights in their place.
     """
     training, pictures = run.backbone, run.pictures
-    if not isinstance(training, UNetTraining):
+    if not isinstance(training, stages.UNetTraining):
         raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
     components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
-    rows = torch.tensor(training.held_out_rows or training.rows)[:RECONSTRUCTED]
-    images = to_float(pictures.images[rows])
-    decoded = torch.cat([components.pipeline.reconstruct(block) for block in images.split(64)])
+    rows = (training.held_out_rows or training.rows)[:RECONSTRUCTED]
     kind = "kept from it" if training.held_out_rows else "that it was fitted to"
-    print(f"codec: {psnr(decoded, images):.1f} dB on {len(rows):,} pictures {kind}")
+    error = evaluation.reconstruction_psnr(components.pipeline, pictures.images[rows])
+    print(f"codec: {error:.1f} dB on {len(rows):,} pictures {kind}")
     encoder = training.encoder.weights
     for name, points in (read_curves(Path(encoder.path)) | read_curves(folder)).items():
         losses = [loss for _, loss in points]
@@ -114,7 +106,7 @@ def augment(run: Experiment, requests: Path | None = None) -> Path:
             `evaluation.batch_size` stand there.
     """
     if requests is not None:
-        return draw_requests(run.system, run.drawn.settings, requests, run.output / "pictures").folder
+        return stages.draw_requests(run.system, run.drawn.settings, requests, run.output / "pictures").folder
     run.check_list_lengths()
     return run.drawn.folder
 
@@ -123,24 +115,24 @@ def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
     augment(run)
     settings, frame = run.config.evaluation, run.results.frame
-    rows = rows_from_per_user(
-        in_table_order(frame),
+    rows = evaluation.rows_from_per_user(
+        evaluation.in_table_order(frame),
         run.catalogue.title,
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=settings.seeds[0],
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    Results(rows, run=provenance(run)).write(run.output / "results.json")
-    write_per_user(frame, run.output / "per_user.parquet")
-    for table in tables(rows):
-        print("\n" + format_table(table))
+    evaluation.Results(rows, run=provenance(run)).write(run.output / "results.json")
+    evaluation.write_per_user(frame, run.output / "per_user.parquet")
+    for table in reporting.tables(rows):
+        print("\n" + reporting.format_table(table))
     return run.output / "results.json"
 
 
 def report(run: Experiment) -> Path:
     """One self-contained HTML page."""
-    page = run.report(Results.read(evaluate(run)))
+    page = run.report(evaluation.Results.read(evaluate(run)))
     shutil.copyfile(page.folder / "report.html", run.output / "report.html")
     print(f"\nThe report: {run.output / 'report.html'}")
     return run.output / "report.html"

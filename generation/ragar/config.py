@@ -1,13 +1,15 @@
 """The section `generator` of the config: RAGAR's own settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from generation.checkpoint import read_json
-from generation.ragar import retrieval
-from generation.ragar.calibrator import Mode
+Normalization = Literal["none", "minmax", "zscore"]
+"""How similarities are normalised (s' in eq. 5)."""
+HistoryMode = Literal["top_k", "next_k", "random"]
+"""The most similar items, those of ranks (k, 2k], or random ones: figure 2's Ret, Exp-Ret and Random."""
+CalibratorMode = Literal["residual_concat", "residual", "literal"]
+"""Form of eq. 9."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,11 @@ class RagarConfig:
     """Items that are retrieved from the history (eq. 3)."""
     history_length: int = 20
     """Most recent items of a history that retrieval looks at."""
-    history: retrieval.HistoryMode = "top_k"
+    history: HistoryMode = "top_k"
     """How the retrieved items are chosen (figure 2)."""
     temperature: float = 1.0
     """Temperature of the softmax over normalised similarities (eq. 5)."""
-    normalization: retrieval.Normalization = "minmax"
+    normalization: Normalization = "minmax"
     """How the similarities are normalised (s' in eq. 5)."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
@@ -36,7 +38,7 @@ class RagarConfig:
     """Width of the mapper's transformer (GILL: 512)."""
     mapper_layers: int = 2
     """Layers of its encoder and of its decoder (GILL: 4)."""
-    calibrator: Mode = "residual_concat"
+    calibrator: CalibratorMode = "residual_concat"
     """Form of eq. 9: see :class:`generation.ragar.calibrator.BalanceCalibrator`."""
     steps: int = 3
     """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
@@ -66,18 +68,3 @@ class RagarConfig:
         for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
-
-    @classmethod
-    def read(cls, folder: Path) -> "RagarConfig":
-        """Read the ``config.json`` of a saved generator.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: it holds settings that this version does not know.
-        """
-        settings = read_json(folder / "config.json")
-        if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
-            raise ValueError(
-                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
-            )
-        return cls(**settings)

@@ -20,8 +20,8 @@ import yaml
 from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
 from generation.ragar.config import RagarConfig
+from generation.ragar.language_config import LanguageConfig
 from generation.ragar.reflection_config import ReflectionConfig
-from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
@@ -58,7 +58,7 @@ class Config:
         Args:
             path: the YAML file, or the name of a preset (``own``).
             overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
-            known_keys: model name -> RecBole's keys for it; by default ``recsys.recbole.config.known_keys``.
+            known_keys: model name -> RecBole's keys for it; by default ``recsys.recbole.keys.known_keys``.
 
         Raises:
             FileNotFoundError: there is no such file, and no such preset.
@@ -108,7 +108,7 @@ def sections() -> dict[str, type]:
 
 def _recbole_keys(model: str) -> set[str]:
     # Not at the top: it imports RecBole, and with it torch, which a config with `known_keys` does without.
-    from recsys.recbole.config import known_keys
+    from recsys.recbole.keys import known_keys
 
     return known_keys(model)
 

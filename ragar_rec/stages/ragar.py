@@ -23,6 +23,7 @@ from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
 from generation.words.config import WordsConfig
+from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import SYSTEM
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
@@ -76,7 +77,7 @@ class Components(Keyed):
             captions,
             self.keywords.extractor,
             encoder,
-            self.words.text_encoder(encoder),
+            caption_encoder(self.words, encoder),
             self.models.visual_encoder(self.workspace.weights),
         )
 

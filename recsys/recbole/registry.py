@@ -119,8 +119,6 @@ def _imported(name: str, module: str, attribute: str) -> type:
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise ValueError(
-            f"the ranker {name!r} cannot be imported ({error}): put its folder on PYTHONPATH"
-        ) from error
+        raise ValueError(f"the ranker {name!r} cannot be imported ({error}): put its folder on PYTHONPATH") from error
     except AttributeError as error:
         raise ValueError(f"the ranker {name!r} is not there: {error}") from error

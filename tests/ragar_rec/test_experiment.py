@@ -30,8 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
 from generation.backbone.backbone import LORA_FILE
 from generation.encoders.hog import HogEncoder
-from generation.gallery import read_pictures
-from generation.pictures import to_float
+from generation.pictures import read_pictures, to_float
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.preference import Description
 from generation.ragar.scoring import path_scores
@@ -52,10 +51,10 @@ from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
 from ragar_rec.store.store import content
+from recsys.distributed import run_on_first_process
 from recsys.features import FeatureTable
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
-from recsys.recbole.training import run_on_first_process
 from recsys.scoring.counterfactual import Counterfactual
 
 STAGES = [

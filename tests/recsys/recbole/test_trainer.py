@@ -6,8 +6,8 @@ import torch
 
 from recsys.rankers import freedom
 from recsys.rankers.modalities import Modalities
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import train_ranker
