@@ -121,10 +121,11 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the pipeline that is named like the command, on the first of the launcher's processes."""
     # These imports take seconds (torch): --help and errors in the arguments do without them.
     from ragar_rec import pipeline
+    from ragar_rec.progress import lines_where_no_terminal
     from recsys.distributed import run_on_first_process
 
     def program() -> None:
-        with notes():
+        with notes(), lines_where_no_terminal():
             run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
             step = getattr(pipeline, options.command.replace("-", "_"))
             requests = getattr(options, "requests", None)  # an option of `augment` alone

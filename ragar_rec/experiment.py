@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,10 +15,13 @@ from generation.ragar.reflection_config import WarmStartConfig
 from ragar_rec import evaluation, stages
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
+from ragar_rec.config.recbole_values import sampled_modes
 from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
 from ragar_rec.store.store import Store
 from recsys.recbole.keys import DEFAULTS, with_ranker
+
+logger = logging.getLogger(__name__)
 
 
 class Experiment:
@@ -62,6 +66,7 @@ class Experiment:
         """From what the command line takes: a YAML file or a preset's name; without one, the embedded default."""
         data, weights = (None if folder is None else Path(folder) for folder in (data, weights))
         read = Config.read(config or DEFAULT, overrides)
+        _note_missing_gpu(read)
         return cls(read, Path(output), data=data, weights=weights, progress=progress)
 
     @cached_property
@@ -225,6 +230,20 @@ class Experiment:
             modality: self.workspace.data_file(file) for modality, file in named.items() if file is not None
         }
 
+    def check_evaluation(self) -> None:
+        """Refuse before anything is trained what the tables of results cannot show.
+
+        Raises:
+            ValueError: the ranker's scores do not change with pictures, or its metrics rank sampled items.
+        """
+        if sampled := sampled_modes(self.config.recbole):
+            raise ValueError(
+                f"eval_args.mode {', '.join(sampled)} ranks a held-out item among a few sampled ones, where every ranker "
+                "looks good; the tables of results rank among all items: write --eval_args.mode=full. `train-ranker` "
+                "takes it, and says so beside every metric"
+            )
+        self.ranker.check_reads_pictures()
+
     def check_list_lengths(self) -> None:
         """Refuse lists longer than the catalogue before anything is trained for them.
 
@@ -250,4 +269,17 @@ class Experiment:
         weights = None if name == "hog" else self.workspace.weights_file(name)
         return stages.FilePictureEncoder(
             self.workspace, self.pictures, name, settings.image_height, settings.image_width, weights
+        )
+
+
+def _note_missing_gpu(config: Config) -> None:
+    """Say at once that a GPU that the config asks for is not there; RecBole takes the CPU without a word."""
+    if not config.recbole.get("use_gpu"):
+        return
+    # Imported late: most configs ask for no GPU, and torch takes its seconds.
+    import torch
+
+    if not torch.cuda.is_available():
+        logger.warning(
+            "use_gpu is true, but this machine, or this build of torch, has no GPU: the CPU trains the ranker"
         )

@@ -113,6 +113,7 @@ def augment(run: Experiment, requests: Path | None = None) -> Path:
 
 def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
+    run.check_evaluation()
     augment(run)
     settings, frame = run.config.evaluation, run.results.frame
     rows = evaluation.rows_from_per_user(
@@ -141,6 +142,7 @@ def report(run: Experiment) -> Path:
 def demo(run: Experiment) -> Path:
     """Everything, with a sentence on its scale."""
     settings = run.config.evaluation
+    run.check_evaluation()
     print(
         f"{run.catalogue.title}: {settings.users} people, C = {settings.candidates}, "
         f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."

@@ -11,6 +11,9 @@ HistoryMode = Literal["top_k", "next_k", "random"]
 CalibratorMode = Literal["residual_concat", "residual", "literal"]
 """Form of eq. 9."""
 
+TIMESTEPS = 1000
+"""Steps of a diffusion's whole schedule, in SD-1.x as in the small backbone."""
+
 
 @dataclass(frozen=True)
 class RagarConfig:
@@ -59,6 +62,8 @@ class RagarConfig:
             yield f"{requirement}, but history_length is {self.history_length}"
         if not 0 < self.strength <= 1:
             yield f"strength {self.strength} must be above 0 and at most 1"
+        elif problem := self.strength_problem(self.steps):
+            yield f"{problem} for steps {self.steps}"
         if self.guidance_scale < 1:
             yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
         if self.temperature <= 0:
@@ -68,3 +73,13 @@ class RagarConfig:
         for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers", "steps"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+    def strength_problem(self, steps: int) -> str | None:
+        """Why image-to-image cannot run so many denoising steps at :attr:`strength`, without the steps; None if it can.
+
+        The steps are the last of a schedule, which is ``steps / strength`` long.
+        """
+        if self.text_to_image or self.strength * TIMESTEPS >= steps:
+            return None
+        least = f"take at least {steps / TIMESTEPS:g}" if steps <= TIMESTEPS else "take fewer steps"
+        return f"strength {self.strength} is too small, its share of the diffusion's {TIMESTEPS:,} steps: {least}"

@@ -214,6 +214,9 @@ class RagarSystem(Stage):
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
                 one's own cannot be made.
         """
+        self.ranker.check_reads_pictures()
+        if self.training.objective == "path":
+            self.ranker.check_gradient()
         _ = self.training_requests
         _ = self.ranker.features.encoder
         if self.rewards.extra:

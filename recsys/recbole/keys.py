@@ -45,6 +45,11 @@ DEFAULTS: Mapping[str, Any] = {
 # exact chronological order.
 _SPLITS = {"RS", "LS", "TS", "LABEL", "COLD"}
 
+MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+"""Values of `eval_args.mode`; `uni100` ranks each held-out item among 100 others."""
+
+_LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
+
 _NESTED_KEYS = {
     "eval_args": {"split", "group_by", "order", "mode"},
     "train_neg_sample_args": {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"},
@@ -58,6 +63,14 @@ class YamlLoader(yaml.SafeLoader):
 YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+@cache
+def metric_names() -> Mapping[str, bool]:
+    """RecBole's metrics by the names of their classes, and whether each judges single scores, not lists of length k."""
+    text = (recbole_folder() / "evaluator" / "metrics.py").read_text(encoding="utf-8")
+    classes: list[tuple[str, str]] = re.findall(r"^class (\w+)\((\w+)\)", text, flags=re.MULTILINE)
+    return {name: base == "LossMetric" or name == "GAUC" for name, base in sorted(classes)}
 
 
 @cache
@@ -100,16 +113,30 @@ def check_keys(config: Mapping[str, Any]) -> None:
         for key in config.get(parent) or {}:
             if key not in known:
                 raise ValueError(f"unknown key {parent}.{key!r}{did_you_mean(key, known)}")
-    _check_split((config.get("eval_args") or {}).get("split", {"RS": []}))
+    check_split((config.get("eval_args") or {}).get("split", DEFAULTS["eval_args"]["split"]))
     _check_features(config)
 
 
-def _check_split(split: Any) -> None:
+def check_split(split: Any) -> None:
+    """Raise ValueError unless it is one of the kinds of `eval_args.split`, with a value that this kind takes."""
     if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= _SPLITS:
         raise ValueError(
             f"eval_args.split is {split!r}, but must be one of RS: [0.8, 0.1, 0.1], LS: valid_and_test, "
             "TS: [0.8, 0.1, 0.1], LABEL: <the column that holds 0, 1 or 2>, COLD: <a share of the items>"
         )
+    ((kind, value),) = split.items()
+    if kind == "LS" and value not in _LEAVE_ONE_OUT:
+        raise ValueError(f"eval_args.split.LS is {value!r}, but must be one of {', '.join(_LEAVE_ONE_OUT)}")
+    if kind in ("RS", "TS") and not _are_shares(value):
+        raise ValueError(f"eval_args.split.{kind} is {value!r}, but must be three shares such as [0.8, 0.1, 0.1]")
+
+
+def _are_shares(value: Any) -> bool:
+    """Whether these are the shares of training, validation and test: numbers from 0 on, the first of them positive."""
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        return False
+    numbers = [share for share in value if isinstance(share, (int, float)) and not isinstance(share, bool)]
+    return len(numbers) == 3 and min(numbers) >= 0 and numbers[0] > 0
 
 
 def _check_features(config: Mapping[str, Any]) -> None:
