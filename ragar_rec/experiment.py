@@ -238,9 +238,9 @@ class Experiment:
         """
         if sampled := sampled_modes(self.config.recbole):
             raise ValueError(
-                f"eval_args.mode {', '.join(sampled)} ranks a held-out item among a few sampled ones, where every ranker "
-                "looks good; the tables of results rank among all items: write --eval_args.mode=full. `train-ranker` "
-                "takes it, and says so beside every metric"
+                f"eval_args.mode {', '.join(sampled)} ranks a held-out item among a few sampled ones, where every "
+                "ranker looks good; the tables of results rank among all items: write --eval_args.mode=full. "
+                "`train-ranker` takes it, and says so beside every metric"
             )
         self.ranker.check_reads_pictures()
 

@@ -62,8 +62,8 @@ class RagarConfig:
             yield f"{requirement}, but history_length is {self.history_length}"
         if not 0 < self.strength <= 1:
             yield f"strength {self.strength} must be above 0 and at most 1"
-        elif problem := self.strength_problem(self.steps):
-            yield f"{problem} for steps {self.steps}"
+        elif problem := self.strength_problem("steps", self.steps):
+            yield problem
         if self.guidance_scale < 1:
             yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
         if self.temperature <= 0:
@@ -74,12 +74,18 @@ class RagarConfig:
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
-    def strength_problem(self, steps: int) -> str | None:
-        """Why image-to-image cannot run so many denoising steps at :attr:`strength`, without the steps; None if it can.
+    def strength_problem(self, key: str, steps: int) -> str | None:
+        """The sentence on a :attr:`strength` at which image-to-image cannot run so many steps; None if it can.
 
-        The steps are the last of a schedule, which is ``steps / strength`` long.
+        Args:
+            key: where the number of steps is configured.
+            steps: denoising steps, which are the last of a schedule that is ``steps / strength`` long.
         """
-        if self.text_to_image or self.strength * TIMESTEPS >= steps:
+        left = int(self.strength * TIMESTEPS)
+        if self.text_to_image or left >= steps:
             return None
-        least = f"take at least {steps / TIMESTEPS:g}" if steps <= TIMESTEPS else "take fewer steps"
-        return f"strength {self.strength} is too small, its share of the diffusion's {TIMESTEPS:,} steps: {least}"
+        advice = f"a strength of at least {steps / TIMESTEPS:g}" if steps <= TIMESTEPS else "fewer steps"
+        return (
+            f"strength {self.strength} goes through {left} of the diffusion's {TIMESTEPS:,} steps, fewer than "
+            f"{key} {steps}: take {advice}"
+        )

@@ -1,6 +1,6 @@
 """Rewards of the user's own: `package.module:name`."""
 
-from typing import Any
+from typing import Any, cast
 
 from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
@@ -27,4 +27,4 @@ def load_reward(name: str, encoder: ImageEncoder, gallery: Gallery) -> Reward:
             f"{name} gave {type(reward).__name__}, no reward: called with (encoder, gallery) it must give back "
             "something that takes (requests, images)"
         )
-    return reward
+    return cast("Reward", reward)

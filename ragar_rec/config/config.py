@@ -88,11 +88,9 @@ class Config:
             values = {name: value for name, value in tree.get(section, {}).items() if f"{section}.{name}" in valid}
             places = {name: source.get(f"{section}.{name}", "on the command line") for name in values}
             built[section] = build_section(kind, values, problems, path=section, source=places)
-        training: ReflectionConfig = built["reflection"]
-        if problem := cast("RagarConfig", built["generator"]).strength_problem(training.steps):
-            problems.append(
-                f"`generator` {source.get('generator.strength', 'by default')}: {problem} for reflection.steps {training.steps}"
-            )
+        generator, training = built["generator"], built["reflection"]
+        if problem := generator.strength_problem("reflection.steps", training.steps):
+            problems.append(f"`generator` {source.get('generator.strength', 'by default')}: {problem}")
         if problems:
             raise ConfigError(problems)
         return cls(**built, recbole=MappingProxyType({"model": model} | recbole))

@@ -48,6 +48,10 @@ class Mode:
         return "full, labeled, or a number of sampled items (uni100: uniformly, pop100: by popularity)"
 
 
+def _optional(kind: Any) -> Any:
+    return kind | None
+
+
 MetricName = Annotated[str, Metric()]
 EvaluationMode = Annotated[str, Mode()]
 
@@ -55,10 +59,10 @@ RECBOLE_VALUES: Mapping[str, Any] = {
     "dataset": str,
     "epochs": Count,
     "train_batch_size": Count,
-    "eval_batch_size": Count | None,
+    "eval_batch_size": _optional(Count),
     "learner": Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"],
     "learning_rate": Positive,
-    "lr_decay": Positive | None,
+    "lr_decay": _optional(Positive),
     "lr_decay_epochs": Positive,
     "weight_decay": NotNegative,
     "clip_grad_norm": dict[str, Any] | None,
@@ -81,7 +85,7 @@ RECBOLE_VALUES: Mapping[str, Any] = {
     "rm_dup_inter": Literal["first", "last"] | None,
     "knn_exact_items": Natural,
     "knn_n_probe": Count,
-    "knn_n_cells": Count | None,
+    "knn_n_cells": _optional(Count),
     "eval_args": dict[str, Any],
     "eval_args.order": Literal["RO", "TO"],
     "eval_args.group_by": Literal["user", "none"] | None,
@@ -112,7 +116,7 @@ RANKER_VALUES: Mapping[str, Any] = {
     "adjacency": Literal["reference", "symmetric"],
     "anchors": Count | Literal["all"],
     "negatives": Count | Literal["all"],
-    "fanout": Count | Literal["all"] | None,
+    "fanout": _optional(Count | Literal["all"]),
     "edge_weights": Literal["unit", "cosine"],
     "modality_weights": dict[str, NotNegative],
 }
