@@ -21,8 +21,11 @@ from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from ragar_rec.config.config import Config, sections
+from ragar_rec.config.presets import find_config
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Experiment
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +118,9 @@ def goes_through(run: Experiment) -> None:
 
 
 def test_the_page_shows_the_preset_and_it_can_be_read() -> None:
-    page = (PRESET.parents[2] / "docs" / "full-size.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "full-size.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    shown, whole = yaml.safe_load(block), yaml.safe_load(PRESET.read_text(encoding="utf-8"))
+    shown, whole = yaml.safe_load(block), yaml.safe_load(find_config("sd15").read_text(encoding="utf-8"))
     ours = {key: value for key, value in whole.items() if key in sections()}
     assert shown == {key: value for key, value in ours.items() if key not in ("catalog", "evaluation")}
     config = Config.read("sd15", ["--models.device=cpu"])
