@@ -119,14 +119,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the pipeline that is named like the command, on the first of the launcher's processes."""
-    # These imports take seconds (torch): --help and errors in the arguments do without them.
+    # Imported late: --help and errors in the arguments do without them.
     from ragar_rec import pipeline
     from ragar_rec.progress import lines_where_no_terminal
+
+    with notes():
+        run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+
+    # Only now, as it takes seconds (torch): a mistake in the config is said before.
     from recsys.distributed import run_on_first_process
 
     def program() -> None:
         with notes(), lines_where_no_terminal():
-            run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
             step = getattr(pipeline, options.command.replace("-", "_"))
             requests = getattr(options, "requests", None)  # an option of `augment` alone
             step(run, requests=requests) if requests else step(run)

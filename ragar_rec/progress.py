@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partialmethod
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm.std import tqdm
 
@@ -17,7 +17,7 @@ SECONDS = 60
 class _Lines:
     """A text stream that turns what tqdm draws, in place and behind a carriage return, into lines."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def write(self, text: str) -> None:
@@ -37,7 +37,7 @@ def lines_where_no_terminal() -> Iterator[None]:
     if sys.stderr.isatty():
         yield
         return
-    original = tqdm.__init__
+    original = vars(tqdm)["__init__"]
     defaults = {"file": _Lines(sys.stderr), "mininterval": SECONDS, "delay": SECONDS, "ascii": True, "ncols": 100}
     tqdm.__init__ = partialmethod(original, **defaults)  # type: ignore[method-assign]
     try:

@@ -103,8 +103,8 @@ def _hint(value: Any, kind: Any) -> str:
     """The end of a sentence on a value that is not accepted: what a bound of its type finds nearest; "" if nothing."""
     inner = get_args(kind)
     if get_origin(kind) is Annotated:
-        wrong = [bound for bound in inner[1:] if isinstance(value, str) and value not in bound]
-        return "".join(bound.hint(value) for bound in wrong if hasattr(bound, "hint"))
+        hinting = [bound for bound in inner[1:] if hasattr(bound, "hint") and isinstance(value, str)]
+        return "".join(bound.hint(value) for bound in hinting if value not in bound)
     if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
         return "".join(_hint(element, inner[0]) for element in cast("list[Any]", value))
     return next((hint for option in inner if (hint := _hint(value, option))), "")

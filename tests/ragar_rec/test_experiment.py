@@ -41,7 +41,7 @@ from ragar_rec import cli, pipeline
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
-from ragar_rec.evaluation.results import Results, rows_from_per_user
+from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import drawn, models
@@ -136,7 +136,7 @@ def test_results_can_be_recomputed_from_the_people(world: World):
     assert all(list(row) == names for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
     assert tuple(frame.columns) == COLUMNS
-    again = rows_from_per_user(pipeline.in_table_order(frame), "ml-latest", resamples=50)
+    again = rows_from_per_user(in_table_order(frame), "ml-latest", resamples=50)
     assert [asdict(row) for row in again] == tree["rows"]
     assert Results.read(world.output / "results.json").rows == again
 
