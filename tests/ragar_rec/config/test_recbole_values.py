@@ -1,4 +1,4 @@
-"""Types and ranges of RecBole's keys: each mistake is a sentence when the config is read, before anything is trained."""
+"""Types and ranges of RecBole's keys: each mistake is a sentence when the config is read."""
 
 from pathlib import Path
 
@@ -130,7 +130,9 @@ def test_modes_that_sample() -> None:
 def test_a_strength_without_room_for_its_steps(tmp_path: Path, key: str) -> None:
     """.001 of 1,000 steps is one; two of them need .002."""
     found = problems(tmp_path, "--generator.strength=.001", "--generator.steps=2", "--reflection.steps=2")
-    words = f"strength 0.001 goes through 1 of the diffusion's 1,000 steps, fewer than {key} 2: take a strength of at least 0.002"
-    assert f"`generator` on the command line: {words}" in found
+    assert (
+        f"`generator` on the command line: strength 0.001 goes through 1 of the diffusion's 1,000 steps, fewer than "
+        f"{key} 2: take a strength of at least 0.002"
+    ) in found
     assert not problems(tmp_path, "--generator.strength=.002", "--generator.steps=2", "--reflection.steps=2")
     assert not problems(tmp_path, "--generator.strength=.001", "--generator.text_to_image=true")
