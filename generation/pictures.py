@@ -11,6 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from generation.request import Item
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -105,6 +107,19 @@ def load_images(paths: Sequence[Path], size: tuple[int, int]) -> UInt8[Tensor, "
     if not paths:
         return torch.empty(0, 3, *size, dtype=torch.uint8)
     return torch.from_numpy(np.stack([load_image(path, size) for path in paths])).permute(0, 3, 1, 2).contiguous()
+
+
+def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
+    """Read the pictures of the items that have one, zeros for the others, in order."""
+    images = torch.zeros(len(items), 3, *size, dtype=torch.uint8)
+    rows = rows_with_picture(items)
+    images[rows] = load_images([items[row].image for row in rows], size)  # type: ignore[misc]
+    return images
+
+
+def rows_with_picture(items: Sequence[Item]) -> list[int]:
+    """Rows of the items that have a picture."""
+    return [row for row, item in enumerate(items) if item.image is not None]
 
 
 def to_float(images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:

@@ -214,19 +214,22 @@ def _print_config(options: argparse.Namespace, overrides: Sequence[str]) -> None
 
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the pipeline that is named like the command, on the first of the launcher's processes."""
-    # These imports take seconds (torch): --help and errors in the arguments do without them.
-    from generation.backbone.loading import disable_progress_bars
+    # Imported late: --help and errors in the arguments do without them.
     from ragar_rec import pipeline
-    from recsys.recbole.training import run_on_first_process
+    from ragar_rec.progress import lines_where_no_terminal
+
+    with notes():
+        run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+
+    # Only now, as it takes seconds (torch): a mistake in the config is said before.
+    from recsys.distributed import run_on_first_process
 
     def program() -> None:
-        with notes():
-            run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+        with notes(), lines_where_no_terminal():
             step = getattr(pipeline, options.command.replace("-", "_"))
             own = {name: value for name, value in vars(options).items() if name not in COMMON}
             step(run, **{name: value for name, value in own.items() if value not in (None, False)})
 
-    disable_progress_bars()
     run_on_first_process(program)
 
 

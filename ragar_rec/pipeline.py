@@ -11,22 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-import torch
-
-from generation.pictures import to_float
-from ragar_rec.evaluation.fidelity import psnr
-from ragar_rec.evaluation.per_user import write_per_user
-from ragar_rec.evaluation.ranker_test import compared_on_test
-from ragar_rec.evaluation.requests import read_users
-from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
+from ragar_rec import evaluation, stages
+from ragar_rec import report as reporting
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
-from ragar_rec.report.lists import check_suffix, lists_summary, lists_table, write_lists
-from ragar_rec.report.store import store_table
-from ragar_rec.report.tables import format_table, tables
-from ragar_rec.stages.drawn import draw_requests
-from ragar_rec.stages.models import UNetTraining
-from ragar_rec.stages.recommended import lists_of
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove, size_text, stored_entries
@@ -84,15 +72,14 @@ def pretrain(run: Experiment) -> Path:
         ValueError: the config names weights in their place.
     """
     training, pictures = run.backbone, run.pictures
-    if not isinstance(training, UNetTraining):
+    if not isinstance(training, stages.UNetTraining):
         raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
     components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
-    rows = torch.tensor(training.held_out_rows or training.rows)[:RECONSTRUCTED]
-    images = to_float(pictures.images[rows])
-    decoded = torch.cat([components.pipeline.reconstruct(block) for block in images.split(64)])
+    rows = (training.held_out_rows or training.rows)[:RECONSTRUCTED]
     kind = "kept from it" if training.held_out_rows else "that it was fitted to"
-    print(f"codec: {psnr(decoded, images):.1f} dB on {len(rows):,} pictures {kind}")
+    error = evaluation.reconstruction_psnr(components.pipeline, pictures.images[rows])
+    print(f"codec: {error:.1f} dB on {len(rows):,} pictures {kind}")
     encoder = training.encoder.weights
     for name, points in (read_curves(Path(encoder.path)) | read_curves(folder)).items():
         losses = [loss for _, loss in points]
@@ -123,7 +110,7 @@ def train_ranker(run: Experiment) -> Path:
     rankers = {model: trained} | {str(ranker.settings["model"]): ranker.trained for ranker in run.baselines()}
     settings = run.config.evaluation
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
-    print(compared_on_test(model, rankers, bootstrap))
+    print(evaluation.compared_on_test(model, rankers, bootstrap))
     return run.ranker.folder
 
 
@@ -150,7 +137,7 @@ def augment(run: Experiment, requests: Path | str | None = None, images: Picture
     """
     folder = run.output / "pictures"
     if requests is not None:
-        shards = draw_requests(run.system, run.drawn.settings, Path(requests), folder)
+        shards = stages.draw_requests(run.system, run.drawn.settings, Path(requests), folder)
     else:
         run.check_list_lengths()
         shards = run.drawn.shards
@@ -164,20 +151,21 @@ def augment(run: Experiment, requests: Path | str | None = None, images: Picture
 
 def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
+    run.check_evaluation()
     augment(run)
     settings, frame = run.config.evaluation, run.results.frame
-    rows = rows_from_per_user(
-        in_table_order(frame),
+    rows = evaluation.rows_from_per_user(
+        evaluation.in_table_order(frame),
         run.catalogue.title,
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=settings.seeds[0],
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    Results(rows, run=provenance(run)).write(run.output / "results.json")
-    write_per_user(frame, run.output / "per_user.parquet")
-    for table in tables(rows):
-        print("\n" + format_table(table))
+    evaluation.Results(rows, run=provenance(run)).write(run.output / "results.json")
+    evaluation.write_per_user(frame, run.output / "per_user.parquet")
+    for table in reporting.tables(rows):
+        print("\n" + reporting.format_table(table))
     return run.output / "results.json"
 
 
@@ -204,22 +192,22 @@ def recommend(
     """
     file = Path(lists or run.output / "recommendations.csv")
     length = k or run.config.evaluation.k
-    check_suffix(file)
+    reporting.check_suffix(file)
     run.check_list_lengths()
     ranker = run.ranker
     if not original:
         _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.
     dataset = ranker.dataset
-    chosen = None if users is None else read_users(Path(users), dataset)
+    chosen = None if users is None else evaluation.read_users(Path(users), dataset)
     if original:
-        before, after = lists_of(ranker, chosen, length), None
+        before, after = stages.lists_of(ranker, chosen, length), None
     else:
         tokens = None if chosen is None else [str(token) for token in dataset.user_tokens[chosen]]
         before, after = run.new_candidate_pictures(tokens).lists(length)
-    write_lists(lists_table(before, after), file)
+    reporting.write_lists(reporting.lists_table(before, after), file)
     people = before["user"].nunique()
     print(f"{people:,} people, top {length} of {dataset.n_items - 1:,} items: {file}")
-    print(lists_summary(before, after, dataset))
+    print(reporting.lists_summary(before, after, dataset))
     return file
 
 
@@ -239,7 +227,7 @@ def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Seq
     for config in keep:
         used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
     entries = stored_entries(run.store.root)
-    print(store_table(entries, used))
+    print(reporting.store_table(entries, used))
     for entry in entries if prune or dry_run else []:
         if entry.folder not in used:
             try:
@@ -254,7 +242,7 @@ def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Seq
 
 def report(run: Experiment) -> Path:
     """One self-contained HTML page."""
-    page = run.report(Results.read(evaluate(run)))
+    page = run.report(evaluation.Results.read(evaluate(run)))
     shutil.copyfile(page.folder / "report.html", run.output / "report.html")
     print(f"\nThe report: {run.output / 'report.html'}")
     return run.output / "report.html"
@@ -263,6 +251,7 @@ def report(run: Experiment) -> Path:
 def demo(run: Experiment) -> Path:
     """Everything, with a sentence on its scale."""
     settings = run.config.evaluation
+    run.check_evaluation()
     print(
         f"{run.catalogue.title}: {settings.users} people, C = {settings.candidates}, "
         f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from generation.backbone.unet import Prediction
 from generation.settings import INCIDENTAL
+
+Prediction = Literal["v", "epsilon"]
+"""What a UNet predicts from a noisy latent."""
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""

@@ -271,7 +271,7 @@ class Ragar(nn.Module):
         """
         require(folder, "prompt.txt")
         prompt = preference_prompt(folder / "prompt.txt")
-        config = RagarConfig.read(folder)
+        config = saving.read_config(folder)
         ragar = cls(backbone, language, gallery, config, text_projection=text_projection, prompt=prompt)
         ragar.load(folder)
         return ragar

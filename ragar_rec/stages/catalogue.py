@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generation.backbone.pretrain import hold_out
-from generation.gallery import read_pictures
+from generation.pictures import read_pictures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.catalog import Catalog, Item, UnknownItems, undecodable
@@ -153,3 +153,10 @@ class Pictures(Stage):
         rows = self.pictured_rows
         training, held = hold_out(len(rows), held_out, seed)
         return [rows[at] for at in training], [rows[at] for at in held]
+
+
+def hold_out(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Divide ``n`` pictures into those to learn from (at least one) and those held out, each in ascending order."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    n_held_out = min(round(share * n), n - 1)
+    return sorted(order[n_held_out:]), sorted(order[:n_held_out])

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
 from generation.encoders.timm import TimmEncoder
-from generation.gallery import read_pictures
+from generation.pictures import read_pictures
 from ragar_rec.evaluation.reward import normalise
 from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.models import DualEncoder

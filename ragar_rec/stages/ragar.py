@@ -23,6 +23,7 @@ from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Request
 from generation.words.config import WordsConfig
+from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import SYSTEM
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
@@ -76,7 +77,7 @@ class Components(Keyed):
             captions,
             self.keywords.extractor,
             encoder,
-            self.words.text_encoder(encoder),
+            caption_encoder(self.words, encoder),
             self.models.visual_encoder(self.workspace.weights),
         )
 
@@ -213,6 +214,9 @@ class RagarSystem(Stage):
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
                 one's own cannot be made.
         """
+        self.ranker.check_reads_pictures()
+        if self.training.objective == "path":
+            self.ranker.check_gradient()
         _ = self.training_requests
         _ = self.ranker.features.encoder
         if self.rewards.extra:

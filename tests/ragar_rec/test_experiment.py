@@ -30,8 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
 from generation.backbone.backbone import LORA_FILE
 from generation.encoders.hog import HogEncoder
-from generation.gallery import read_pictures
-from generation.pictures import to_float
+from generation.pictures import read_pictures, to_float
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.preference import Description
 from generation.ragar.scoring import path_scores
@@ -42,7 +41,7 @@ from ragar_rec import cli, pipeline
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
-from ragar_rec.evaluation.results import Results, rows_from_per_user
+from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import drawn, models
@@ -52,10 +51,10 @@ from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
 from ragar_rec.store.store import content
+from recsys.distributed import run_on_first_process
 from recsys.features import FeatureTable
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
-from recsys.recbole.training import run_on_first_process
 from recsys.scoring.counterfactual import Counterfactual
 
 STAGES = [
@@ -145,7 +144,7 @@ def test_results_can_be_recomputed_from_the_people(world: World):
     assert all(list(row) == names for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
     assert tuple(frame.columns) == COLUMNS
-    again = rows_from_per_user(pipeline.in_table_order(frame), "ml-latest", resamples=50)
+    again = rows_from_per_user(in_table_order(frame), "ml-latest", resamples=50)
     assert [asdict(row) for row in again] == tree["rows"]
     assert Results.read(world.output / "results.json").rows == again
 

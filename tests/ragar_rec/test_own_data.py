@@ -175,3 +175,36 @@ def test_a_split_without_validation_is_said(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "MICRO was not validated, as the split has no interaction for validation" in out
     assert "it has the weights of its last epoch, 2; for those" in out
+
+
+@pytest.mark.parametrize("step", ["demo", "train-generator", "report"])
+def test_a_ranker_without_pictures_is_no_reward_and_that_is_said_before_any_training(tmp_path, capsys, step):
+    case = shop(tmp_path)
+    keys = ("--model=LightGCN", "--n_layers=1")
+    config = case.config.read_text().replace("knn_k: 3\n", "")
+    case.config.write_text(config)
+    assert case.refused(step, capsys, *keys) == (
+        "ragar-rec: model LightGCN scores without pictures, so it cannot say which picture a person would like better: "
+        "take MICRO, LATTICE, FREEDOM, VBPR (--model=MICRO). `train-ranker` trains and measures LightGCN all the same"
+    )
+    assert {folder.name for folder in (case.output / "store").glob("*")} <= {"data", "pictures"}
+
+
+def test_a_ranker_without_pictures_is_trained_and_measured(tmp_path, capsys):
+    case = shop(tmp_path)
+    case.config.write_text(case.config.read_text().replace("knn_k: 3\n", ""))
+    assert case.run("train-ranker", "--model=LightGCN") == 0
+    assert "LightGCN on validation: recall@2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", ["demo", "evaluate"])
+def test_tables_of_results_refuse_sampled_metrics(tmp_path, capsys, step):
+    sentence = shop(tmp_path).refused(step, capsys, "--eval_args.mode=uni10")
+    assert sentence.startswith("ragar-rec: eval_args.mode uni10 ranks a held-out item among a few sampled ones")
+
+
+def test_a_gpu_that_is_not_there_is_said_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert shop(tmp_path).run("prepare", "--use_gpu=true") == 0
+    note = "use_gpu is true, but this machine, or this build of torch, has no GPU: the CPU trains the ranker\n"
+    assert capsys.readouterr().err.startswith(note)

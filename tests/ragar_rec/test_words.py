@@ -8,7 +8,7 @@ import pytest
 from blip_world import save_captioner
 from chat_world import save_chat_model
 from film_world import config_file, film_folder, open_run
-from generation.gallery import read_pictures
+from generation.pictures import read_pictures
 from generation.words.blip import PIXELS
 from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
