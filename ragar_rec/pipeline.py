@@ -18,7 +18,8 @@ from ragar_rec.evaluation.per_user import write_per_user
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
-from ragar_rec.report.tables import format_table, tables
+from ragar_rec.report.tables import tables
+from ragar_rec.report.terminal import format_tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
@@ -133,8 +134,7 @@ def evaluate(run: Experiment) -> Path:
     run.output.mkdir(parents=True, exist_ok=True)
     Results(rows, run=provenance(run)).write(run.output / "results.json")
     write_per_user(frame, run.output / "per_user.parquet")
-    for table in tables(rows):
-        print("\n" + format_table(table))
+    print("\n" + format_tables(tables(rows)))
     return run.output / "results.json"
 
 
