@@ -6,8 +6,9 @@ import zipfile
 from pathlib import Path
 
 PACKAGES = {"ragar_rec", "recsys", "generation"}
+PRESETS = Path(__file__).parents[1] / "ragar_rec" / "presets"
 NEEDED = (
-    "ragar_rec/presets/ml-100k.yaml",
+    *(f"ragar_rec/presets/{file.name}" for file in sorted(PRESETS.glob("*.yaml"))),
     "ragar_rec/report/report.html.jinja",
     "licenses/LICENSE",
     "generation/words/templates/keywords.txt",

@@ -16,8 +16,6 @@ from pathlib import Path
 from ragar_rec.studies.arguments import add_names, script_parser
 from ragar_rec.studies.ranker_benchmark import QUICK, RankerBenchmark, Sizes
 
-CONFIGS = Path(__file__).parent / "configs"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, say what limits each figure, write and print the JSON."""
@@ -27,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_names(parser, "--only", RankerBenchmark.PARTS, noun="part", default=(), note=note)
     args = parser.parse_args(arguments)
     sizes = QUICK if args.quick else Sizes()
-    benchmark = RankerBenchmark(args.output, sizes, configs=CONFIGS, data=args.data, weights=args.weights)
+    benchmark = RankerBenchmark(args.output, sizes, data=args.data, weights=args.weights)
     print(json.dumps(benchmark.run(args.json, args.only), indent=1))
 
 

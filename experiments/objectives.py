@@ -1,6 +1,6 @@
 """What each objective and noise mode learns, and whether retrieval and reward beat a generator without them.
 
-    python experiments/objectives.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder>
+    python experiments/objectives.py --config movie-posters --data <folder> --weights <folder>
 
 People are split into training, validation and test for the generator (`reflection.held_out`). Every setting below is
 trained on the first; validation picks the one whose pictures score best there (`chosen`), and the test people are the
@@ -24,7 +24,7 @@ from ragar_rec.studies.arguments import ExperimentSource, add_names, script_pars
 from ragar_rec.studies.markdown import interval_text
 from ragar_rec.studies.objectives import SETTINGS, ObjectivesStudy, settings_table
 
-CONFIG = Path(__file__).parent / "configs" / "movie-posters.yaml"
+CONFIG = Path("movie-posters")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from ragar_rec.studies.arguments import ExperimentSource, add_names, script_parser
 from ragar_rec.studies.picture_use import POINTS, PictureUse
 
-CONFIG = Path(__file__).parent / "configs" / "movie-posters.yaml"
+CONFIG = Path("movie-posters")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """What the pictures are like: copies of training pictures, Fréchet distances, and sheets to look at.
 
-    python experiments/pictures.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder> \
+    python experiments/pictures.py --config movie-posters --data <folder> --weights <folder> \
         --output <folder>
 
 The config keeps a share of the pictures from the backbone (`backbone.held_out`), by which it is judged.
@@ -23,7 +23,7 @@ from ragar_rec.provenance import provenance
 from ragar_rec.studies.arguments import ExperimentSource, script_parser
 from ragar_rec.studies.fidelity import FidelitySettings, fidelity_table, picture_fidelity
 
-CONFIG = Path(__file__).parent / "configs" / "ml-100k.yaml"
+CONFIG = Path("ml-100k-long")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The results table of the rankers: ten of them and what MICRO is without each of its parts, on one temporal split.
 
-    python experiments/ranker.py --config experiments/configs/ml-100k.yaml --output output/rankers --jobs 2
+    python experiments/ranker.py --config ml-100k-long --output output/rankers --jobs 2
 
 All rows share the split, the seeds and the config's batch size, epochs and patience. Each ranker is trained at every
 point of its grid (ragar_rec/studies/grids.py) with the first seed; validation (`valid_metric`) picks one, which is
@@ -38,7 +38,7 @@ from ragar_rec.studies.arguments import ExperimentSource, add_names, script_pars
 from ragar_rec.studies.grids import ROWS
 from ragar_rec.studies.rankers import RankerTable
 
-CONFIG = Path(__file__).parent / "configs" / "ml-100k.yaml"
+CONFIG = Path("ml-100k-long")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

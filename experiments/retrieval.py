@@ -1,6 +1,6 @@
 """What each way of retrieving would be worth to the ranker, before any picture is generated (eq. 3-5).
 
-    python experiments/retrieval.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder>
+    python experiments/retrieval.py --config movie-posters --data <folder> --weights <folder>
 
 Each person's last training item is the reference. Its image features are replaced by P_ret, the weighted mean of the
 *ranker's* features of what is retrieved from the history before it: the mean of the pictures that a perfect generator
@@ -24,7 +24,7 @@ from ragar_rec.studies.arguments import ExperimentSource, script_parser
 from ragar_rec.studies.retrieval import retrieval_gains, retrieval_table
 from recsys.recbole import checkpoint
 
-CONFIG = Path(__file__).parent / "configs" / "movie-posters.yaml"
+CONFIG = Path("movie-posters")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

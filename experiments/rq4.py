@@ -1,7 +1,7 @@
 """RQ4: do personalised pictures improve the recommender? Protocols, controls and intervals (the paper's Table 4).
 
-    python experiments/rq4.py --config experiments/configs/ml-100k.yaml
-    python experiments/rq4.py --config experiments/configs/movie-posters.yaml --data <folder> --weights <folder>
+    python experiments/rq4.py --config ml-100k-long
+    python experiments/rq4.py --config movie-posters --data <folder> --weights <folder>
 
 Hardware: two CPU cores. Minutes and expected numbers: docs/results.md. Stopped and started again, it continues.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from ragar_rec.cli import main as ragar_rec
 from ragar_rec.studies.arguments import script_parser
 
-CONFIG = Path(__file__).parent / "configs" / "ml-100k.yaml"
+CONFIG = Path("ml-100k-long")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

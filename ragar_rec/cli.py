@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ragar_rec import __version__
+from ragar_rec.config.presets import DEFAULT, preset_names
 
 STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
@@ -64,7 +65,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_options(command: argparse.ArgumentParser, *, requests: bool) -> None:
     """Add a command's options; ``requests`` says whether ``--requests`` is one of them."""
-    command.add_argument("--config", type=Path, metavar="FILE", help="a RecBole YAML file (default: the embedded one)")
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"a RecBole YAML file, or one of {', '.join(preset_names())} (default: {DEFAULT})",
+    )
     command.add_argument("--data", type=Path, metavar="FOLDER", help="the raw data set (default: the embedded one)")
     command.add_argument(
         "--weights", type=Path, metavar="FOLDER", help="pretrained weights, where the config asks for any"

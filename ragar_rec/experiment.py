@@ -12,6 +12,7 @@ from generation.models import TIMM
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection_config import WarmStartConfig
 from ragar_rec.config.config import Config
+from ragar_rec.config.presets import DEFAULT
 from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
 from ragar_rec.evaluation.results import Results
@@ -36,9 +37,6 @@ from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
-
-EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
-"""The config of the embedded default."""
 
 
 class Experiment:
@@ -80,9 +78,9 @@ class Experiment:
         *,
         progress: bool = True,
     ) -> Experiment:
-        """From what the command line takes; without a config file, the embedded default."""
+        """From what the command line takes: a YAML file or a preset's name; without one, the embedded default."""
         data, weights = (None if folder is None else Path(folder) for folder in (data, weights))
-        read = Config.read(Path(config or EMBEDDED), overrides)
+        read = Config.read(config or DEFAULT, overrides)
         return cls(read, Path(output), data=data, weights=weights, progress=progress)
 
     @cached_property

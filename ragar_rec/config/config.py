@@ -24,6 +24,7 @@ from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
+from ragar_rec.config.presets import find_config
 from ragar_rec.config.schema import build_section, field_types, nearest_key
 from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
@@ -51,20 +52,20 @@ class Config:
     """RecBole's own keys as they were typed."""
 
     @classmethod
-    def read(cls, path: Path, overrides: Sequence[str] = (), *, known_keys: KnownKeys | None = None) -> Config:
+    def read(cls, path: Path | str, overrides: Sequence[str] = (), *, known_keys: KnownKeys | None = None) -> Config:
         """Read a RecBole YAML file, then ``--key=value`` arguments, which win.
 
         Args:
-            path: the YAML file.
+            path: the YAML file, or the name of a preset (``own``).
             overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
             known_keys: model name -> RecBole's keys for it; by default ``recsys.recbole.config.known_keys``.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: there is no such file, and no such preset.
             ConfigError: everything that is wrong, at once.
         """
         problems: list[str] = []
-        tree, source = read_tree(path, overrides, problems, sections=tuple(sections()))
+        tree, source = read_tree(find_config(path), overrides, problems, sections=tuple(sections()))
         model = str(tree.get("model", "MICRO"))
         own = sections()
         _collect_tables(tree, source)

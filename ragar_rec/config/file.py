@@ -28,11 +28,8 @@ def read_tree(
         ``in <file>`` or ``on the command line``.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ConfigError: the file, or a value on the command line, is no YAML.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no config file at {path}; name one with --config")
     tree = _load(path.read_text(encoding="utf-8"), str(path))
     source: dict[str, str] = {}
     for key, value in list(tree.items()):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ragar_rec.experiment import Experiment
 
 PATHS = {
-    "config": "a RecBole YAML file",
+    "config": "a RecBole YAML file, or the name of a preset",
     "data": "folder of the raw data set, where the config needs one",
     "weights": "folder of pretrained weights, where the config needs any",
     "output": "folder of results and finished stages",

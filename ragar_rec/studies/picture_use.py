@@ -85,7 +85,7 @@ class PictureUse:
             config, folder = self._ranker_config(model, "own", seed), self._folder(model, "own", seed)
             rankers = {"own": load_ranker(config, folder)}
             if reads:
-                rankers["permuted"] = load_ranker(config, folder, features={"image": self._permuted(seed)})
+                rankers["permuted"] = rankers["own"].with_features({"image": self._permuted(seed)})
                 shuffled = self._ranker_config(model, "shuffled", seed), self._folder(model, "shuffled", seed)
                 rankers["shuffled"] = load_ranker(*shuffled)
             for kind, trained in rankers.items():

@@ -81,23 +81,16 @@ class RankerBenchmark:
     Args:
         output: receives data sets, trainings and growth.svg.
         sizes: how much is measured.
-        configs: folder of ml-100k.yaml and movie-posters.yaml.
         data: MovieLens-latest-small with posters; without it the epoch is that of a synthetic world of the same size.
-        weights: those that movie-posters.yaml asks for.
+        weights: those that the preset movie-posters asks for.
     """
 
     PARTS = ("epoch", "full_ranking", "counterfactual", "growth", "recall", "agreement")
 
     def __init__(
-        self,
-        output: Path,
-        sizes: Sizes = Sizes(),
-        *,
-        configs: Path = Path("experiments") / "configs",
-        data: Path | None = None,
-        weights: Path | None = None,
+        self, output: Path, sizes: Sizes = Sizes(), *, data: Path | None = None, weights: Path | None = None
     ) -> None:
-        self.folder, self.sizes, self.configs, self.data, self.weights = output, sizes, configs, data, weights
+        self.folder, self.sizes, self.data, self.weights = output, sizes, data, weights
         self.arithmetic, self.memory = arithmetic_rate(), memory_rate()
         print(f"this machine now: {self.arithmetic / 1e9:.0f} GFLOP/s, {self.memory / 1e9:.1f} GB/s, float32")
 
@@ -179,12 +172,11 @@ class RankerBenchmark:
         """RecBole's keys of the embedded data set."""
         steps = self.sizes.encoder_steps
         overrides = [] if steps is None else [f"--backbone.encoder_steps={steps}"]
-        config, output = self.configs / "ml-100k.yaml", self.folder / "ml-100k"
-        return Experiment.open(config, overrides, output=output).ranker.recbole
+        return Experiment.open("ml-100k-long", overrides, output=self.folder / "ml-100k").ranker.recbole
 
     def _posters(self) -> dict[str, Any]:
-        config, output = self.configs / "movie-posters.yaml", self.folder / "posters"
-        return Experiment.open(config, [], self.data, self.weights, output).ranker.recbole
+        output = self.folder / "posters"
+        return Experiment.open("movie-posters", [], self.data, self.weights, output).ranker.recbole
 
     def _synthetic_posters(self) -> dict[str, Any]:
         keys = synthetic(self.folder, self.sizes.items, width=512)

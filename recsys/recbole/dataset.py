@@ -7,6 +7,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
 
@@ -127,6 +128,14 @@ class Dataset:
         """An untrained ranker of the configured class; its initial weights depend on the key `seed` alone."""
         with isolated(self.config["seed"]), _dok_with_update():
             return self.config.model_class(self.config, self._parts[0]).to(self.config["device"])
+
+    def with_features(self, features: Mapping[str, Path]) -> Dataset:
+        """The same interactions and split, whose rankers read other feature tables in some modalities."""
+        other, config = copy.copy(self), copy.copy(self.config)
+        tables = {**self.config["features"], **{modality: str(path) for modality, path in features.items()}}
+        config.final_config_dict = {**self.config.final_config_dict, "features": tables}
+        other.config = config
+        return other
 
     def loader(self, phase: Phase) -> Any:
         """RecBole's data loader of a phase: train (with negative samples), valid or test."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,18 @@ class TrainedRanker:
             metrics |= {f"{name} among all": value for name, value in among_all.items()}
         self.ranker.eval()
         return metrics
+
+    @one_thread()
+    def with_features(self, features: Mapping[str, Path]) -> TrainedRanker:
+        """The same weights, reading other tables; what is computed from features (item graphs) is computed anew.
+
+        Args:
+            features: tables by modality, as wide as those of the training; other modalities stay as they are.
+        """
+        dataset = self.dataset.with_features(features)
+        ranker = dataset.new_ranker()
+        checkpoint.restore_ranker(ranker, checkpoint.ranker_tensors(self.ranker))
+        return replace(self, ranker=ranker.eval(), dataset=dataset)
 
 
 def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = True) -> TrainedRanker:
@@ -111,16 +123,8 @@ def _train(config: Mapping[str, Any], folder: Path, progress: bool) -> TrainedRa
 
 
 @one_thread()
-def load_ranker(
-    config: Mapping[str, Any], folder: Path, *, features: Mapping[str, Path] | None = None
-) -> TrainedRanker:
+def load_ranker(config: Mapping[str, Any], folder: Path) -> TrainedRanker:
     """Load the ranker that `train_ranker` finished in this folder.
-
-    Args:
-        config: RecBole's keys, as it was trained with.
-        folder: of the training.
-        features: tables that it reads instead of those it was trained on, by modality and as wide; what it precomputes
-            from features (item graphs) is computed anew. The other modalities stay as they are.
 
     Raises:
         FileNotFoundError: there is no finished checkpoint.
@@ -134,8 +138,6 @@ def load_ranker(
     identity = checkpoint.identity(dataset.config.plain(), dataset.digest(), dataset.config.code)
     if differences := checkpoint.differences(state["identity"], identity):
         raise ValueError(f"the ranker in {folder} is another one; different: {'; '.join(differences)}")
-    if features is not None:
-        dataset = Dataset.load({**config, "features": {**config["features"], **features}})
     return _restored(dataset, state, folder)
 
 

@@ -21,10 +21,11 @@ from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from ragar_rec.config.config import Config, sections
+from ragar_rec.config.presets import find_config
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Experiment
 
-PRESET = Path(__file__).parents[2] / "experiments" / "configs" / "sd15.yaml"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def preset(folder: Path, weights: dict[str, str], *overrides: str) -> Experiment
     models = [f"--models.{name}={source}" for name, source in weights.items()]
     words = ["--words.captions=palette", "--words.keywords=tfidf"]
     ranker = ["--epochs=1", "--knn_k=3", "--train_batch_size=128", "--features.text_dim=8", "--use_gpu=false"]
-    config = Config.read(PRESET, [*models, *words, *ranker, *overrides])
+    config = Config.read("sd15", [*models, *words, *ranker, *overrides])
     return Experiment(config, folder / f"output-{config.models.device}", data=folder / "films", progress=False)
 
 
@@ -117,12 +118,12 @@ def goes_through(run: Experiment) -> None:
 
 
 def test_the_page_shows_the_preset_and_it_can_be_read() -> None:
-    page = (PRESET.parents[2] / "docs" / "full-size.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "full-size.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    shown, whole = yaml.safe_load(block), yaml.safe_load(PRESET.read_text(encoding="utf-8"))
+    shown, whole = yaml.safe_load(block), yaml.safe_load(find_config("sd15").read_text(encoding="utf-8"))
     ours = {key: value for key, value in whole.items() if key in sections()}
     assert shown == {key: value for key, value in ours.items() if key not in ("catalog", "evaluation")}
-    config = Config.read(PRESET, ["--models.device=cpu"])
+    config = Config.read("sd15", ["--models.device=cpu"])
     assert (config.models.precision, config.models.channels_last) == ("bfloat16", True)
     assert config.backbone.image_height == 512
 

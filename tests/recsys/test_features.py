@@ -107,3 +107,12 @@ def test_text_features_are_the_same_again_and_never_wider_than_the_words_allow()
 def test_text_features_need_words():
     with pytest.raises(ValueError, match="no item of the catalogue has a title, tags or a description"):
         text_features(Catalog([Item("1"), Item("2")]), 2, seed=0)
+
+
+def test_permuted_rows_go_to_other_items_and_none_is_lost() -> None:
+    table = FeatureTable(tuple("abcdefgh"), np.arange(8, dtype=np.float32)[:, None])
+    permuted = table.permuted(3)
+    assert permuted.ids == table.ids
+    assert sorted(permuted.values[:, 0]) == list(range(8))
+    assert not np.array_equal(permuted.values, table.values)
+    np.testing.assert_array_equal(permuted.values, table.permuted(3).values)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from ragar_rec.config.config import Config, sections
+from ragar_rec.config.presets import find_config
 from ragar_rec.config.schema import conform, field_types
 from ragar_rec.errors import ConfigError
 from ragar_rec.store.hashing import digest
@@ -182,11 +183,6 @@ def test_lists_of_the_evaluation_hold_something_and_nothing_twice(tmp_path):
     assert "controls must include original" in found[2]
 
 
-def test_a_missing_file_names_the_flag(tmp_path):
-    with pytest.raises(FileNotFoundError, match="--config"):
-        Config.read(tmp_path / "none.yaml", known_keys=known)
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -245,14 +241,12 @@ def test_every_default_is_allowed_and_every_field_has_a_docstring(section):
     assert not list(getattr(kind(), "conflicts", list)())
 
 
-def test_the_embedded_default_uses_our_keys_rightly_and_is_the_experiments_config_but_for_the_reward_steps():
-    preset = ROOT / "ragar_rec" / "presets" / "ml-100k.yaml"
-    tree = yaml.safe_load(preset.read_text())
-    config = Config.read(preset, known_keys=lambda model: set(tree) - set(sections()))
+def test_the_embedded_default_uses_our_keys_rightly_and_the_long_one_differs_in_the_reward_steps():
+    tree, long = (yaml.safe_load(find_config(name).read_text()) for name in ("ml-100k", "ml-100k-long"))
+    config = Config.read("ml-100k", known_keys=lambda model: set(tree) - set(sections()))
     assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 3)
-    experiment = yaml.safe_load((ROOT / "experiments" / "configs" / "ml-100k.yaml").read_text())
-    assert experiment.pop("reflection") == {**tree.pop("reflection"), "reward_steps": 250}
-    assert experiment == tree
+    assert long.pop("reflection") == {**tree.pop("reflection"), "reward_steps": 250}
+    assert long == tree
 
 
 def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):

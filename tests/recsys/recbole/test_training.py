@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
 from recsys.recbole.config import with_ranker
 from recsys.recbole.models import full_scores
@@ -211,3 +212,19 @@ def test_training_leaves_no_litter_and_plain_json(micro_config: dict, empty_fold
     state = json.loads((empty_folder / "run/ranker.json").read_text())
     assert state["finished"] is True
     assert state["identity"]["settings"]["knn_k"] == 5
+
+
+def test_the_same_weights_read_other_features_and_their_graphs_are_computed_anew(
+    world: Checkerboard, trained_micro: TrainedRanker, tmp_path: Path
+) -> None:
+    """The same images under another name change nothing, permuted ones do; the ranker itself stays as it is."""
+    before, table = full_scores(trained_micro.ranker, USERS), FeatureTable.read(world.image)
+    scores = {}
+    for name, other in {"same": table, "permuted": table.permuted(0)}.items():
+        other.write(tmp_path / f"{name}.safetensors")
+        reading = trained_micro.with_features({"image": tmp_path / f"{name}.safetensors"})
+        scores[name] = full_scores(reading.ranker, USERS)
+    assert torch.equal(scores["same"], before)
+    assert not torch.allclose(scores["permuted"], before, atol=1e-3)
+    assert torch.equal(full_scores(trained_micro.ranker, USERS), before)
+    assert trained_micro.dataset.config["features"] == {"image": str(world.image)}
