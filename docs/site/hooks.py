@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragar_rec.config.config import sections
-from ragar_rec.config.reference import Key, field_summary, recbole_keys, section_keys
+from ragar_rec.config.reference import Key, section_summary, recbole_keys, section_keys
 from ragar_rec.report.glossary import GLOSSARY
 
 DOCS = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ def keys() -> str:
     return "\n\n".join(
         [
             _key_table("RecBole's keys", "At the top level of the file. RecBole has more, all of which are accepted.", recbole_keys()),
-            *(_key_table(f"`{name}`", field_summary(kind), section_keys(name)) for name, kind in sections().items()),
+            *(_key_table(f"`{name}`", section_summary(kind), section_keys(name)) for name, kind in sections().items()),
         ]
     )
 
