@@ -1,4 +1,7 @@
-"""Write a toy shop, 80 products in four colours and 60 people who each like one colour best: `python toy_shop.py shop`."""
+"""Write a toy shop: 80 products in four colours, and 60 people who each like one colour best.
+
+Run it as `python toy_shop.py shop`.
+"""
 
 import csv
 import random

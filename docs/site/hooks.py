@@ -1,4 +1,4 @@
-"""What mkdocs adds while it builds: the keys of the config, the glossary, the notebook; Sphinx roles of docstrings go."""
+"""What mkdocs adds while it builds: the config's keys, the glossary, the notebook; Sphinx roles are removed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ragar_rec.config.reference import Key, recbole_keys, section_keys, section_summary
+
 from ragar_rec.config.config import sections
-from ragar_rec.config.reference import Key, section_summary, recbole_keys, section_keys
 from ragar_rec.report.glossary import GLOSSARY
 
 DOCS = Path(__file__).parent.parent
@@ -30,15 +31,23 @@ def keys() -> str:
     """A table of keys for RecBole and for each of our sections."""
     return "\n\n".join(
         [
-            _key_table("RecBole's keys", "At the top level of the file. RecBole has more, all of which are accepted.", recbole_keys()),
+            _key_table(
+                "RecBole's keys",
+                "At the top level of the file. RecBole has more, all of which are accepted.",
+                recbole_keys(),
+            ),
             *(_key_table(f"`{name}`", section_summary(kind), section_keys(name)) for name, kind in sections().items()),
         ]
     )
 
 
 def _key_table(title: str, sentence: str, rows: list[Key]) -> str:
-    lines = [f"| `{key.name}` | `{_cell(key.default)}` | {_cell(key.accepts)} | {_cell(key.sentence)} |" for key in rows]
-    return "\n".join([f"## {title}", "", sentence, "", "| key | default | accepts | what it does |", "|---|---|---|---|", *lines])
+    lines = [
+        f"| `{key.name}` | `{_cell(key.default)}` | {_cell(key.accepts)} | {_cell(key.sentence)} |" for key in rows
+    ]
+    return "\n".join(
+        [f"## {title}", "", sentence, "", "| key | default | accepts | what it does |", "|---|---|---|---|", *lines]
+    )
 
 
 def _cell(text: str) -> str:
@@ -47,7 +56,9 @@ def _cell(text: str) -> str:
 
 def glossary() -> str:
     """The report's terms with their definitions."""
-    return "\n".join(["| term | meaning |", "|---|---|", *(f"| **{term.name}** | {_cell(term.definition)} |" for term in GLOSSARY)])
+    return "\n".join(
+        ["| term | meaning |", "|---|---|", *(f"| **{term.name}** | {_cell(term.definition)} |" for term in GLOSSARY)]
+    )
 
 
 def notebook() -> str:

@@ -38,8 +38,8 @@ GLOSSARY: tuple[Term, ...] = (
     ),
     Term(
         "candidates",
-        "The protocol in which every item of a person's original top C gets a new picture and those C are ranked again: "
-        "what a shop could do that does not know the target.",
+        "The protocol in which every item of a person's original top C gets a new picture and those C are ranked "
+        "again: what a shop could do that does not know the target.",
         ("`candidates`",),
     ),
     Term("k", "The length of the list that a metric looks at: 10 in Recall@10.", (r"k(?= =)",)),
