@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ragar_rec.config.reference import Key, recbole_keys, section_keys, section_summary
+from ragar_rec.config.reference import Key, recbole_keys, section_keys
 
 from ragar_rec.config.config import sections
 from ragar_rec.report.glossary import GLOSSARY
@@ -36,9 +37,14 @@ def keys() -> str:
                 "At the top level of the file. RecBole has more, all of which are accepted.",
                 recbole_keys(),
             ),
-            *(_key_table(f"`{name}`", section_summary(kind), section_keys(name)) for name, kind in sections().items()),
+            *(_key_table(f"`{name}`", _summary(kind), section_keys(name)) for name, kind in sections().items()),
         ]
     )
+
+
+def _summary(section: type) -> str:
+    """The first paragraph of a section's docstring, as Markdown."""
+    return (inspect.getdoc(section) or "").partition("\n\n")[0].replace("``", "`")
 
 
 def _key_table(title: str, sentence: str, rows: list[Key]) -> str:
