@@ -117,6 +117,7 @@ def to_bytes(images: Float[Tensor, "n 3 height width"]) -> UInt8[Tensor, "n 3 he
     return (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def to_pil(image: UInt8[Tensor, "3 height width"]) -> Image.Image:
-    """Convert one picture to a PIL image, for a file or a page."""
-    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+def to_pil(image: UInt8[Tensor, "3 height width"] | Float[Tensor, "3 height width"]) -> Image.Image:
+    """Convert one picture, bytes or floats in [0, 1], to a PIL image, for a file or a page."""
+    pixels = image if image.dtype == torch.uint8 else to_bytes(image[None])[0]
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from generation.backbone.config import DualEncoderConfig, UNetConfig
@@ -29,14 +29,36 @@ from ragar_rec.stages.features import (
 from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTraining, UNetTraining
 from ragar_rec.stages.page import ReportPage
 from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
-from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.ranker import BaselineRanker, Ranker
+from ragar_rec.stages.recommended import CandidatePictures
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
-from ragar_rec.stages.stage import Workspace
+from ragar_rec.stages.stage import Keyed, Workspace
+from ragar_rec.stages.usage import used_folders
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
+
+BASELINES = ("Pop", "ItemKNN", "EASE")
+"""Simple rankers that a ranker is compared with on the test: popularity, neighbours, a closed form."""
+
+TRAINING = (
+    "learning_rate",
+    "train_batch_size",
+    "epochs",
+    "eval_step",
+    "stopping_step",
+    "seed",
+    "train_neg_sample_args",
+)
+"""RecBole's keys on which the baselines do not depend."""
+
+EASE_ITEMS = 10_000
+"""Items up to which EASE is a baseline: a minute or two of one core."""
+
+KNN_SCORES = 10_000_000
+"""Users x items up to which ItemKNN is a baseline: RecBole keeps all its scores in a Python list of lists."""
 
 
 class Experiment:
@@ -176,6 +198,26 @@ class Experiment:
         """Every user's numbers."""
         return self.new_results(self.drawn)
 
+    def used_folders(self) -> set[Path]:
+        """Folders of the store that this config's commands read, unfinished ones included; nothing is built.
+
+        Raises:
+            FileNotFoundError: raw data or weights that the config needs are not where they were said to be.
+        """
+        models: list[Callable[[], Keyed]] = [partial(self.new_baseline, name) for name in BASELINES]
+        return used_folders(
+            [
+                lambda: self.catalogue,
+                lambda: self.pictures,
+                lambda: self.ranker,
+                *models,
+                lambda: self.components,
+                self.new_candidate_pictures,
+                lambda: self.report(Results(rows=())),
+            ],
+            self.store,
+        )
+
     def report(self, numbers: Results) -> ReportPage:
         """The page about :attr:`results` and what was computed from them."""
         return ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
@@ -206,6 +248,20 @@ class Experiment:
         features = self.features if image_encoder is None else self.new_features(image_encoder)
         return Ranker(self.workspace, self.catalogue, features, settings)
 
+    def baselines(self) -> list[BaselineRanker]:
+        """The simple rankers of :data:`BASELINES` that train in seconds or a minute on this catalogue."""
+        dataset = self.ranker.dataset
+        # An items x items matrix is inverted for EASE; ItemKNN keeps users x items scores.
+        fits = {"EASE": dataset.n_items <= EASE_ITEMS, "ItemKNN": dataset.n_users * dataset.n_items <= KNN_SCORES}
+        names = [name for name in BASELINES if fits.get(name, True) and name != self.config.recbole["model"]]
+        return [self.new_baseline(name) for name in names]
+
+    def new_baseline(self, model: str) -> BaselineRanker:
+        """A ranker of interactions alone, by RecBole's keys of the config that say what is read and how it is split."""
+        # Rankers that count do not train in steps: another learning rate leaves the same baseline in the store.
+        keys = with_ranker({key: value for key, value in self.config.recbole.items() if key not in TRAINING}, model)
+        return BaselineRanker(self.workspace, self.catalogue, self.features, keys)
+
     def new_system(self, reward: Ranker, *, seed: int | None = None) -> RagarSystem:
         """RAGAR rewarded by this ranker.
 
@@ -227,6 +283,20 @@ class Experiment:
         """Pictures by this system for everything that the protocols show under these judges."""
         settings = narrowed(DrawingConfig, self.config.evaluation)
         return DrawnPictures(self.workspace, system, tuple(judges), settings)
+
+    def new_candidate_pictures(self, users: Sequence[str] | None = None) -> CandidatePictures:
+        """Pictures of the original top C of these users (None: of everybody), by the config's system and ranker."""
+        settings = self.config.evaluation
+        chosen = None if users is None else tuple(users)
+        return CandidatePictures(
+            self.workspace,
+            self.system,
+            self.ranker,
+            chosen,
+            settings.candidates,
+            settings.seeds[0],
+            settings.batch_size,
+        )
 
     def new_results(self, drawn: DrawnPictures) -> JudgedResults:
         """Every user's numbers under the judges of these pictures."""

@@ -7,6 +7,7 @@ what the stage needs is built on the way, and what is finished is reused.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -15,16 +16,36 @@ import torch
 from generation.pictures import to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
+from ragar_rec.evaluation.ranker_test import compared_on_test
+from ragar_rec.evaluation.requests import read_users
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
+from ragar_rec.report.lists import check_suffix, lists_summary, lists_table, write_lists
+from ragar_rec.report.store import store_table
 from ragar_rec.report.tables import tables
 from ragar_rec.report.terminal import format_tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
+from ragar_rec.stages.recommended import lists_of
 from ragar_rec.store.curves import read_curves
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.inventory import remove, size_text, stored_entries
+from ragar_rec.store.picture_files import PictureFormat, write_picture_files
 
-__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
+__all__ = [
+    "Run",
+    "augment",
+    "demo",
+    "evaluate",
+    "prepare",
+    "pretrain",
+    "recommend",
+    "report",
+    "store",
+    "train_generator",
+    "train_ranker",
+]
 
 Run = Experiment
 """The experiment, by the name that this module's users know."""
@@ -83,7 +104,10 @@ def pretrain(run: Experiment) -> Path:
 
 
 def train_ranker(run: Experiment) -> Path:
-    """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
+    """The ranker, by RecBole; prints its metrics on validation, and on the test beside simple rankers.
+
+    Nothing is chosen by the test.
+    """
     trained, model = run.ranker.trained, run.config.recbole["model"]
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics("valid").items())
     if metrics:
@@ -94,6 +118,13 @@ def train_ranker(run: Experiment) -> Path:
             f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
             "1 (valid), are needed"
         )
+    if not len(trained.dataset.interactions.test[0]):
+        print(f"{model} was not tested, as the split has no interaction for the test")
+        return run.ranker.folder
+    rankers = {model: trained} | {str(ranker.settings["model"]): ranker.trained for ranker in run.baselines()}
+    settings = run.config.evaluation
+    bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
+    print(compared_on_test(model, rankers, bootstrap))
     return run.ranker.folder
 
 
@@ -102,22 +133,34 @@ def train_generator(run: Experiment) -> Path:
     return run.system.folder
 
 
-def augment(run: Experiment, requests: Path | None = None) -> Path:
+def augment(run: Experiment, requests: Path | str | None = None, images: PictureFormat | None = None) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started.
 
     Args:
         run: whose generator draws.
         requests: a CSV file with ``user_id`` and ``item_id``: its pictures instead, kept in ``output/pictures``.
+        images: the pictures also as files of this format, ``output/pictures/<user>/<item>.png``.
+
+    Returns:
+        The folder of the shards, or the table of the files if these were asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it asks for what is unknown (the line is named), or pictures of another generator or
             `evaluation.batch_size` stand there.
     """
+    folder = run.output / "pictures"
     if requests is not None:
-        return draw_requests(run.system, run.drawn.settings, requests, run.output / "pictures").folder
-    run.check_list_lengths()
-    return run.drawn.folder
+        shards = draw_requests(run.system, run.drawn.settings, Path(requests), folder)
+    else:
+        run.check_list_lengths()
+        shards = run.drawn.shards
+    if images is None:
+        return shards.folder
+    progress, source = run.workspace.progress, digest(run.system.content)
+    table = write_picture_files(shards, folder, images, source=source, progress=progress)
+    print(f"{len(shards):,} pictures as {images} files in {folder}: {table} says which is whose")
+    return table
 
 
 def evaluate(run: Experiment) -> Path:
@@ -136,6 +179,77 @@ def evaluate(run: Experiment) -> Path:
     write_per_user(frame, run.output / "per_user.parquet")
     print("\n" + format_tables(tables(rows)))
     return run.output / "results.json"
+
+
+def recommend(
+    run: Experiment,
+    users: Path | str | None = None,
+    lists: Path | str | None = None,
+    k: int | None = None,
+    original: bool = False,
+) -> Path:
+    """Everybody's top k with the original pictures, and after their top C got personalised ones; prints a summary.
+
+    Args:
+        run: whose ranker and generator.
+        users: a CSV file with ``user_id``; by default everybody with a history.
+        lists: the file, .csv or .parquet; by default ``output/recommendations.csv``.
+        k: length of a list; by default ``evaluation.k``.
+        original: the lists with the original pictures alone, for which no generator is needed.
+
+    Raises:
+        FileNotFoundError: there is no such file of users.
+        ValueError: it names an unknown user (the line is named), a list is longer than the catalogue, the file has
+            another suffix, or the ranker reads no pictures or cannot read new ones.
+    """
+    file = Path(lists or run.output / "recommendations.csv")
+    length = k or run.config.evaluation.k
+    check_suffix(file)
+    run.check_list_lengths()
+    ranker = run.ranker
+    if not original:
+        _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.
+    dataset = ranker.dataset
+    chosen = None if users is None else read_users(Path(users), dataset)
+    if original:
+        before, after = lists_of(ranker, chosen, length), None
+    else:
+        tokens = None if chosen is None else [str(token) for token in dataset.user_tokens[chosen]]
+        before, after = run.new_candidate_pictures(tokens).lists(length)
+    write_lists(lists_table(before, after), file)
+    people = before["user"].nunique()
+    print(f"{people:,} people, top {length} of {dataset.n_items - 1:,} items: {file}")
+    print(lists_summary(before, after, dataset))
+    return file
+
+
+def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Sequence[Path | str] = ()) -> Path:
+    """What stands in the store, how large it is, and what this config uses; builds nothing.
+
+    Args:
+        run: whose store.
+        prune: remove what neither this config nor one of ``keep`` uses.
+        dry_run: say what ``prune`` would remove.
+        keep: further configs, files or presets, on the same data and weights.
+
+    Raises:
+        FileNotFoundError: a config, or raw data or weights that one of them needs, cannot be found.
+    """
+    space, used = run.workspace, run.used_folders()
+    for config in keep:
+        used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
+    entries = stored_entries(run.store.root)
+    print(store_table(entries, used))
+    for entry in entries if prune or dry_run else []:
+        if entry.folder not in used:
+            try:
+                if not dry_run:
+                    remove(entry)
+            except RuntimeError as error:
+                print(f"kept {entry.folder.name}: {error}")
+                continue
+            print(f"{'would remove' if dry_run else 'removed'} {entry.folder.name}: {size_text(entry.size)}")
+    return run.store.root
 
 
 def report(run: Experiment) -> Path:

@@ -102,7 +102,7 @@ class UNetConfig(DualEncoderConfig):
 
 @dataclass(frozen=True)
 class PretrainConfig(UNetConfig):
-    """The small backbone's shape and budget: the whole section."""
+    """The small diffusion backbone that is trained on the catalogue: its shape and its training steps."""
 
     save_every: int = field(default=100, metadata=INCIDENTAL)
     """Steps after which a stopped training can go on; the result is the same."""

@@ -92,7 +92,7 @@ class MeasuringConfig(DrawingConfig):
 
 @dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
-    """The whole section: also the bootstrap of the intervals, and the size of the report."""
+    """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
     resamples: Count = 2000
     """Bootstrap resamples of people."""

@@ -21,8 +21,49 @@ from recsys import distributed
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnPictures(Stage):
-    """A personalised picture for each (user, item) that the protocols ask for, by every process of a launcher.
+class PictureStage(Stage):
+    """Personalised pictures in shards, drawn by every process of a launcher; a stopped drawing goes on.
+
+    Attributes:
+        system: who draws.
+    """
+
+    resumable: ClassVar[bool] = True
+    system: RagarSystem
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of generation."""
+        raise NotImplementedError
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures that are drawn at a time and kept as one shard."""
+        raise NotImplementedError
+
+    def requests(self) -> list[Request]:
+        """What is drawn, each once."""
+        raise NotImplementedError
+
+    def build(self, to: Path) -> None:
+        requests = self.requests()
+        shards = self._opened(to)
+        plan = plan_shards(requests, shards, self.batch_size)
+        distributed.call_on_all(draw_share, self.system, self.batch_size, plan, shards)
+        self._opened(to).write_manifest(requests)
+
+    @property
+    def shards(self) -> ImageShards:
+        """The finished pictures."""
+        return self._opened(self.folder)
+
+    def _opened(self, folder: Path) -> ImageShards:
+        return ImageShards(folder, {"seeds": list(self.seeds)})
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnPictures(PictureStage):
+    """A personalised picture for each (user, item) that the protocols ask for.
 
     Attributes:
         system: who draws.
@@ -31,10 +72,16 @@ class DrawnPictures(Stage):
     """
 
     name: ClassVar[str] = "images"
-    resumable: ClassVar[bool] = True
-    system: RagarSystem
     judges: tuple[Ranker, ...]
     settings: DrawingConfig
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.settings.seeds
+
+    @property
+    def batch_size(self) -> int:
+        return self.settings.batch_size
 
     def setting(self, judge: Ranker, seed: int) -> EvaluationSetting:
         """The evaluation under one judge with one seed."""
@@ -45,21 +92,6 @@ class DrawnPictures(Stage):
         """The requests of all judges and seeds, each once."""
         settings = [self.setting(judge, seed) for seed in self.settings.seeds for judge in self.judges]
         return list(dict.fromkeys(setting.request_for(pair) for setting in settings for pair in setting.pairs))
-
-    def build(self, to: Path) -> None:
-        requests = self.requests()
-        shards = self._opened(to)
-        plan = plan_shards(requests, shards, self.settings.batch_size)
-        distributed.call_on_all(draw_share, self.system, self.settings.batch_size, plan, shards)
-        self._opened(to).write_manifest(requests)
-
-    @property
-    def shards(self) -> ImageShards:
-        """The finished pictures."""
-        return self._opened(self.folder)
-
-    def _opened(self, folder: Path) -> ImageShards:
-        return ImageShards(folder, {"seeds": list(self.settings.seeds)})
 
 
 def draw_share(system: RagarSystem, batch_size: int, plan: Plan, shards: ImageShards) -> None:

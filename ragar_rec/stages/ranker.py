@@ -99,3 +99,20 @@ class Ranker(Stage):
         tokens = [str(token) for token in self.dataset.item_tokens]
         values, present = FeatureTable.read(self.features.file("image")).align(tokens)
         return ItemFeatures(torch.from_numpy(values), torch.from_numpy(present))
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineRanker(Ranker):
+    """A simple ranker that another is compared with; it reads interactions alone."""
+
+    name: ClassVar[str] = "baseline"
+
+    @property
+    def recbole(self) -> dict[str, Any]:
+        """Without features, so that none of them is made or read for it."""
+        return {**self.settings, "data_path": str(self.catalogue.folder)}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Without the features."""
+        return {name: value for name, value in super().key.items() if name != "features"}

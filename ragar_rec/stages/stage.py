@@ -100,7 +100,8 @@ class Stage(Keyed):
     @cached_property
     def folder(self) -> Path:
         """The finished folder."""
-        self.check()
+        if self.workspace.store.builds:
+            self.check()
         return self.workspace.store.run(self.name, self.key, self.build, resumable=self.resumable)
 
     @cached_property

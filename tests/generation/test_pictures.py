@@ -177,6 +177,7 @@ def test_to_pil_keeps_width_height_and_channels() -> None:
     picture = to_pil(image)
     assert picture.size == (5, 2)
     assert picture.getpixel((4, 1)) == (9, 0, 0)
+    assert to_pil(to_float(image[None])[0]).getpixel((4, 1)) == (9, 0, 0)
 
 
 CORNERS = {
