@@ -54,7 +54,7 @@ class Experiment:
         weights: pretrained weights, where the config asks for any.
         progress: show bars with the time left.
 
-    Example:
+    Examples:
         >>> experiment = Experiment.open("my.yaml", output="runs/mine")
         >>> judge = experiment.new_ranker(image_encoder="hog", seed=2021)
         >>> scores = judge.reward(requests, experiment.generator.generate(requests))

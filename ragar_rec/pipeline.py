@@ -164,8 +164,7 @@ def evaluate(run: Experiment) -> Path:
     run.output.mkdir(parents=True, exist_ok=True)
     evaluation.Results(rows, run=provenance(run)).write(run.output / "results.json")
     evaluation.write_per_user(frame, run.output / "per_user.parquet")
-    for table in reporting.tables(rows):
-        print("\n" + reporting.format_table(table))
+    print("\n" + reporting.format_tables(reporting.tables(rows)))
     return run.output / "results.json"
 
 

@@ -41,7 +41,7 @@ class Ragar(nn.Module):
     Raises:
         ValueError: gallery, backbone and projection do not fit together.
 
-    Example:
+    Examples:
         >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
     """
 

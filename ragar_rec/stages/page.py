@@ -27,13 +27,14 @@ RENDERED = (
     "Interactions, titles and genres are real (MovieLens-100k). The covers are rendered by this library from genres, "
     "decade and title; they are no film posters."
 )
-NOTES = (
-    "Under `reference` the item that is about to be tested is the only one with a new picture: any new picture "
-    "may lift it. Only `candidates`, where nobody knows the target, says what production would see.",
-    "A gain is personal as far as it exceeds `shuffled_user`: the picture made for somebody else.",
-    "Each person below is shown with the middle one of her candidates; its rank changes for this item alone.",
-)
+PEOPLE_NOTES = ("Each person is shown with the middle one of their candidates; its rank changes for this item alone.",)
 SOLE_JUDGE = "The judge is the ranker that gave the reward; no independent judge has looked yet."
+CURVE_NOTES = {
+    "Reward": "Mean over a step's requests in σ, and what of it is above the item's own picture.",
+    "Groups": "At 1 no group gives a signal: nothing is learned.",
+    "Gradient norm": "Of each term of the loss (eq. 15).",
+}
+"""Title of a group of curves -> what it shows, where the legend does not say it."""
 COMPARED = {"untrained": "the generator before any reward", "shuffled_user": "the picture made for somebody else"}
 """What the summary compares the generator's own picture with, in words."""
 
@@ -84,7 +85,8 @@ class ReportPage(Stage):
             pairs=showcases.pairs(self.system, settings.seeds[0]),
             provenance=_provenance(self.numbers),
             seconds=self.workspace.store.seconds(),
-            notes=NOTES if len(self.results.judges) > 1 else [*NOTES, SOLE_JUDGE],
+            results_notes=() if len(self.results.judges) > 1 else (SOLE_JUDGE,),
+            people_notes=PEOPLE_NOTES,
         )
 
     def _curves(self) -> list[CurveGroup]:
@@ -95,7 +97,7 @@ class ReportPage(Stage):
                 title, _, label = name.partition(": ")
                 curve = Curve(label, [step for step, _ in values], [value for _, value in values])
                 by_title.setdefault(title[0].upper() + title[1:], []).append(curve)
-            groups += [CurveGroup(title, curves) for title, curves in by_title.items()]
+            groups += [CurveGroup(title, curves, note=CURVE_NOTES.get(title, "")) for title, curves in by_title.items()]
         return [group for group in groups if group.curves]
 
     def _ranker_curves(self) -> Iterator[CurveGroup]:
