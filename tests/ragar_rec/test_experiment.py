@@ -451,7 +451,7 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
 )
 def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, stages):
     """The report shows what it was asked to show, even where nobody's numbers changed."""
-    config = config_file(tmp_path, **{changed: 3})
+    config = config_file(tmp_path, **{changed: True if changed == "use_gpu" else 3})
     run = open_run(config, copy.data, copy.output)
     pipeline.report(run)
     assert set(run.store.ran) == stages
