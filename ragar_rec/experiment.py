@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
+from generation.encoders.encoder import ImageEncoder
 from generation.models import TIMM
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection_config import WarmStartConfig
@@ -22,6 +24,7 @@ from ragar_rec.stages.features import (
     FeatureFile,
     Features,
     FilePictureEncoder,
+    ObjectPictureEncoder,
     PictureEncoder,
     TextFeatures,
 )
@@ -182,8 +185,8 @@ class Experiment:
         """The page about :attr:`results` and what was computed from them."""
         return ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
 
-    def new_features(self, image_encoder: str | None = None) -> Features:
-        """Features by an image encoder, a value of ``features.image_encoder``; by default the config's."""
+    def new_features(self, image_encoder: str | ImageEncoder | None = None) -> Features:
+        """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's."""
         settings, tables = self.config.features, dict(self.feature_files)
         table = {modality: FeatureFile(self.workspace, file) for modality, file in tables.items()}
         image: PictureEncoder | FeatureFile | None = table.pop("image", None)
@@ -197,7 +200,7 @@ class Experiment:
         return Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
-        self, *, model: str | None = None, image_encoder: str | None = None, seed: int | None = None
+        self, *, model: str | None = None, image_encoder: str | ImageEncoder | None = None, seed: int | None = None
     ) -> Ranker:
         """A ranker that differs from the config's in its model, its image encoder or its seed."""
         settings = dict(self.config.recbole)
@@ -262,11 +265,13 @@ class Experiment:
     def _captions(self) -> Captions | BlipCaptions:
         return captions_of(self.pictures, self.config.words)
 
-    def _picture_encoder(self, name: str) -> PictureEncoder:
-        if name == "dual":
+    def _picture_encoder(self, encoder: str | ImageEncoder) -> PictureEncoder:
+        size = self.config.features.image_height, self.config.features.image_width
+        if not isinstance(encoder, str):
+            return ObjectPictureEncoder(self.workspace, self.pictures, encoder, *size)
+        if encoder == "dual":
             return DualPictureEncoder(self.workspace, self.pictures, self.encoder)
-        settings = self.config.features
-        weights = None if name == "hog" else self.workspace.weights_file(name)
-        return FilePictureEncoder(
-            self.workspace, self.pictures, name, settings.image_height, settings.image_width, weights
-        )
+        for problem in encoder_conflicts([encoder]):
+            raise ValueError(problem)
+        weights = self.workspace.weights_file(encoder) if encoder in TIMM_MODELS else None
+        return FilePictureEncoder(self.workspace, self.pictures, encoder, *size, weights)

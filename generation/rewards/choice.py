@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from generation.plugins import import_named
 from generation.rewards.aesthetic import missing_head
-from generation.rewards.own import BUILT_IN, import_reward
+from generation.rewards.own import BUILT_IN
 
 
 def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator[str]:
@@ -13,7 +14,7 @@ def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator
         yield "rewards {} must name at least one, such as {ranker: 1.0}"
     for name in rewards:
         try:
-            _ = name in BUILT_IN or import_reward(name)
+            _ = name in BUILT_IN or import_named("reward", name, BUILT_IN)
         except ValueError as error:
             yield str(error)
     if head is not None and "aesthetic" not in rewards:

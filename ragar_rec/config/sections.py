@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from generation.encoders.choice import encoder_conflicts
 from ragar_rec.config.schema import Count, Natural, Range
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
@@ -29,9 +30,10 @@ class CatalogConfig:
 class FeaturesConfig:
     """Which features of an item the ranker reads."""
 
-    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
-    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
-    colour histograms, which have learned nothing."""
+    image_encoder: str = "dual"
+    """The ranker's image features: ``dual``, the catalogue-trained dual encoder; ``mobilenetv2_100`` from
+    ``--weights``; ``hog``, HOG and colour histograms, which have learned nothing; or your own,
+    ``package.module:name``."""
     image: str | None = None
     """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
     relative path is looked for in the data folder (``--data``) first, then in the working directory."""
@@ -52,7 +54,10 @@ class FeaturesConfig:
     alike."""
 
     def conflicts(self) -> Iterator[str]:
-        """Yield a sentence for a size that HOG cells do not divide, and for an impossible name of a modality."""
+        """Yield a sentence for an encoder that does not exist, a size that HOG cells do not divide, and an impossible
+        name of a modality.
+        """
+        yield from encoder_conflicts([self.image_encoder])
         if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
             yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
         for name in self.files:

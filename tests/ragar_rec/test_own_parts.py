@@ -1,0 +1,141 @@
+"""Image encoders and generators of the user's own: named in the YAML, or built in Python."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from film_world import config_file, film_folder, open_run
+from ragar_rec.experiment import Experiment
+from ragar_rec.stages.features import DualPictureEncoder
+from recsys.features import FeatureTable
+
+ENCODER = '''
+class Colour:
+    """The mean colour, times {factor}."""
+    name, dim = "colour", 3
+    def encode_images(self, images):
+        return images.mean((2, 3)) * {factor}
+
+class Sized(Colour):
+    def __init__(self, size):
+        self.size = size
+
+def wide():
+    encoder = Colour()
+    encoder.dim = 4
+    return encoder
+
+def nothing():
+    return 3
+'''
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Experiment:
+    config = config_file(tmp_path, features__image_height=48, features__image_width=32)
+    return open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of somebody's own, where Python finds it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shop_encoders", raising=False)
+    file = tmp_path / "shop_encoders.py"
+    file.write_text(ENCODER.format(factor=1))
+    return file
+
+
+class Colour(nn.Module):
+    """The mean colour through a matrix."""
+
+    name, dim = "colour", 3
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 3, bias=False)
+        nn.init.eye_(self.map.weight)
+        self.map.weight.data.mul_(scale)
+        self.eval()
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return self.map(images.mean((2, 3)))
+
+
+def image_features(run: Experiment, encoder: object) -> FeatureTable:
+    return FeatureTable.read(run.new_features(encoder).file("image"))  # type: ignore[arg-type]
+
+
+def again(run: Experiment) -> Experiment:
+    return Experiment(run.config, run.output, data=run.workspace.data, progress=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded(DualPictureEncoder):
+    """The fields of the dual encoder's class, and another model."""
+
+    @property
+    def model(self) -> Colour:  # type: ignore[override]
+        return Colour(1)
+
+
+def test_an_encoder_that_is_put_in_the_dual_encoders_place_does_not_write_under_its_key(run: Experiment) -> None:
+    dual = run.new_features()
+    mine = Loaded(run.workspace, run.pictures, run.encoder)
+    assert mine.content != DualPictureEncoder(run.workspace, run.pictures, run.encoder).content
+    with pytest.raises(AttributeError):
+        object.__setattr__(run.encoder, "model", Colour(1))
+    vars(run.encoder)["model"] = Colour(1)  # where functools.cached_property would look
+    assert image_features(run, None).values.shape == (23, 16)
+    assert again(run).new_features().folder == dual.folder
+
+
+def test_an_encoder_by_name_counts_by_its_code(run: Experiment, shop: Path) -> None:
+    """The features are the catalogue's mean colours; an edited factor makes others, under another key."""
+    table = image_features(run, "shop_encoders:Colour")
+    rows = [run.pictures.pictured_rows[at] for at in range(3)]
+    encoder = run.new_features("shop_encoders:Sized").encoder
+    assert encoder.size == (48, 32)  # type: ignore[attr-defined]
+    first = run.new_features("shop_encoders:Colour")
+    colours = first.image.read(run.pictures.pictured_rows).float().mean((2, 3)) / 255  # type: ignore[union-attr]
+    torch.testing.assert_close(torch.from_numpy(table.values), colours - colours.mean(0))
+    assert table.ids[:3] == tuple(run.pictures.items[row].id for row in rows)
+    assert again(run).new_features("shop_encoders:Colour").folder == first.folder
+    shop.write_text(ENCODER.format(factor=2))
+    assert again(run).new_features("shop_encoders:Colour").folder != first.folder
+
+
+def test_an_encoder_by_name_in_the_config_makes_a_ranker_that_rewards(run: Experiment, shop: Path) -> None:
+    config = config_file(run.output.parent, features__image_encoder="shop_encoders:Colour")
+    mine = open_run(config, run.output.parent / "raw", run.output)
+    assert mine.ranker.label == "MICRO on colour"
+    requests = mine.system.training_requests[:2]
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mine.ranker.reward(requests, images).sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().max() > 0
+
+
+def test_an_encoder_that_was_built_in_python_counts_by_its_state(run: Experiment) -> None:
+    table, stretched = image_features(run, Colour(1)), image_features(run, Colour(3))
+    torch.testing.assert_close(torch.from_numpy(stretched.values), 3 * torch.from_numpy(table.values))
+    assert again(run).new_features(Colour(1)).folder == run.new_features(Colour(1)).folder
+    assert run.store.ran.count("features") == 2
+    assert run.new_ranker(image_encoder=Colour(1)).label == "MICRO on colour"
+
+
+def test_what_is_no_encoder_is_one_sentence(run: Experiment, shop: Path) -> None:
+    for encoder, sentence in (
+        ("hogg", "there is no image encoder 'hogg': do you mean hog?"),
+        ("shop_encoders:Color", "the image encoder 'shop_encoders:Color' is not there: module 'shop_encoders' has no"),
+        ("shop_encoders:nothing", "shop_encoders:nothing gave int, no image encoder: it has no name, dim, encode_im"),
+        ("shop_encoders:wide", "colour gave features of shape (23, 3) for 23 pictures; its dim is 4, so it must give"),
+        (Colour(1).train(), "image_encoder is in training mode: call its eval() first"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            image_features(run, encoder)
