@@ -11,8 +11,9 @@ from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
 from generation.encoders.encoder import ImageEncoder
 from generation.models import TIMM
-from generation.ragar.ragar import Ragar
+from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
+from generation.request import Generator
 from ragar_rec.config.config import Config
 from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
@@ -29,12 +30,14 @@ from ragar_rec.stages.features import (
     TextFeatures,
 )
 from ragar_rec.stages.models import DualEncoder, DualEncoderTraining, LanguageTraining, UNetTraining
+from ragar_rec.stages.own import OwnSystem
 from ragar_rec.stages.page import ReportPage
 from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
 from ragar_rec.stages.stage import Workspace
+from ragar_rec.stages.system import System
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
@@ -162,13 +165,18 @@ class Experiment:
         return self.new_ranker()
 
     @cached_property
-    def system(self) -> RagarSystem:
+    def ragar(self) -> RagarSystem:
         """RAGAR, rewarded by the config's ranker."""
         return self.new_system(self.ranker)
 
+    @cached_property
+    def system(self) -> System:
+        """The system that the config names: RAGAR, or a generator of the user's own."""
+        return self.ragar if self.config.generator.system == "ragar" else self.new_own_system()
+
     @property
-    def generator(self) -> Ragar:
-        """The trained generator."""
+    def generator(self) -> Generator:
+        """The system's generator, trained if it is RAGAR."""
         return self.system.generator
 
     @cached_property
@@ -219,7 +227,7 @@ class Experiment:
             seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
                 training are always the config's, so that systems of several seeds are judged on the same users.
         """
-        generator, reflection = self.config.generator, self.config.reflection
+        generator, reflection = narrowed(RagarConfig, self.config.generator), self.config.reflection
         people_seed = reflection.seed
         if seed is not None:
             generator, reflection = replace(generator, seed=seed), replace(reflection, seed=seed)
@@ -228,7 +236,20 @@ class Experiment:
         rewards = Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
 
-    def new_drawn(self, system: RagarSystem, judges: Sequence[Ranker]) -> DrawnPictures:
+    def new_own_system(self, name: str | None = None) -> OwnSystem:
+        """A generator of the user's own, ``package.module:name``, by default the config's."""
+        source, reflection = name or self.config.generator.system, self.config.reflection
+        return OwnSystem(
+            self.workspace,
+            self.pictures,
+            self.ranker,
+            source,
+            reflection.held_out,
+            reflection.seed,
+            lambda: self.components.gallery,
+        )
+
+    def new_drawn(self, system: System, judges: Sequence[Ranker]) -> DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
         settings = narrowed(DrawingConfig, self.config.evaluation)
         return DrawnPictures(self.workspace, system, tuple(judges), settings)

@@ -21,6 +21,7 @@ from ragar_rec.provenance import provenance
 from ragar_rec.report.tables import format_table, tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
+from ragar_rec.stages.own import OwnSystem
 from ragar_rec.store.curves import read_curves
 
 __all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
@@ -98,7 +99,11 @@ def train_ranker(run: Experiment) -> Path:
 
 def train_generator(run: Experiment) -> Path:
     """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
-    return run.system.folder
+    if isinstance(run.system, OwnSystem):
+        _ = run.system.generator  # What keeps it from being built is said now.
+        print(f"generator.system is {run.system.source}: there is nothing to train")
+        return run.output
+    return run.ragar.folder
 
 
 def augment(run: Experiment, requests: Path | None = None) -> Path:
@@ -151,7 +156,7 @@ def demo(run: Experiment) -> Path:
     settings = run.config.evaluation
     print(
         f"{run.catalogue.title}: {settings.users} people, C = {settings.candidates}, "
-        f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
+        f"{run.system.description}; small on purpose. Finished stages are kept in {run.store.root}."
     )
     prepare(run)
     run.check_list_lengths()

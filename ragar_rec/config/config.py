@@ -19,13 +19,12 @@ import yaml
 
 from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
-from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.schema import build_section, field_types, nearest_key
-from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
+from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig, GeneratorConfig
 from ragar_rec.errors import ConfigError
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
@@ -44,7 +43,7 @@ class Config:
     models: ModelsConfig = field(default_factory=ModelsConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
-    generator: RagarConfig = field(default_factory=RagarConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,4 +1,4 @@
-"""The sections `catalog`, `features` and `evaluation` of the config."""
+"""The sections `catalog`, `features`, `generator` and `evaluation` of the config."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from generation.encoders.choice import encoder_conflicts
+from generation.plugins import import_named
+from generation.ragar.config import RagarConfig
 from ragar_rec.config.schema import Count, Natural, Range
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
@@ -65,6 +67,22 @@ class FeaturesConfig:
                 yield f"files names the modality {name!r}, whose table is named by features.{name}"
             elif problem := modality_problem(name):
                 yield f"files names the modality {name!r}, {problem}"
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(RagarConfig):
+    """Who generates the pictures, and RAGAR's settings."""
+
+    system: str = "ragar"
+    """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
+        yield from super().conflicts()
+        try:
+            _ = self.system == "ragar" or import_named("system", self.system, ["ragar"])
+        except ValueError as error:
+            yield str(error)
 
 
 @dataclass(frozen=True)

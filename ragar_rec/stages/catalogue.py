@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -147,6 +149,18 @@ class Pictures(Stage):
         if not rows:
             raise ValueError(f"none of the {len(self.items)} items in {self.catalogue.file} has a picture that decodes")
         return rows
+
+    def rows(self, ids: Sequence[str]) -> Tensor:
+        """Rows of items.
+
+        Raises:
+            KeyError: an item is not in the catalogue.
+        """
+        return torch.tensor([self._row[item] for item in ids], dtype=torch.long)
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return {item.id: row for row, item in enumerate(self.items)}
 
     def divided(self, held_out: float, seed: int) -> tuple[list[int], list[int]]:
         """Rows of the pictures that the small backbone is trained on, and of those held out for judging it."""

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from film_world import config_file, film_folder, open_run
+from generation.pictures import to_bytes
+from generation.request import Request
+from ragar_rec import pipeline
+from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages.features import DualPictureEncoder
 from recsys.features import FeatureTable
@@ -114,7 +118,7 @@ def test_an_encoder_by_name_in_the_config_makes_a_ranker_that_rewards(run: Exper
     config = config_file(run.output.parent, features__image_encoder="shop_encoders:Colour")
     mine = open_run(config, run.output.parent / "raw", run.output)
     assert mine.ranker.label == "MICRO on colour"
-    requests = mine.system.training_requests[:2]
+    requests = mine.ragar.training_requests[:2]
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
     mine.ranker.reward(requests, images).sum().backward()
     assert images.grad is not None
@@ -139,3 +143,87 @@ def test_what_is_no_encoder_is_one_sentence(run: Experiment, shop: Path) -> None
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             image_features(run, encoder)
+
+
+GENERATOR = '''
+import torch
+
+class Shade:
+    """The reference's own picture, darkened for users with odd numbers."""
+    def __init__(self, items, images, *, size):
+        self.row, self.images = {{item.id: row for row, item in enumerate(items)}}, images
+        assert images.shape[-2:] == size
+    def generate(self, requests):
+        rows = [self.row[request.reference] for request in requests]
+        factors = torch.tensor([{factor} if int(request.user) % 2 else 1.0 for request in requests])
+        return self.images[rows].float() / 255 * factors[:, None, None, None]
+
+def everything(gallery):
+    return Shade([type("Item", (), {{"id": item}}) for item in gallery.ids], gallery.images, size=(32, 32))
+
+class Bytes(Shade):
+    def generate(self, requests):
+        return super().generate(requests) * 255
+
+class Flat(Shade):
+    def generate(self, requests):
+        return super().generate(requests)[0]
+
+def nothing():
+    return 3
+
+def greedy(catalogue):
+    return catalogue
+'''
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "studio", raising=False)
+    file = tmp_path / "studio.py"
+    file.write_text(GENERATOR.format(factor=0.5))
+    return file
+
+
+def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Path, capsys) -> None:
+    """Nothing is trained but the ranker and its encoder; the tables and the page know the system by its own name."""
+    config = config_file(tmp_path, features__image_encoder="hog", generator__system="studio:Shade")
+    run = open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
+    pipeline.demo(run)
+    assert run.store.ran == ["data", "pictures", "features", "ranker", "images", "results", "report"]
+    out = capsys.readouterr().out
+    assert "generator.system is studio:Shade: there is nothing to train" in out
+    assert "pictures by studio:Shade; small on purpose." in out
+    assert re.search(r"^Shade +0\.", out, flags=re.MULTILINE)
+    frame = run.results.frame
+    assert set(frame["system"]) == {"Shade"}
+    found = {str(protocol): set(group["control"]) for protocol, group in frame.groupby("protocol")}
+    ranked = {OWN, "original", "shuffled_user", "random_item"}
+    scored = {OWN, "reference_image", "shuffled_user"}
+    assert found == {"candidates": ranked, "reference": ranked, "generator": scored, "diversity": {OWN, "seeds"}}
+    page = (run.output / "report.html").read_text()
+    assert "v_glob" not in page
+    assert "untrained" not in page
+    assert "gave the reward" not in page
+    assert "what was retrieved" not in page
+    # the file of pictures: half as bright for odd users, the reference itself for even ones
+    request = next(request for request in run.drawn.requests() if int(request.user) % 2 == 0)
+    stored = to_bytes(run.drawn.shards.read([request]))[0]
+    assert torch.equal(stored, run.pictures.images[run.pictures.rows([request.reference])][0])
+    studio.write_text(GENERATOR.format(factor=0.25))
+    assert open_run(config, tmp_path / "raw", run.output).drawn.folder != run.drawn.folder
+
+
+def test_what_is_no_generator_is_one_sentence(run: Experiment, studio: Path) -> None:
+    requests = [Request("1", run.pictures.items[0].id, (), seed=0)]
+    for name, sentence in (
+        ("ragr", "there is no system 'ragr': do you mean ragar?"),
+        ("studio:nothing", "studio:nothing gave int, no generator: that has generate(requests) -> images in [0, 1]"),
+        ("studio:greedy", "with those of the keyword arguments items, images, size, gallery that it has and must give"),
+        ("studio:Bytes", "studio:Bytes gave torch.float32 from 0 to 127.5; pictures are float tensors in [0, 1]"),
+        ("studio:Flat", "studio:Flat gave (3, 32, 32) for 1 requests; it must give a float tensor of shape (1, 3, h"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            run.new_own_system(name).generator.generate(requests)
+    assert run.new_own_system("studio:everything").generator.generate(requests).shape == (1, 3, 32, 32)
