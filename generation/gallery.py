@@ -14,7 +14,7 @@ from torch import Tensor
 from generation.checkpoint import read_json, read_tensors
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.encoder import ImageEncoder, TextEncoder, encode_in_blocks
-from generation.pictures import load_images
+from generation.pictures import Fit, load_images
 from generation.request import Item
 from generation.words.captions import Captioner, describe
 from generation.words.keywords import KeywordExtractor
@@ -87,11 +87,11 @@ class Gallery:
         )
 
 
-def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
+def read_pictures(items: Sequence[Item], size: tuple[int, int], fit: Fit = "crop") -> UInt8[Tensor, "n 3 height width"]:
     """Read the pictures of the items that have one, zeros for the others, in order."""
     images = torch.zeros(len(items), 3, *size, dtype=torch.uint8)
     rows = _rows_with_picture(items)
-    images[rows] = load_images([items[row].image for row in rows], size)  # type: ignore[misc]
+    images[rows] = load_images([items[row].image for row in rows], size, fit)  # type: ignore[misc]
     return images
 
 

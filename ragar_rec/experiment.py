@@ -10,6 +10,7 @@ from pathlib import Path
 from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
 from generation.encoders.encoder import ImageEncoder
+from generation.framing import choose_frame
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
@@ -43,6 +44,8 @@ from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
 
+SMALL, FULL_SIZE, FILES = (96, 64), (512, 512), (192, 128)
+"""Frames whose areas those of the small generator, of SD-1.x and of encoders that read files have."""
 EMBEDDED = Path(__file__).parent / "presets" / "ml-100k.yaml"
 """The config of the embedded default."""
 
@@ -106,13 +109,15 @@ class Experiment:
     @cached_property
     def pictures(self) -> Pictures:
         """The catalogue's pictures at the generator's size."""
-        size = self.config.backbone.image_height, self.config.backbone.image_width
-        return Pictures(self.workspace, self.catalogue, *size)
+        backbone = self.config.backbone
+        like, multiple = (SMALL, 8) if self.config.models.backbone is None else (FULL_SIZE, 64)
+        frame = self._frame(like, multiple, backbone.image_height, backbone.image_width)
+        return Pictures(self.workspace, self.catalogue, *frame, self.config.pictures.fit)
 
     @cached_property
     def encoder(self) -> DualEncoder:
         """The dual encoder of pictures and words."""
-        models, backbone = self.config.models, self.config.backbone
+        models, backbone = self.config.models, self.config.backbone.framed(self.pictures.size)
         if models.encoder is not None:
             return DualEncoder(self.workspace, Weights(self.workspace, models.encoder), models.device)
         settings = narrowed(DualEncoderConfig, backbone)
@@ -124,7 +129,7 @@ class Experiment:
         """The diffusion pipeline."""
         if self.config.models.backbone is not None:
             return Weights(self.workspace, self.config.models.backbone)
-        settings = narrowed(UNetConfig, self.config.backbone)
+        settings = narrowed(UNetConfig, self.config.backbone.framed(self.pictures.size))
         save_every = self.config.backbone.save_every
         return UNetTraining(self.workspace, self.pictures, self._captions, settings, save_every, self.encoder)
 
@@ -286,8 +291,15 @@ class Experiment:
     def _captions(self) -> Captions | BlipCaptions:
         return captions_of(self.pictures, self.config.words)
 
+    def _frame(self, like: tuple[int, int], multiple: int, height: int, width: int) -> tuple[int, int]:
+        # Headers of pictures are read only where their proportions count.
+        shapes = [] if height and width else self.catalogue.shapes
+        return choose_frame(shapes, like, multiple=multiple, height=height, width=width)
+
     def _picture_encoder(self, encoder: str | ImageEncoder) -> PictureEncoder:
-        size = self.config.features.image_height, self.config.features.image_width
+        settings = self.config.features
+        # Multiples of 8: the cells of HOG divide them.
+        size = self._frame(FILES, 8, settings.image_height, settings.image_width)
         if not isinstance(encoder, str):
             return ObjectPictureEncoder(self.workspace, self.pictures, encoder, *size)
         if encoder == "dual":

@@ -7,12 +7,14 @@ what the stage needs is built on the way, and what is finished is reused.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
 import torch
 
-from generation.pictures import to_float
+from generation.framing import NOTABLE, cuts, median_ratio
+from generation.pictures import Fit, to_float
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
@@ -51,10 +53,26 @@ def prepare(run: Experiment) -> Path:
             print(f"  and {len(problems) - NAMED:,} more, in {run.catalogue.file.with_name('image_problems.json')}")
     if brought := run.catalogue.feature_files:
         print(f"features that came with the data set: {', '.join(brought)}")
+    if shapes := run.catalogue.shapes:
+        print(_frame_sentence(shapes, run.pictures.size, run.pictures.fit))
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
     return run.catalogue.folder
+
+
+def _frame_sentence(shapes: Sequence[tuple[int, int]], frame: tuple[int, int], fit: Fit) -> str:
+    """What fitting the pictures into the frame does to them."""
+    found = cuts(shapes, frame)
+    lost = (
+        f"{found.notable:,} of {len(shapes):,} pictures by more than {NOTABLE:.0%} (median {found.median:.1%}, "
+        f"worst {found.worst:.0%})"
+    )
+    what = f"padded; cropping would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
+    return (
+        f"frame {frame[0]} x {frame[1]} (height x width; the median picture is {median_ratio(shapes):.2f} times as "
+        f"wide as high): pictures are {what}"
+    )
 
 
 def pretrain(run: Experiment) -> Path:

@@ -17,14 +17,20 @@ from typing import Any, cast
 
 import yaml
 
-from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.schema import build_section, field_types, nearest_key
-from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig, GeneratorConfig
+from ragar_rec.config.sections import (
+    BackboneConfig,
+    CatalogConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    GeneratorConfig,
+    PicturesConfig,
+)
 from ragar_rec.errors import ConfigError
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
@@ -39,7 +45,8 @@ class Config:
 
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)

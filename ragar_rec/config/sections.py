@@ -1,15 +1,17 @@
-"""The sections `catalog`, `features`, `generator` and `evaluation` of the config."""
+"""The sections `catalog`, `features`, `pictures`, `backbone`, `generator` and `evaluation` of the config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from generation.backbone.config import PretrainConfig
 from generation.encoders.choice import encoder_conflicts
+from generation.pictures import Fit
 from generation.plugins import import_named
 from generation.ragar.config import RagarConfig
-from ragar_rec.config.schema import Count, Natural, Range
+from ragar_rec.config.schema import Count, Natural, Range, narrowed
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
@@ -46,11 +48,11 @@ class FeaturesConfig:
     them directly, too: ``audio: audio.npy``."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
-    image_height: Count = 192
-    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
-    image_width: Count = 128
-    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
-
+    image_height: Natural = 0
+    """Height in pixels at which an encoder other than ``dual`` sees a picture; 0: by the proportions of the median
+    picture and an area of 192 x 128."""
+    image_width: Natural = 0
+    """Width in pixels at which an encoder other than ``dual`` sees a picture; 0: likewise."""
     whiten: Count | Literal[False] = False
     """Components to which image features are PCA-whitened (mean squared norm 1), or false; new pictures are mapped
     alike."""
@@ -67,6 +69,34 @@ class FeaturesConfig:
                 yield f"files names the modality {name!r}, whose table is named by features.{name}"
             elif problem := modality_problem(name):
                 yield f"files names the modality {name!r}, {problem}"
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """How the catalogue's pictures are brought into one frame, whose size ``backbone`` says."""
+
+    fit: Fit = "pad"
+    """``pad``: the whole picture, the rest of the frame in the median colour of its border; ``crop``: the frame is
+    covered and what stands out is cut off."""
+
+
+@dataclass(frozen=True)
+class BackboneConfig(PretrainConfig):
+    """The small backbone, in a frame that may be chosen by the catalogue."""
+
+    image_height: int = 0
+    """Pixels, a multiple of 8 and of the codec's patch; 0: by the proportions of the median picture and an area of
+    96 x 64 (512 x 512 where ``models.backbone`` is given)."""
+    image_width: int = 0
+    """Pixels, a multiple of 8 and of the codec's patch; 0: likewise."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield a sentence for each size that cannot be run."""
+        yield from self.framed((self.image_height or 96, self.image_width or 64)).conflicts()
+
+    def framed(self, frame: tuple[int, int]) -> PretrainConfig:
+        """The section with the size of its pictures, (height, width)."""
+        return replace(narrowed(PretrainConfig, self), image_height=frame[0], image_width=frame[1])
 
 
 @dataclass(frozen=True)

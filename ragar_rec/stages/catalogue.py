@@ -15,6 +15,7 @@ from torch import Tensor
 
 from generation.backbone.pretrain import hold_out
 from generation.gallery import read_pictures
+from generation.pictures import Fit, picture_shape
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.catalog import Catalog, Item, UnknownItems, undecodable
@@ -72,6 +73,12 @@ class Catalogue(Stage):
         return {modality: files[modality] for modality in in_order(files)}
 
     @cached_property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(height, width) of every picture whose header reads."""
+        shapes = [picture_shape(item.image) for item in self.rows if item.image is not None]
+        return [shape for shape in shapes if shape is not None]
+
+    @cached_property
     def pictures_hash(self) -> str:
         """Hash of all pictures as they lie on disk, those that do not decode among them."""
         return hash_files([item.image for item in self.rows if item.image is not None])
@@ -90,12 +97,14 @@ class Pictures(Stage):
         catalogue: whose pictures.
         height: in pixels.
         width: in pixels.
+        fit: how pictures of other proportions are brought into this frame.
     """
 
     name: ClassVar[str] = "pictures"
     catalogue: Catalogue
     height: int
     width: int
+    fit: Fit
 
     @property
     def key(self) -> dict[str, Any]:
@@ -105,7 +114,7 @@ class Pictures(Stage):
     def build(self, to: Path) -> None:
         broken = undecodable(self.catalogue.rows)
         decodable = self.catalogue.rows.without_images_of(broken)
-        save_file({"images": read_pictures(list(decodable), self.size)}, to / "pictures.safetensors")
+        save_file({"images": read_pictures(list(decodable), self.size, self.fit)}, to / "pictures.safetensors")
         (to / "undecodable.json").write_text(json.dumps(broken))
 
     @property

@@ -97,7 +97,7 @@ class FilePictureEncoder(Keyed):
 
     def read(self, rows: list[int]) -> Tensor:
         """Pictures of some items at this encoder's size."""
-        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width))
+        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class ObjectPictureEncoder(Keyed):
 
     def read(self, rows: list[int]) -> Tensor:
         """Pictures of some items at this encoder's size."""
-        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width))
+        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
 
 
 PictureEncoder = DualPictureEncoder | FilePictureEncoder | ObjectPictureEncoder

@@ -62,7 +62,7 @@ class BlipCaptions(Stage):
         items = self.pictures.items
         for start in range(0, len(items), BLOCK):
             block = items[start : start + BLOCK]
-            texts += caption(block, read_pictures(block, PIXELS), captioner)
+            texts += caption(block, read_pictures(block, PIXELS, self.pictures.fit), captioner)
         _write(to / "captions.json", texts)
 
     @cached_property
