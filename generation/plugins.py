@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Part = TypeVar("Part")
 
 
 def import_named(kind: str, name: str, built_in: Sequence[str]) -> Any:
@@ -43,7 +45,7 @@ def import_named(kind: str, name: str, built_in: Sequence[str]) -> Any:
         raise ValueError(f"the {kind} {name!r} is not there: {error}") from error
 
 
-def call_named(kind: str, name: str, arguments: str, call: Callable[[], Any]) -> Any:
+def call_named(kind: str, name: str, arguments: str, call: Callable[[], Part]) -> Part:
     """Call what the user named, with a sentence for whatever it raises.
 
     Args:

@@ -8,10 +8,14 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from generation import ragar
 from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
+from generation.encoders.encoder import ImageEncoder
+from generation.framing import choose_frame
 from generation.models import TIMM
+from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
+from generation.request import Generator
 from ragar_rec import evaluation, stages
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
@@ -42,6 +46,9 @@ EASE_ITEMS = 10_000
 
 KNN_SCORES = 10_000_000
 """Users x items up to which ItemKNN is a baseline: RecBole keeps all its scores in a Python list of lists."""
+
+SMALL, FULL_SIZE, FILES = (96, 64), (512, 512), (192, 128)
+"""Frames whose areas those of the small generator, of SD-1.x and of encoders that read files have."""
 
 
 class Experiment:
@@ -104,13 +111,15 @@ class Experiment:
     @cached_property
     def pictures(self) -> stages.Pictures:
         """The catalogue's pictures at the generator's size."""
-        size = self.config.backbone.image_height, self.config.backbone.image_width
-        return stages.Pictures(self.workspace, self.catalogue, *size)
+        backbone = self.config.backbone
+        like, multiple = (SMALL, 8) if self.config.models.backbone is None else (FULL_SIZE, 64)
+        frame = self._frame(like, multiple, backbone.image_height, backbone.image_width)
+        return stages.Pictures(self.workspace, self.catalogue, *frame, self.config.pictures.fit)
 
     @cached_property
     def encoder(self) -> stages.DualEncoder:
         """The dual encoder of pictures and words."""
-        models, backbone = self.config.models, self.config.backbone
+        models, backbone = self.config.models, self.config.backbone.framed(self.pictures.size)
         if models.encoder is not None:
             return stages.DualEncoder(self.workspace, stages.Weights(self.workspace, models.encoder), models.device)
         settings = narrowed(DualEncoderConfig, backbone)
@@ -124,7 +133,7 @@ class Experiment:
         """The diffusion pipeline."""
         if self.config.models.backbone is not None:
             return stages.Weights(self.workspace, self.config.models.backbone)
-        settings = narrowed(UNetConfig, self.config.backbone)
+        settings = narrowed(UNetConfig, self.config.backbone.framed(self.pictures.size))
         save_every = self.config.backbone.save_every
         return stages.UNetTraining(self.workspace, self.pictures, self._captions, settings, save_every, self.encoder)
 
@@ -165,13 +174,18 @@ class Experiment:
         return self.new_ranker()
 
     @cached_property
-    def system(self) -> stages.RagarSystem:
+    def ragar(self) -> stages.RagarSystem:
         """RAGAR, rewarded by the config's ranker."""
         return self.new_system(self.ranker)
 
+    @cached_property
+    def system(self) -> stages.System:
+        """The system that the config names: RAGAR, or a generator of the user's own."""
+        return self.ragar if self.config.generator.system == "ragar" else self.new_own_system()
+
     @property
-    def generator(self) -> ragar.Ragar:
-        """The trained generator."""
+    def generator(self) -> Generator:
+        """The system's generator, trained if it is RAGAR."""
         return self.system.generator
 
     @cached_property
@@ -208,8 +222,8 @@ class Experiment:
         """The page about :attr:`results` and what was computed from them."""
         return stages.ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
 
-    def new_features(self, image_encoder: str | None = None) -> stages.Features:
-        """Features by an image encoder, a value of ``features.image_encoder``; by default the config's."""
+    def new_features(self, image_encoder: str | ImageEncoder | None = None) -> stages.Features:
+        """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's."""
         settings, tables = self.config.features, dict(self.feature_files)
         table = {modality: stages.FeatureFile(self.workspace, file) for modality, file in tables.items()}
         image: stages.PictureEncoder | stages.FeatureFile | None = table.pop("image", None)
@@ -223,7 +237,7 @@ class Experiment:
         return stages.Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
-        self, *, model: str | None = None, image_encoder: str | None = None, seed: int | None = None
+        self, *, model: str | None = None, image_encoder: str | ImageEncoder | None = None, seed: int | None = None
     ) -> stages.Ranker:
         """A ranker that differs from the config's in its model, its image encoder or its seed."""
         settings = dict(self.config.recbole)
@@ -256,7 +270,7 @@ class Experiment:
             seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
                 training are always the config's, so that systems of several seeds are judged on the same users.
         """
-        generator, reflection = self.config.generator, self.config.reflection
+        generator, reflection = narrowed(RagarConfig, self.config.generator), self.config.reflection
         people_seed = reflection.seed
         if seed is not None:
             generator, reflection = replace(generator, seed=seed), replace(reflection, seed=seed)
@@ -265,7 +279,20 @@ class Experiment:
         rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
 
-    def new_drawn(self, system: stages.RagarSystem, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
+    def new_own_system(self, name: str | None = None) -> stages.OwnSystem:
+        """A generator of the user's own, ``package.module:name``, by default the config's."""
+        source, reflection = name or self.config.generator.system, self.config.reflection
+        return stages.OwnSystem(
+            self.workspace,
+            self.pictures,
+            self.ranker,
+            source,
+            reflection.held_out,
+            reflection.seed,
+            lambda: self.components.gallery,
+        )
+
+    def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
         settings = narrowed(DrawingConfig, self.config.evaluation)
         return stages.DrawnPictures(self.workspace, system, tuple(judges), settings)
@@ -330,14 +357,23 @@ class Experiment:
     def _captions(self) -> stages.Captions | stages.BlipCaptions:
         return stages.captions_of(self.pictures, self.config.words)
 
-    def _picture_encoder(self, name: str) -> stages.PictureEncoder:
-        if name == "dual":
-            return stages.DualPictureEncoder(self.workspace, self.pictures, self.encoder)
+    def _frame(self, like: tuple[int, int], multiple: int, height: int, width: int) -> tuple[int, int]:
+        # Headers of pictures are read only where their proportions count.
+        shapes = [] if height and width else self.catalogue.shapes
+        return choose_frame(shapes, like, multiple=multiple, height=height, width=width)
+
+    def _picture_encoder(self, encoder: str | ImageEncoder) -> stages.PictureEncoder:
         settings = self.config.features
-        weights = None if name == "hog" else self.workspace.weights_file(name)
-        return stages.FilePictureEncoder(
-            self.workspace, self.pictures, name, settings.image_height, settings.image_width, weights
-        )
+        # Multiples of 8: the cells of HOG divide them.
+        size = self._frame(FILES, 8, settings.image_height, settings.image_width)
+        if not isinstance(encoder, str):
+            return stages.ObjectPictureEncoder(self.workspace, self.pictures, encoder, *size)
+        if encoder == "dual":
+            return stages.DualPictureEncoder(self.workspace, self.pictures, self.encoder)
+        for problem in encoder_conflicts([encoder]):
+            raise ValueError(problem)
+        weights = self.workspace.weights_file(encoder) if encoder in TIMM_MODELS else None
+        return stages.FilePictureEncoder(self.workspace, self.pictures, encoder, *size, weights)
 
 
 def _note_missing_gpu(config: Config) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from generation.framing import NOTABLE, cuts, median_ratio
+from generation.pictures import Fit
 from ragar_rec import evaluation, stages
 from ragar_rec import report as reporting
 from ragar_rec.experiment import Experiment
@@ -59,10 +61,26 @@ def prepare(run: Experiment) -> Path:
             print(f"  and {len(problems) - NAMED:,} more, in {run.catalogue.file.with_name('image_problems.json')}")
     if brought := run.catalogue.feature_files:
         print(f"features that came with the data set: {', '.join(brought)}")
+    if shapes := run.catalogue.shapes:
+        print(_frame_sentence(shapes, run.pictures.size, run.pictures.fit))
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
     return run.catalogue.folder
+
+
+def _frame_sentence(shapes: Sequence[tuple[int, int]], frame: tuple[int, int], fit: Fit) -> str:
+    """What fitting the pictures into the frame does to them."""
+    found = cuts(shapes, frame)
+    lost = (
+        f"{found.notable:,} of {len(shapes):,} pictures by more than {NOTABLE:.0%} (median {found.median:.1%}, "
+        f"worst {found.worst:.0%})"
+    )
+    what = f"padded; cropping would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
+    return (
+        f"frame {frame[0]} x {frame[1]} (height x width; the median picture is {median_ratio(shapes):.2f} times as "
+        f"wide as high): pictures are {what}"
+    )
 
 
 def pretrain(run: Experiment) -> Path:
@@ -116,7 +134,11 @@ def train_ranker(run: Experiment) -> Path:
 
 def train_generator(run: Experiment) -> Path:
     """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
-    return run.system.folder
+    if isinstance(run.system, stages.OwnSystem):
+        _ = run.system.generator  # What keeps it from being built is said now.
+        print(f"generator.system is {run.system.source}: there is nothing to train")
+        return run.output
+    return run.ragar.folder
 
 
 def augment(run: Experiment, requests: Path | str | None = None, images: PictureFormat | None = None) -> Path:
@@ -253,7 +275,7 @@ def demo(run: Experiment) -> Path:
     run.check_evaluation()
     print(
         f"{run.catalogue.title}: {settings.users} people, C = {settings.candidates}, "
-        f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
+        f"{run.system.description}; small on purpose. Finished stages are kept in {run.store.root}."
     )
     prepare(run)
     run.check_list_lengths()

@@ -33,7 +33,8 @@ TINY: dict[str, Any] = {
     "train_batch_size": 128,
     "use_gpu": False,
     "catalog": {"preparer": "ml-latest"},
-    "features": {"text_dim": 8},
+    "features": {"text_dim": 8, "image_height": 192, "image_width": 128},
+    "pictures": {"fit": "crop"},
     "backbone": {
         "image_height": 32,
         "image_width": 32,

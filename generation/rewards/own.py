@@ -1,6 +1,6 @@
 """Rewards of the user's own: `package.module:name`."""
 
-from typing import Any, cast
+from collections.abc import Callable
 
 from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
@@ -20,11 +20,11 @@ def load_reward(name: str, encoder: ImageEncoder, gallery: Gallery) -> Reward:
     Raises:
         ValueError: the name cannot be imported or called so, or what it returns is no reward.
     """
-    factory = import_named("reward", name, BUILT_IN)
-    reward: Any = call_named("a reward", name, "(encoder, gallery)", lambda: factory(encoder, gallery))
+    factory: Callable[[ImageEncoder, Gallery], Reward] = import_named("reward", name, BUILT_IN)
+    reward = call_named("a reward", name, "(encoder, gallery)", lambda: factory(encoder, gallery))
     if not callable(reward):
         raise ValueError(
             f"{name} gave {type(reward).__name__}, no reward: called with (encoder, gallery) it must give back "
             "something that takes (requests, images)"
         )
-    return cast("Reward", reward)
+    return reward

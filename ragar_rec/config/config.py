@@ -17,9 +17,7 @@ from typing import Any, cast
 
 import yaml
 
-from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
-from generation.ragar.config import RagarConfig
 from generation.ragar.language_config import LanguageConfig
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.words.config import WordsConfig
@@ -27,7 +25,14 @@ from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
 from ragar_rec.config.recbole_values import value_problems
 from ragar_rec.config.schema import build_section, field_types, nearest_key
-from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
+from ragar_rec.config.sections import (
+    BackboneConfig,
+    CatalogConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    GeneratorConfig,
+    PicturesConfig,
+)
 from ragar_rec.errors import ConfigError
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
@@ -43,11 +48,12 @@ class Config:
 
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
-    generator: RagarConfig = field(default_factory=RagarConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -52,7 +52,8 @@ class Showcase:
     """Oldest first."""
     reference_title: str
     reference: Picture
-    v_glob: Picture
+    v_glob: Picture | None
+    """From the keywords alone; None if the system has no such picture."""
     v_gen: Picture
     rank_original: int
     rank_generated: int

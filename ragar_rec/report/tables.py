@@ -31,7 +31,7 @@ EXPLANATIONS: Mapping[str, str] = {
     ),
     "generator": (
         "People kept from the generator's training; a new picture is made of the last training item of each, and the "
-        "ranker that gave the reward scores it, in standard deviations of the person's scores."
+        "judge scores it, in standard deviations of the person's scores."
     ),
     "diversity": (
         "Mean distance between pictures of one item for eight people, beside that between eight seeds for one person. "
@@ -40,6 +40,11 @@ EXPLANATIONS: Mapping[str, str] = {
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
 """Protocol -> what its numbers mean."""
+
+CONTROL_EXPLANATIONS: Mapping[tuple[str, str], str] = {
+    ("generator", "untrained"): "`untrained` is the generator after its warm start, before any reward."
+}
+"""(protocol, control) -> what the control shows, where its name does not say so."""
 
 PRIVILEGED = ("reference",)
 """Protocols that know the target."""
@@ -141,11 +146,13 @@ def _table(dataset: str, protocol: str, judge: str, rows: Sequence[Row]) -> Tabl
         lines.setdefault((row.system, row.control), []).append(row)
     counts = sorted({row.users for row in rows})
     count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    controls = dict.fromkeys(row.control for row in rows)
+    explanations = [EXPLANATIONS.get(protocol), *(CONTROL_EXPLANATIONS.get((protocol, name)) for name in controls)]
     unit = "items" if protocol == "diversity" else "people"
     return Table(
         title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {count} {unit}",
         protocol=protocol,
-        explanation=EXPLANATIONS.get(protocol, ""),
+        explanation=" ".join(filter(None, explanations)),
         metrics=tuple(dict.fromkeys(row.metric for row in rows)),
         compared_with=tuple(dict.fromkeys(row.compared_with for row in rows if row.compared_with)),
         lines=tuple(_line(system, control, group, len(systems) > 1) for (system, control), group in lines.items()),

@@ -6,12 +6,14 @@ from .features import DualPictureEncoder as DualPictureEncoder
 from .features import FeatureFile as FeatureFile
 from .features import Features as Features
 from .features import FilePictureEncoder as FilePictureEncoder
+from .features import ObjectPictureEncoder as ObjectPictureEncoder
 from .features import PictureEncoder as PictureEncoder
 from .features import TextFeatures as TextFeatures
 from .models import DualEncoder as DualEncoder
 from .models import DualEncoderTraining as DualEncoderTraining
 from .models import LanguageTraining as LanguageTraining
 from .models import UNetTraining as UNetTraining
+from .own import OwnSystem as OwnSystem
 from .page import ReportPage as ReportPage
 from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
@@ -24,6 +26,7 @@ from .results import JudgedResults as JudgedResults
 from .rewards import Rewards as Rewards
 from .stage import Keyed as Keyed
 from .stage import Workspace as Workspace
+from .system import System as System
 from .usage import used_folders as used_folders
 from .weights import Weights as Weights
 from .words import BlipCaptions as BlipCaptions

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from generation.ragar.fixed_shape import FixedShape
 from generation.request import Request
 from ragar_rec.augment import Plan, draw_shards, plan_shards, process_share
 from ragar_rec.config.sections import DrawingConfig
 from ragar_rec.evaluation.requests import RequestFactory, read_requests, resolve_pairs
 from ragar_rec.evaluation.setting import EvaluationSetting
-from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
+from ragar_rec.stages.system import System
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.shards import ImageShards
 from recsys import distributed
@@ -29,7 +28,7 @@ class PictureStage(Stage):
     """
 
     resumable: ClassVar[bool] = True
-    system: RagarSystem
+    system: System
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -85,7 +84,7 @@ class DrawnPictures(PictureStage):
 
     def setting(self, judge: Ranker, seed: int) -> EvaluationSetting:
         """The evaluation under one judge with one seed."""
-        pictured = self.system.components.pictures.pictured
+        pictured = self.system.pictures.pictured
         return EvaluationSetting(judge.dataset, judge.view, pictured, self.settings, seed)
 
     def requests(self) -> list[Request]:
@@ -94,14 +93,14 @@ class DrawnPictures(PictureStage):
         return list(dict.fromkeys(setting.request_for(pair) for setting in settings for pair in setting.pairs))
 
 
-def draw_share(system: RagarSystem, batch_size: int, plan: Plan, shards: ImageShards) -> None:
+def draw_share(system: System, batch_size: int, plan: Plan, shards: ImageShards) -> None:
     """Draw this process's share of the plan, then wait for the other processes."""
     if mine := process_share(plan):
-        draw_shards(FixedShape(system.generator, batch_size), mine, shards, progress=system.workspace.progress)
+        draw_shards(system.batched(batch_size), mine, shards, progress=system.workspace.progress)
     distributed.barrier()
 
 
-def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, folder: Path) -> ImageShards:
+def draw_requests(system: System, settings: DrawingConfig, file: Path, folder: Path) -> ImageShards:
     """Draw the pictures that a CSV file asks for, outside the store; those that are there already stay.
 
     Args:
@@ -118,8 +117,8 @@ def draw_requests(system: RagarSystem, settings: DrawingConfig, file: Path, fold
         ValueError: it asks for what is unknown (the line is named), or the folder holds pictures of another generator
             or batch size.
     """
-    lines, dataset = read_requests(file), system.dataset
-    pairs = resolve_pairs(lines, dataset, system.components.pictures.pictured)
+    lines, dataset = read_requests(file), system.ranker.dataset
+    pairs = resolve_pairs(lines, dataset, system.pictures.pictured)
     requests = [
         request(pair) for request in (RequestFactory(dataset, seed) for seed in settings.seeds) for pair in pairs
     ]

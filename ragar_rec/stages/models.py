@@ -122,7 +122,11 @@ class DualEncoder(Keyed):
     weights: Weights | DualEncoderTraining
     device: str = field(metadata=INCIDENTAL)
 
-    @cached_property
+    @property
     def model(self) -> OpenClipEncoder:
-        """The loaded encoder."""
+        """The loaded encoder. It cannot be set: features by another would stand under this one's key."""
+        return self._model
+
+    @cached_property
+    def _model(self) -> OpenClipEncoder:
         return OpenClipEncoder.from_pretrained(self.weights.path, name="dual").to(self.device)

@@ -17,9 +17,9 @@ from ragar_rec.report.report import CurveGroup, Report
 from ragar_rec.report.tables import tables
 from ragar_rec.stages import showcases
 from ragar_rec.stages.catalogue import Catalogue
-from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.stage import Stage
+from ragar_rec.stages.system import System
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_files
 
@@ -54,7 +54,7 @@ class ReportPage(Stage):
     name: ClassVar[str] = "report"
     catalogue: Catalogue
     results: JudgedResults
-    system: RagarSystem
+    system: System
     config: Config
     numbers: Results = field(metadata=INCIDENTAL)
 
@@ -69,10 +69,10 @@ class ReportPage(Stage):
 
     def report(self) -> Report:
         """The page's content."""
-        settings, generator = self.config.evaluation, self.config.generator
+        settings, sole = self.config.evaluation, len(self.results.judges) == 1
         scale = (
-            f"{settings.users or 'All'} people, C = {settings.candidates}, {generator.steps} sampling steps at "
-            f"strength {generator.strength}, seeds {', '.join(map(str, settings.seeds))}."
+            f"{settings.users or 'All'} people, C = {settings.candidates}, {self.system.description}, "
+            f"seeds {', '.join(map(str, settings.seeds))}."
         )
         notice = RENDERED if self.catalogue.preparer == "ml-100k" else ""
         return Report(
@@ -81,17 +81,17 @@ class ReportPage(Stage):
             summary=[*_summary(self.numbers.rows, settings.k), scale],
             tables=tables(self.numbers.rows),
             curves=self._curves(),
-            showcases=showcases.showcases(self.system, settings),
+            showcases=showcases.showcases(self.system, settings, self.config.generator.history_length),
             pairs=showcases.pairs(self.system, settings.seeds[0]),
             provenance=_provenance(self.numbers),
             seconds=self.workspace.store.seconds(),
-            results_notes=() if len(self.results.judges) > 1 else (SOLE_JUDGE,),
+            results_notes=(SOLE_JUDGE,) if sole and self.system.learned_from_ranker else (),
             people_notes=PEOPLE_NOTES,
         )
 
     def _curves(self) -> list[CurveGroup]:
         groups = list(self._ranker_curves())
-        for folder in (*self.system.components.trained_folders, self.system.warm.folder, self.system.folder):
+        for folder in self.system.curve_folders:
             by_title: dict[str, list[Curve]] = {}
             for name, values in read_curves(folder).items():
                 title, _, label = name.partition(": ")

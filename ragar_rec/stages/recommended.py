@@ -78,7 +78,7 @@ class CandidatePictures(PictureStage):
     @cached_property
     def pairs(self) -> list[UserItemPair]:
         """The (user, item) pairs, internal ids; an item without a picture gets none."""
-        dataset, pictured = self.ranker.dataset, self.system.components.pictures.pictured
+        dataset, pictured = self.ranker.dataset, self.system.pictures.pictured
         top = lists_of(self.ranker, self.user_ids, self.candidates, self.ranker.view.scores)
         pairs = zip(top["user"].astype(str), top["item"].astype(str), strict=True)
         return [(dataset.user_id(user), dataset.item_id(item)) for user, item in pairs if item in pictured]

@@ -64,7 +64,7 @@ class BlipCaptions(Stage):
         items = self.pictures.items
         for start in range(0, len(items), BLOCK):
             block = items[start : start + BLOCK]
-            texts += caption(block, read_pictures(block, PIXELS), model)
+            texts += caption(block, read_pictures(block, PIXELS, self.pictures.fit), model)
         _write(to / "captions.json", texts)
 
     @cached_property

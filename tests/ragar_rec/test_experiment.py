@@ -44,7 +44,7 @@ from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
-from ragar_rec.stages import drawn, models
+from ragar_rec.stages import models
 from ragar_rec.stages import ragar as ragar_module
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
@@ -178,7 +178,7 @@ def test_the_generator_was_trained_on_training_interactions_of_other_people(worl
     """What reflection was given: nobody kept for judging, no item of validation or test, and the hole never."""
     run, dataset = world.run, world.run.ranker.dataset
     assert len(world.requests) == 21
-    assert {dataset.user_id(request.user) for request in world.requests} == set(run.system.people.train)
+    assert {dataset.user_id(request.user) for request in world.requests} == set(run.ragar.people.train)
     held_out = {
         (str(dataset.user_tokens[user]), str(dataset.item_tokens[item]))
         for users, items in (dataset.interactions.valid, dataset.interactions.test)
@@ -503,7 +503,7 @@ def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path
     later = world.again(output=tmp_path)
     pipeline.train_generator(later)
     assert sorted(later.store.ran) == ["features", "generator", "language", "ranker", "warm-start"]
-    assert content(later.system.folder) == content(world.run.system.folder)
+    assert content(later.ragar.folder) == content(world.run.ragar.folder)
 
 
 @pytest.mark.parametrize(("stage", "name"), [("encoder", "dual encoder"), ("backbone", "UNet")])
@@ -594,7 +594,7 @@ def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(unpictured:
             made.append(len(requests))
             return super().generate(requests)
 
-    monkeypatch.setattr(drawn, "FixedShape", Slow)
+    monkeypatch.setattr(ragar_module, "FixedShape", Slow)
     with pytest.raises(KeyboardInterrupt):
         pipeline.augment(unpictured.again())
     again = unpictured.again()
@@ -781,7 +781,9 @@ def test_a_poster_that_does_not_decode_is_a_hole_and_is_named(tmp_path: Path, ca
 
 def test_a_single_request_makes_no_pair_and_no_distance(world: World):
     run = world.run
-    frame = diversity_frame(run.generator, world.requests[:1], run.ranker.reward, judge="toy", seed=0, progress=False)
+    frame = diversity_frame(
+        run.generator, world.requests[:1], run.ranker.reward, system="toy", judge="toy", seed=0, progress=False
+    )
     assert tuple(frame.columns) == COLUMNS
     assert frame.empty
 
@@ -913,7 +915,7 @@ def doubled(part: Any) -> Any:
 def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
     """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
     run, asked = world.run, world.requests[:4]
-    ragar = run.system.warm.load(run.system.folder)
+    ragar = run.ragar.warm.load(run.ragar.folder)
     made = ragar.encode_preference(asked)
     ragar.backbone = in_float64(ragar)
     view = Counterfactual(run.ranker.trained.ranker)
@@ -939,22 +941,22 @@ def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world:
 def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
     config = config_file(tmp_path, reflection={**TINY["reflection"], "objective": "path", "lora_rank": 2})
     run, asked = open_run(config, copy.data, copy.output), copy.requests[:4]
-    folder = run.system.folder
+    folder = run.ragar.folder
     assert run.store.ran == ["generator"]  # from the same warm start
     assert (folder / LORA_FILE).is_file()
-    assert not (run.system.warm.folder / LORA_FILE).exists()
-    untrained, plain = run.system.warm.generator, copy.run
-    assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
-    pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
-    assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
-    assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
-    assert torch.equal(untrained.generate(asked), plain.system.warm.generator.generate(asked))
+    assert not (run.ragar.warm.folder / LORA_FILE).exists()
+    untrained, plain = run.ragar.warm.generator, copy.run
+    assert (run.ragar.generator.lora_rank, untrained.lora_rank) == (2, 0)
+    pictures, embeds = run.ragar.generator.generate(asked), run.ragar.generator.encode_preference(asked).embeds()
+    assert not torch.equal(run.ragar.generator.render(embeds, asked, lora=False), pictures)
+    assert torch.equal(run.ragar.generator.generate_global(asked), plain.ragar.generator.generate_global(asked))
+    assert torch.equal(untrained.generate(asked), plain.ragar.warm.generator.generate(asked))
     shared, own = (
         run.components.pipeline.pipeline.unet.state_dict(),
         plain.components.pipeline.pipeline.unet.state_dict(),
     )
     assert all(torch.equal(value, own[name]) for name, value in shared.items())
-    elsewhere = pickle.loads(pickle.dumps(run.system))  # noqa: S301 - as another process gets it, to draw its share
+    elsewhere = pickle.loads(pickle.dumps(run.ragar))  # noqa: S301 - as another process gets it, to draw its share
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
 
 
@@ -999,7 +1001,7 @@ def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_pa
 
 def reward_of(run: Experiment) -> Reward:
     """What reflection works for."""
-    return run.system.rewards.of(run.encoder.model, run.components.gallery)
+    return run.ragar.rewards.of(run.encoder.model, run.components.gallery)
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(
@@ -1008,7 +1010,7 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     """Relevance, an aesthetic head and a module of one's own beside the ranker; other bytes train another generator."""
     run, asked = world.run, world.requests[:4]
     assert reward_of(run) is run.ranker.reward
-    pictures = run.generator.generate(asked)
+    pictures = run.ragar.generator.generate(asked)
     rows = run.components.gallery.rows([request.reference for request in asked])
     features, ranker = run.encoder.model.encode_images(pictures), run.ranker.reward(asked, pictures)
     head, code = tmp_path / "head.safetensors", tmp_path / "shop_taste.py"
@@ -1027,17 +1029,17 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     aesthetic = features @ weight[0] + 5
     expected = 0.5 * ranker + 2 * relevance + 0.1 * aesthetic - 3 * pictures.mean((1, 2, 3))
     torch.testing.assert_close(reward_of(mixed)(asked, pictures), expected)
-    first = mixed.system.folder
+    first = mixed.ragar.folder
     assert mixed.store.ran == ["generator"]
     shutil.copy(head, tmp_path / "moved.safetensors")
     config = config_file(
         tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(tmp_path / "moved.safetensors")
     )
-    assert opened().system.folder == first
+    assert opened().ragar.folder == first
     code.write_text(code.read_text() + "# another text\n")
-    second = opened().system.folder
+    second = opened().ragar.folder
     save_file({"weight": weight, "bias": torch.tensor([6.0])}, tmp_path / "moved.safetensors")
-    assert len({first, second, opened().system.folder}) == 3
+    assert len({first, second, opened().ragar.folder}) == 3
 
 
 def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: Files, capsys, tmp_path) -> None:
@@ -1059,8 +1061,8 @@ def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbon
 
     unpictured, alone, unjudged = opened(), opened(), opened()
     vars(unpictured.pictures)["pictured"] = frozenset()
-    vars(alone.system)["people"] = replace(alone.system.people, train=alone.system.people.train[:1])
-    vars(unjudged.system)["people"] = replace(unjudged.system.people, test=())
+    vars(alone.ragar)["people"] = replace(alone.ragar.people, train=alone.ragar.people.train[:1])
+    vars(unjudged.ragar)["people"] = replace(unjudged.ragar.people, test=())
     for run, sentence in (
         (unpictured, "0 of the 21 people who train the generator have a pictured"),
         (alone, "1 of the 1 .*; .* at least 2"),
@@ -1074,7 +1076,7 @@ def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbon
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
     run = world.run
-    for folder in (*run.components.trained_folders[:2], run.system.warm.folder, run.system.folder):
+    for folder in (*run.components.trained_folders[:2], run.ragar.warm.folder, run.ragar.folder):
         events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)

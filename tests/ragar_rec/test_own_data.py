@@ -10,6 +10,7 @@ from PIL import Image
 
 from film_world import config_file, open_run
 from ragar_rec import cli
+from ragar_rec.experiment import Experiment
 from recsys.recbole import atomic_files
 
 ITEMS = [f"i{n:02}" for n in range(8)]
@@ -82,6 +83,29 @@ def test_images_that_cannot_be_found_are_named_with_the_reason(tmp_path, capsys)
     assert "The images of 7 of 8 items cannot be found:\n  item 'i01': https://shop.example/1.png is a URL" in out
     assert f"  item 'i05': there is no file {world.data / 'gone/5.png'}\n  and 2 more, in " in out
     assert "i06" not in out
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_pictures_are_fitted_into_a_frame_of_the_median_proportions(tmp_path, capsys, fit):
+    """Six squares and two posters of 2 : 3, one of them striped: a crop to the square frame would cut a third of it."""
+    world = shop(tmp_path)
+    for n in range(6):
+        Image.new("RGB", (50, 50), (20 * n, 0, 0)).save(world.data / "img" / f"{n}.png")
+    stripes = Image.new("RGB", (32, 48), "white")
+    stripes.paste((0, 0, 0), (8, 0, 24, 48))
+    stripes.save(world.data / "img" / "7.png")
+    auto = ["--backbone.image_height=0", "--backbone.image_width=0", f"--pictures.fit={fit}"]
+    assert world.run("prepare", *auto) == 0
+    out = capsys.readouterr().out
+    assert "frame 80 x 80 (height x width; the median picture is 1.00 times as wide as high): pictures are " in out
+    cut = "2 of 8 pictures by more than 5% (median 0.0%, worst 33%)"
+    assert f"{'padded; cropping would cut' if fit == 'pad' else 'cropped, which cuts'} {cut}" in out
+    run = Experiment.open(world.config, auto, world.data, output=world.output, progress=False)
+    assert run.pictures.size == (80, 80)
+    assert (run.new_features("hog").image.height, run.pictures.fit) == (16, fit)  # type: ignore[union-attr]
+    striped = run.pictures.images[7, 0, 40]  # a row across: 53 of 80 pixels are the poster, or all of them
+    assert int((striped < 128).sum()) == (27 if fit == "pad" else 40)
+    assert striped[[0, -1]].tolist() == [255, 255]
 
 
 def test_a_reserved_id_stops_the_run(tmp_path, capsys):
