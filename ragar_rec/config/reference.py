@@ -18,7 +18,8 @@ import yaml
 
 from ragar_rec.config.config import sections
 from ragar_rec.config.presets import find_config
-from ragar_rec.config.recbole_keys import RECBOLE_KEYS
+from ragar_rec.config.recbole_keys import ACCEPTS, RECBOLE_KEYS
+from ragar_rec.config.recbole_values import RANKER_VALUES, RECBOLE_VALUES
 from ragar_rec.config.schema import expectation, field_types
 
 WIDTH = 100
@@ -67,7 +68,11 @@ def section_keys(section: str) -> list[Key]:
 
 def recbole_keys() -> list[Key]:
     """RecBole's keys that this library's presets and pages speak of; RecBole has more, all of which are accepted."""
-    return [Key(name, *entry) for name, entry in RECBOLE_KEYS.items()]
+    kinds = {**RANKER_VALUES, **RECBOLE_VALUES}
+    return [
+        Key(name, default, ACCEPTS.get(name) or expectation(kinds[name]), sentence)
+        for name, (default, sentence) in RECBOLE_KEYS.items()
+    ]
 
 
 def reference(word: str | None = None) -> str:

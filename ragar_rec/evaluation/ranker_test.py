@@ -75,12 +75,12 @@ class Comparison:
         if not others:
             return ""
         best = max(others, key=lambda name: others[name][metric].mean())
-        difference = paired_difference(others[best][metric], self.values[self.name][metric], **self.bootstrap)
-        number = f"{metric} differs by {_text(difference, '+')} in the mean over people"
-        if difference.low > 0:
-            return f"{best} beats {self.name}, with less to train: its {number}."
-        if difference.high < 0:
-            return f"{self.name} beats the simple rankers: of the best of them, {best}, {number}."
+        lead = paired_difference(self.values[self.name][metric], others[best][metric], **self.bootstrap)
+        number = f"{metric} of {self.name} less that of {best} is {_text(lead, '+')} in the mean over people"
+        if lead.high < 0:
+            return f"{best} beats {self.name}, with less to train: {number}."
+        if lead.low > 0:
+            return f"{self.name} beats {best}, the best of the simple rankers: {number}."
         return f"{self.name} and {best}, the best of the simple rankers, cannot be told apart: {number}."
 
 

@@ -19,17 +19,17 @@ def comparison(**means: list[float]) -> Comparison:
         (
             [0, 0.2, 0.4, 0.2],
             [0.1, 0.3, 0.5, 0.3],
-            "EASE beats MICRO, with less to train: its recall@10 differs by +0.1000",
+            "EASE beats MICRO, with less to train: recall@10 of MICRO less that of EASE is -0.1000",
         ),
         (
             [0.1, 0.3, 0.5, 0.3],
             [0, 0.2, 0.4, 0.2],
-            "MICRO beats the simple rankers: of the best of them, EASE, recall@10 dif",
+            "MICRO beats EASE, the best of the simple rankers: recall@10 of MICRO less that of EASE is +0.1000",
         ),
         (
             [0, 1, 0, 1],
             [1, 0, 1, 0],
-            "MICRO and EASE, the best of the simple rankers, cannot be told apart: recall@10 differ",
+            "MICRO and EASE, the best of the simple rankers, cannot be told apart: recall@10 of MICRO less",
         ),
     ],
 )
