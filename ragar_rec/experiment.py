@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from generation import encoders
 from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
-from generation.encoders.encoder import ImageEncoder
 from generation.framing import choose_frame
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
-from generation.request import Generator
 from ragar_rec import evaluation, stages
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
@@ -184,7 +183,7 @@ class Experiment:
         return self.ragar if self.config.generator.system == "ragar" else self.new_own_system()
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> stages.Generator:
         """The system's generator, trained if it is RAGAR."""
         return self.system.generator
 
@@ -222,7 +221,7 @@ class Experiment:
         """The page about :attr:`results` and what was computed from them."""
         return stages.ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
 
-    def new_features(self, image_encoder: str | ImageEncoder | None = None) -> stages.Features:
+    def new_features(self, image_encoder: str | encoders.ImageEncoder | None = None) -> stages.Features:
         """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's."""
         settings, tables = self.config.features, dict(self.feature_files)
         table = {modality: stages.FeatureFile(self.workspace, file) for modality, file in tables.items()}
@@ -237,7 +236,11 @@ class Experiment:
         return stages.Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
-        self, *, model: str | None = None, image_encoder: str | ImageEncoder | None = None, seed: int | None = None
+        self,
+        *,
+        model: str | None = None,
+        image_encoder: str | encoders.ImageEncoder | None = None,
+        seed: int | None = None,
     ) -> stages.Ranker:
         """A ranker that differs from the config's in its model, its image encoder or its seed."""
         settings = dict(self.config.recbole)
@@ -362,7 +365,7 @@ class Experiment:
         shapes = [] if height and width else self.catalogue.shapes
         return choose_frame(shapes, like, multiple=multiple, height=height, width=width)
 
-    def _picture_encoder(self, encoder: str | ImageEncoder) -> stages.PictureEncoder:
+    def _picture_encoder(self, encoder: str | encoders.ImageEncoder) -> stages.PictureEncoder:
         settings = self.config.features
         # Multiples of 8: the cells of HOG divide them.
         size = self._frame(FILES, 8, settings.image_height, settings.image_width)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from generation.backbone.config import PretrainConfig
 from generation.encoders.choice import encoder_conflicts
-from generation.pictures import Fit
+from generation.framing import Fit
 from generation.plugins import import_named
 from generation.ragar.config import RagarConfig
 from ragar_rec.config.schema import Count, Natural, Range, narrowed

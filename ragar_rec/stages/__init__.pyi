@@ -26,6 +26,7 @@ from .results import JudgedResults as JudgedResults
 from .rewards import Rewards as Rewards
 from .stage import Keyed as Keyed
 from .stage import Workspace as Workspace
+from .system import Generator as Generator
 from .system import System as System
 from .usage import used_folders as used_folders
 from .weights import Weights as Weights
