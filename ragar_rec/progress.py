@@ -37,10 +37,18 @@ def lines_where_no_terminal() -> Iterator[None]:
     if sys.stderr.isatty():
         yield
         return
-    original = vars(tqdm)["__init__"]
+    initialise, refresh = vars(tqdm)["__init__"], vars(tqdm)["refresh"]
+
+    def refresh_once_a_minute(bar: Any, **arguments: Any) -> None:
+        # `set_postfix`, which trainings call at every step, would draw at once, whatever the interval.
+        if (now := bar._time()) - bar.last_print_t >= SECONDS:
+            refresh(bar, **arguments)
+            bar.last_print_t = now
+
     defaults = {"file": _Lines(sys.stderr), "mininterval": SECONDS, "delay": SECONDS, "ascii": True, "ncols": 100}
-    tqdm.__init__ = partialmethod(original, **defaults)  # type: ignore[method-assign]
+    tqdm.__init__ = partialmethod(initialise, **defaults)  # type: ignore[method-assign]
+    tqdm.refresh = refresh_once_a_minute  # type: ignore[method-assign]
     try:
         yield
     finally:
-        tqdm.__init__ = original  # type: ignore[method-assign]
+        tqdm.__init__, tqdm.refresh = initialise, refresh  # type: ignore[method-assign]

@@ -141,9 +141,9 @@ class Trainer(BaseTrainer):
         self._ranked = None if candidates is None else torch.from_numpy(candidates).to(self.device)
         with isolated():
             result = self.evaluate(self.loader(phase), load_best_model=False)
-        return {self._named(key, phase): float(value) for key, value in (result or {}).items()}
+        return {self.named(key, phase): float(value) for key, value in (result or {}).items()}
 
-    def _named(self, metric: str, phase: HeldOutPhase) -> str:
+    def named(self, metric: str, phase: HeldOutPhase) -> str:
         """The metric's name, with the mode behind it where items are sampled: `recall@10 (uni100)`.
 
         Among 100 sampled items every ranker finds more than among all: the two must not stand under one name.
@@ -169,7 +169,7 @@ class Trainer(BaseTrainer):
             return None
         # One process evaluates, so that all stop after the same epoch even where sums differ in the last bit.
         metrics = distributed.broadcast(self.evaluate_on("valid") if distributed.rank() == 0 else {})
-        score, best = metrics[self._named(self.valid_metric, "valid")], self.best_valid_score
+        score, best = metrics[self.named(self.valid_metric, "valid")], self.best_valid_score
         improved = score > best if self.valid_metric_bigger else score < best
         if improved:
             self.best_valid_score, self.cur_step = score, 0

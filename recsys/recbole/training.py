@@ -183,7 +183,9 @@ class _TrainingRun:
             self._save(epoch, best=validation[1] if validation is not None else True)
         postfix = {"loss": f"{sum(losses.values()):.4f}"}
         if self.state["best_valid"] is not None:
-            postfix[f"best {self.trainer.valid_metric}"] = f"{self.state['best_valid']:.4f}"
+            postfix[f"best {self.trainer.named(self.trainer.valid_metric, 'valid')}"] = (
+                f"{self.state['best_valid']:.4f}"
+            )
         return postfix
 
     def _save(self, epoch: int, *, best: bool) -> None:

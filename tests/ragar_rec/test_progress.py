@@ -44,6 +44,22 @@ def test_a_bar_in_a_log_is_a_line_a_minute(clock: list[float], monkeypatch: pyte
     assert "300/300" in lines[-1]
 
 
+def test_a_bar_that_says_something_new_at_every_step_is_a_line_a_minute_too(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the rankers' training does, whose epochs may take a second or ten: `set_postfix` draws at once by default."""
+    log = Log()
+    monkeypatch.setattr(sys, "stderr", log)
+    with lines_where_no_terminal(), tqdm(total=300, desc="MICRO") as bar:
+        for step in range(300):
+            clock[0] += 1
+            bar.set_postfix({"loss": step})
+            bar.update()
+    lines = log.getvalue().splitlines()
+    assert 4 <= len(lines) <= 6
+    assert "loss=299" in lines[-1]
+
+
 def test_a_bar_of_a_few_seconds_writes_nothing(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     monkeypatch.setattr(sys, "stderr", log)
