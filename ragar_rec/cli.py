@@ -19,6 +19,7 @@ STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
     "pretrain": "the generation backbone: codec, text encoder and UNet, learned from the catalogue",
     "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
+    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator",
     "train-generator": "RAGAR with the ranker as reward, on the generation backbone",
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",

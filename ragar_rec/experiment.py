@@ -17,6 +17,7 @@ from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
 from ragar_rec.evaluation.results import Results
 from ragar_rec.stages.catalogue import Catalogue, Pictures
+from ragar_rec.stages.diagnosis import Diagnosis
 from ragar_rec.stages.drawn import DrawnPictures
 from ragar_rec.stages.features import (
     DualPictureEncoder,
@@ -32,11 +33,15 @@ from ragar_rec.stages.ragar import Components, RagarSystem, WarmStart
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.rewards import Rewards
+from ragar_rec.stages.shuffled import ShuffledFeatures
 from ragar_rec.stages.stage import Workspace
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import BlipCaptions, Captions, captions_of, keywords_of
 from ragar_rec.store.store import Store
 from recsys.recbole.config import DEFAULTS, with_ranker
+
+BASELINES = ("Pop", "ItemKNN", "EASE")
+"""Simple rankers without pictures, beside which a ranker must look good."""
 
 
 class Experiment:
@@ -155,6 +160,23 @@ class Experiment:
     def ranker(self) -> Ranker:
         """The config's ranker."""
         return self.new_ranker()
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the config's ranker makes of pictures, before any generator."""
+        evaluation, generator = self.config.evaluation, self.config.generator
+        shuffled = replace(self.ranker, features=ShuffledFeatures(self.workspace, self.features, seed=0))
+        return Diagnosis(
+            self.workspace,
+            self.ranker,
+            shuffled,
+            tuple(self.new_ranker(model=model) for model in BASELINES),
+            self.config.diagnosis,
+            candidates=evaluation.candidates,
+            k=evaluation.k,
+            retrieved=generator.k,
+            history_length=generator.history_length,
+        )
 
     @cached_property
     def system(self) -> RagarSystem:

@@ -13,6 +13,7 @@ from statistics import mean
 import torch
 
 from generation.pictures import to_float
+from ragar_rec.evaluation.diagnosis import findings
 from ragar_rec.evaluation.fidelity import psnr
 from ragar_rec.evaluation.per_user import write_per_user
 from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
@@ -22,8 +23,20 @@ from ragar_rec.report.tables import format_table, tables
 from ragar_rec.stages.drawn import draw_requests
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
+from recsys.recbole import checkpoint
 
-__all__ = ["Run", "augment", "demo", "evaluate", "prepare", "pretrain", "report", "train_generator", "train_ranker"]
+__all__ = [
+    "Run",
+    "augment",
+    "demo",
+    "diagnose",
+    "evaluate",
+    "prepare",
+    "pretrain",
+    "report",
+    "train_generator",
+    "train_ranker",
+]
 
 Run = Experiment
 """The experiment, by the name that this module's users know."""
@@ -94,6 +107,30 @@ def train_ranker(run: Experiment) -> Path:
             "1 (valid), are needed"
         )
     return run.ranker.folder
+
+
+def diagnose(run: Experiment) -> Path:
+    """Whether other pictures could help this ranker, without any generator; prints a sentence for each step.
+
+    Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
+    """
+    run.check_list_lengths()
+    settings, diagnosis = run.config.evaluation, run.diagnosis
+    found = findings(
+        diagnosis.frame,
+        metric=f"ndcg@{settings.k}",
+        personal_share=diagnosis.personal_share,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+    )
+    run.output.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(diagnosis.folder / "diagnosis.parquet", run.output / "diagnosis.parquet")
+    checkpoint.write_json(run.output / "diagnosis.json", {"findings": [finding.as_dict() for finding in found]})
+    for finding in found:
+        print(f"\n{finding.question}\n  {finding.answer}")
+        if finding.advice:
+            print(f"  -> {finding.advice}")
+    return run.output / "diagnosis.json"
 
 
 def train_generator(run: Experiment) -> Path:

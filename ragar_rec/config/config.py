@@ -26,7 +26,7 @@ from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
 from ragar_rec.config.schema import build_section, field_types, nearest_key
-from ragar_rec.config.sections import CatalogConfig, EvaluationConfig, FeaturesConfig
+from ragar_rec.config.sections import CatalogConfig, DiagnosisConfig, EvaluationConfig, FeaturesConfig
 from ragar_rec.errors import ConfigError
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
@@ -48,6 +48,7 @@ class Config:
     generator: RagarConfig = field(default_factory=RagarConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """RecBole's own keys as they were typed."""
 

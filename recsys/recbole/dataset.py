@@ -132,7 +132,8 @@ class Dataset:
     def with_features(self, features: Mapping[str, Path]) -> Dataset:
         """The same interactions and split, whose rankers read other feature tables in some modalities."""
         other, config = copy.copy(self), copy.copy(self.config)
-        tables = {**self.config["features"], **{modality: str(path) for modality, path in features.items()}}
+        tables: dict[str, Any] = dict(self.config["features"] or {})
+        tables |= {modality: str(path) for modality, path in features.items()}
         config.final_config_dict = {**self.config.final_config_dict, "features": tables}
         other.config = config
         return other
