@@ -127,7 +127,7 @@ def _baselines(data: _Frame, metric: str) -> Iterator[Finding]:
         answer = f"No: {best}, which sees no picture, is better by {_text(_minus(lead))}."
         advice = "A gain for a weak ranker need not be one for the shop: tune it, or take another model."
     elif lead.low > 0:
-        answer, advice = f"Yes: the best of {', '.join(names)} is {best}, and it is {_text(lead)} behind.", ""
+        answer, advice = f"Yes: better by {_text(lead)} than {best}, the best of {', '.join(names)}.", ""
     else:
         answer = f"It is level with {best}, the best of {', '.join(names)}: {_text(lead)}."
         advice = ""
