@@ -12,7 +12,7 @@ anything to it. Each seed draws one permutation for both.
 
 Cells: the mean over people of the mean over seeds, its 95 % bootstrap interval over people, ± the standard deviation
 over seeds; differences are paired by person. Under the cold-start split, items without any training interaction are
-ranked among each other; in the last column, among all.
+ranked among each other; in the last column, among all. Under --image-alone rankers read no text.
 
 Writes <output>/picture_use.json after every row, and beside it <output>/picture_use/<ranker>.parquet (user, metric,
 value, seed, pictures). Trainings are kept: stopped and started again, it continues. --quick trains two epochs of one
@@ -37,14 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_names(parser, "--models", POINTS, noun="ranker")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each on one thread")
+    parser.add_argument("--image-alone", action="store_true", help="without text, which says much of what pictures say")
     parser.add_argument("--quick", action="store_true", help="two epochs, one seed")
     args, overrides = parser.parse_known_args(arguments)
     # Not at the top, which the training processes import too: what generation imports is no part of their memory.
     from ragar_rec.provenance import provenance
 
     run = ExperimentSource.of(args, overrides).open()
+    config = run.ranker.recbole
+    if args.image_alone:
+        config |= {"features": {"image": config["features"]["image"]}}
     study = PictureUse(
-        run.ranker.recbole | ({"epochs": 2} if args.quick else {}),
+        config | ({"epochs": 2} if args.quick else {}),
         args.output / "quick" if args.quick else args.output,
         n_seeds=1 if args.quick else args.seeds,
         jobs=args.jobs,

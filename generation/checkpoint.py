@@ -76,7 +76,8 @@ def reading_weights(
     if is_folder := folder.is_dir():
         check(folder)
     try:
-        yield
+        with _without_bars():
+            yield
     # transformers and diffusers raise OSError for missing files and for hubs out of reach, ValueError for the rest.
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -86,6 +87,21 @@ def reading_weights(
             f"no {kind} at {source} (no such folder, nor a hub name within reach: {reason}). Where there is a network, "
             f"`hf download {example} --local-dir FOLDER` fetches one; give that FOLDER"
         ) from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Silence the bars that transformers shows while it reads a file; a switch of the whole process is put back."""
+    # Imported late: this module serves readers of plain JSON too.
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

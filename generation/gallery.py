@@ -14,7 +14,7 @@ from torch import Tensor
 from generation.checkpoint import read_json, read_tensors
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.encoder import ImageEncoder, TextEncoder, encode_in_blocks
-from generation.pictures import load_images
+from generation.pictures import rows_with_picture
 from generation.request import Item
 from generation.words.captions import Captioner, describe
 from generation.words.keywords import KeywordExtractor
@@ -87,24 +87,12 @@ class Gallery:
         )
 
 
-def read_pictures(items: Sequence[Item], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
-    """Read the pictures of the items that have one, zeros for the others, in order."""
-    images = torch.zeros(len(items), 3, *size, dtype=torch.uint8)
-    rows = _rows_with_picture(items)
-    images[rows] = load_images([items[row].image for row in rows], size)  # type: ignore[misc]
-    return images
-
-
 def caption(items: Sequence[Item], images: UInt8[Tensor, "n 3 height width"], captioner: Captioner) -> tuple[str, ...]:
     """Captions of all items (``cap_i``); one without a picture is described by its tags and decade alone."""
-    rows = _rows_with_picture(items)
+    rows = rows_with_picture(items)
     captions = dict(zip(rows, captioner([items[row] for row in rows], images[rows]), strict=True))
     # `or`: a captioner may also give an empty caption.
     return tuple(captions.get(row) or describe(item) for row, item in enumerate(items))
-
-
-def _rows_with_picture(items: Sequence[Item]) -> list[int]:
-    return [row for row, item in enumerate(items) if item.image is not None]
 
 
 def build_gallery(

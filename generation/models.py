@@ -1,14 +1,14 @@
 """The section ``models`` of the config: pretrained models of the generator, and the device on which they run."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from generation.encoders.timm import TimmEncoder, timm_names
+from generation import encoders
 from generation.settings import INCIDENTAL
 
 TIMM = "timm:"
@@ -46,13 +46,13 @@ class ModelsConfig:
             )
         if self.visual != "dual" and not self.visual.startswith(TIMM):
             yield f"visual {self.visual!r} is neither dual nor {TIMM} with a name of timm's"
-        elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in timm_names():
-            matches = get_close_matches(name, timm_names(), n=1)
+        elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in (names := encoders.timm_names()):
+            matches = get_close_matches(name, names, n=1)
             yield f"timm has no model {name!r}" + (f": do you mean {matches[0]}?" if matches else "")
-        if self.device == "cuda" and not torch.cuda.is_available():
+        if self.device == "cuda" and not _torch().cuda.is_available():
             yield "device cuda: this machine, or this build of torch, has no GPU; take cpu"
 
-    def visual_encoder(self, weights: Path | None) -> TimmEncoder | None:
+    def visual_encoder(self, weights: Path | None) -> encoders.TimmEncoder | None:
         """The encoder of pictures for P_ret; None if it is the dual encoder.
 
         Args:
@@ -66,11 +66,18 @@ class ModelsConfig:
         name = self.visual.removeprefix(TIMM)
         if weights is None:
             raise FileNotFoundError(f"{self.visual} needs pretrained weights: name the folder of {name}/ by --weights")
-        return TimmEncoder.from_pretrained(name, weights, size=None)
+        return encoders.TimmEncoder.from_pretrained(name, weights, size=None)
 
     @property
     def place(self) -> dict[str, Any]:
         """Keyword arguments for :meth:`generation.ragar.ragar.Ragar.place`."""
-        dtype = getattr(torch, self.precision)
+        dtype = getattr(_torch(), self.precision)
         settings = {"channels_last": self.channels_last, "compiled": self.compile}
         return {"device": self.device, "dtype": dtype, **settings}
+
+
+def _torch() -> Any:
+    # Imported late: a config is read, and its mistakes are said, before torch takes its seconds.
+    import torch
+
+    return torch

@@ -4,12 +4,15 @@ import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
+
+from generation.request import Item
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,6 +25,9 @@ _TURNS = {
 }
 """What makes a picture upright, by its EXIF orientation. Not ``ImageOps.exif_transpose``, which also writes the EXIF
 data anew and fails where they are damaged."""
+
+Fit = Literal["pad", "crop"]
+"""How a picture of other proportions than the frame's is brought into it."""
 
 FRAMES = 8
 """A picture that is longer than this many frames once scaled is cropped first: 1 x 20,000 pixels would need 330 MB."""
@@ -55,16 +61,37 @@ def open_image(path: Path) -> Image.Image:
     return picture
 
 
-def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """One picture at ``size`` = (height, width), as :func:`open_image` reads it.
+def load_image(path: Path, size: tuple[int, int], fit: Fit = "crop") -> UInt8[np.ndarray, "height width 3"]:
+    """One picture at ``size`` = (height, width), as :func:`open_image` reads it; shapes keep their proportions.
 
-    The picture is scaled to cover the frame and cropped around its centre, so that shapes keep their proportions.
+    Args:
+        path: the file.
+        size: the frame.
+        fit: ``crop``: the picture is scaled to cover the frame and cropped around its centre. ``pad``: it is scaled to
+            fit into the frame, in whose middle it stands; the rest has the median colour of its border. A picture of
+            the frame's proportions is the same either way.
 
     Raises:
         ValueError: the file does not decode as a picture.
     """
+    return np.asarray(_padded(open_image(path), size) if fit == "pad" else _cropped(open_image(path), size))
+
+
+def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
-    picture = open_image(path)
+    scale = min(width / picture.width, height / picture.height)
+    scaled = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(scaled, Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = (round(float(level)) for level in np.median(border, axis=0))
+    frame = Image.new("RGB", (width, height), (red, green, blue))
+    frame.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
+    return frame
+
+
+def _cropped(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    height, width = size
     scale = max(width / picture.width, height / picture.height)
     if picture.width * scale > FRAMES * width or picture.height * scale > FRAMES * height:
         picture = _crop_centre(picture, (height / scale, width / scale), REACH * max(1, 1 / scale))
@@ -72,7 +99,17 @@ def load_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
     scaled = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return np.asarray(picture.crop((left, top, left + width, top + height)))
+    return picture.crop((left, top, left + width, top + height))
+
+
+def picture_shape(path: Path) -> tuple[int, int] | None:
+    """(height, width) of a file's picture, upright, from its header alone; None if it does not read."""
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error, Image.DecompressionBombError):
+        return None
 
 
 def _upright(file: Image.Image) -> Image.Image:
@@ -100,11 +137,24 @@ def _crop_centre(picture: Image.Image, size: tuple[float, float], margin: float)
     return picture.crop((left, top, picture.width - left, picture.height - top))
 
 
-def load_images(paths: Sequence[Path], size: tuple[int, int]) -> UInt8[Tensor, "n 3 height width"]:
+def load_images(paths: Sequence[Path], size: tuple[int, int], fit: Fit = "crop") -> UInt8[Tensor, "n 3 height width"]:
     """Read pictures at ``size`` = (height, width) as bytes; :func:`to_float` converts them to the convention."""
     if not paths:
         return torch.empty(0, 3, *size, dtype=torch.uint8)
-    return torch.from_numpy(np.stack([load_image(path, size) for path in paths])).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(np.stack([load_image(path, size, fit) for path in paths])).permute(0, 3, 1, 2).contiguous()
+
+
+def read_pictures(items: Sequence[Item], size: tuple[int, int], fit: Fit = "crop") -> UInt8[Tensor, "n 3 height width"]:
+    """Read the pictures of the items that have one, zeros for the others, in order."""
+    images = torch.zeros(len(items), 3, *size, dtype=torch.uint8)
+    rows = rows_with_picture(items)
+    images[rows] = load_images([items[row].image for row in rows], size, fit)  # type: ignore[misc]
+    return images
+
+
+def rows_with_picture(items: Sequence[Item]) -> list[int]:
+    """Rows of the items that have a picture."""
+    return [row for row, item in enumerate(items) if item.image is not None]
 
 
 def to_float(images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
@@ -117,6 +167,7 @@ def to_bytes(images: Float[Tensor, "n 3 height width"]) -> UInt8[Tensor, "n 3 he
     return (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def to_pil(image: UInt8[Tensor, "3 height width"]) -> Image.Image:
-    """Convert one picture to a PIL image, for a file or a page."""
-    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+def to_pil(image: UInt8[Tensor, "3 height width"] | Float[Tensor, "3 height width"]) -> Image.Image:
+    """Convert one picture, bytes or floats in [0, 1], to a PIL image, for a file or a page."""
+    pixels = image if image.dtype == torch.uint8 else to_bytes(image[None])[0]
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -49,7 +49,7 @@ class Mixture:
     Args:
         parts: (weight, reward), at least one; a negative weight punishes.
 
-    Example:
+    Examples:
         >>> reward = Mixture([(1.0, ranker), (2.0, Relevance(encoder, gallery, gallery.semantic))])
     """
 

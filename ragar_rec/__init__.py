@@ -14,24 +14,53 @@ from ragar_rec.errors import ConfigError, ShadowedPackageError
 from ragar_rec.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from generation.encoders.encoder import ImageEncoder
+    from generation.pictures import to_pil
+    from generation.request import Explanation, Generator, Request
+    from generation.reward import Reward
+    from ragar_rec import pipeline as pipeline
     from ragar_rec.config.config import Config
-    from ragar_rec.evaluation.results import Row
+    from ragar_rec.evaluation.results import Results, Row
     from ragar_rec.experiment import Experiment
     from ragar_rec.report.report import Report
     from ragar_rec.store.shards import ImageShards
     from ragar_rec.store.store import Store
 
 _LAZY = {
-    "Config": "config",
-    "Experiment": "experiment",
-    "ImageShards": "store",
-    "Report": "report",
-    "Row": "evaluation",
-    "Store": "store",
+    "Config": "ragar_rec.config.config",
+    "Experiment": "ragar_rec.experiment",
+    "Explanation": "generation.request",
+    "Generator": "generation.request",
+    "ImageEncoder": "generation.encoders.encoder",
+    "ImageShards": "ragar_rec.store.shards",
+    "Report": "ragar_rec.report.report",
+    "Request": "generation.request",
+    "Results": "ragar_rec.evaluation.results",
+    "Reward": "generation.reward",
+    "Row": "ragar_rec.evaluation.results",
+    "Store": "ragar_rec.store.store",
+    "to_pil": "generation.pictures",
 }
-"""Public name -> the sub-package or module that exports it."""
+"""Public name -> the module that defines it."""
 
-__all__ = ["Config", "ConfigError", "Experiment", "ImageShards", "Report", "Row", "ShadowedPackageError", "Store"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Experiment",
+    "Explanation",
+    "Generator",
+    "ImageEncoder",
+    "ImageShards",
+    "Report",
+    "Request",
+    "Results",
+    "Reward",
+    "Row",
+    "ShadowedPackageError",
+    "Store",
+    "pipeline",
+    "to_pil",
+]
 
 
 def _check_packages(names: tuple[str, ...], home: Path) -> None:
@@ -56,10 +85,13 @@ _check_packages(("recsys", "generation"), Path(__file__).resolve().parent.parent
 
 
 def __getattr__(name: str) -> Any:
+    # The functions of the commands stay in their module: `augment` and `report` are names of sub-modules too.
+    if name == "pipeline":
+        return import_module("ragar_rec.pipeline")
     if name in _LAZY:
-        return getattr(import_module(f"ragar_rec.{_LAZY[name]}"), name)
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *__all__})

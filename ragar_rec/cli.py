@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ragar_rec import __version__
 from ragar_rec.config.presets import DEFAULT, preset_names
@@ -24,20 +26,25 @@ STEPS = {
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
     "report": "one HTML page of everything above",
+    "recommend": "everybody's top-k list as CSV or Parquet, with the original and with personalised pictures",
+    "store": "finished stages: which there are, how large they are, which of them this config uses",
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
-sections catalog, features, backbone, models, language, words, generator, reflection and evaluation
-(--reflection.reward_steps=50)."""
+sections catalog, pictures, features, backbone, models, language, words, generator, reflection, evaluation
+and diagnosis (--reflection.reward_steps=50); `ragar-rec config` prints them all."""
 USER_ERRORS = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
 """Exceptions that our packages raise with a sentence for the user; any other is a bug and keeps its traceback."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 + the number of SIGINT."""
 
+CLOSED_PIPE = 141
+"""Exit code when the reader of the output has gone, as a shell has it: 128 + the number of SIGPIPE."""
+
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands, which have the same options; ``augment`` has one more."""
+    """The parser of all commands; those that open an experiment share :data:`COMMON`."""
     formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=22, width=110)
     command_line = argparse.ArgumentParser(
         prog="ragar-rec",
@@ -51,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command_line.add_argument("--version", action="version", version=f"ragar-rec {__version__}")
     commands = command_line.add_subparsers(dest="command", metavar="<command>", required=True, title="commands")
+    _add_config_command(commands, formatter)
     for name, help_text in STEPS.items():
         command = commands.add_parser(
             name,
@@ -60,12 +68,89 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=formatter,
             allow_abbrev=False,
         )
-        _add_options(command, requests=name == "augment")
+        OPTIONS.get(name, lambda command: None)(command)
+        _add_common_options(command)
     return command_line
 
 
-def _add_options(command: argparse.ArgumentParser, *, requests: bool) -> None:
-    """Add a command's options; ``requests`` says whether ``--requests`` is one of them."""
+def _add_config_command(commands: Any, formatter: Any) -> None:
+    """Add ``config``, which opens no experiment and takes no keys."""
+    help_text = "every key of the config with its default and its meaning; or a file to begin with"
+    command = commands.add_parser(
+        "config",
+        help=help_text,
+        description=f"{help_text[0].upper()}{help_text[1:]}.",
+        epilog="examples:\n  ragar-rec config --search seed\n  ragar-rec config --init my.yaml",
+        formatter_class=formatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("--search", metavar="WORD", help="only keys whose name or sentence contains this word")
+    command.add_argument(
+        "--init", type=Path, metavar="FILE", help="write a commented config for your own catalogue, in a new file"
+    )
+    command.add_argument("--debug", action="store_true", help="show where an error came from")
+
+
+def _add_augment_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--requests",
+        type=Path,
+        metavar="FILE",
+        help="a CSV file with user_id,item_id: draw these pictures instead, into OUTPUT/pictures",
+    )
+    command.add_argument(
+        "--images",
+        choices=("png", "jpeg", "webp"),
+        help="also write every picture as a file, OUTPUT/pictures/<user>/<item>.png, listed in files.csv",
+    )
+
+
+def _add_recommend_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--users", type=Path, metavar="FILE", help="a CSV file with user_id (default: everybody)")
+    command.add_argument(
+        "--lists",
+        type=Path,
+        metavar="FILE",
+        help="where the lists go, .csv or .parquet (default: OUTPUT/recommendations.csv)",
+    )
+    command.add_argument("--k", type=_count, metavar="N", help="items in a list (default: evaluation.k)")
+    command.add_argument(
+        "--original",
+        action="store_true",
+        help="lists with the original pictures alone, by any ranker: no generator is trained",
+    )
+
+
+def _add_store_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--prune", action="store_true", help="remove what this config does not use, without asking")
+    command.add_argument("--dry-run", action="store_true", help="say what --prune would remove, and remove nothing")
+    command.add_argument(
+        "--keep",
+        action="append",
+        metavar="FILE",
+        help="a further config, on the same data and weights, whose stages count as used; may be repeated",
+    )
+
+
+OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "augment": _add_augment_options,
+    "recommend": _add_recommend_options,
+    "store": _add_store_options,
+}
+"""Command -> what adds its own options. Each option is an argument of the pipeline's function of the same name."""
+
+COMMON = ("command", "config", "data", "weights", "output", "debug")
+"""Options of every command that opens an experiment."""
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _add_common_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         type=Path,
@@ -83,13 +168,6 @@ def _add_options(command: argparse.ArgumentParser, *, requests: bool) -> None:
         default=Path("output"),
         help="results and finished stages (default: output)",
     )
-    if requests:
-        command.add_argument(
-            "--requests",
-            type=Path,
-            metavar="FILE",
-            help="a CSV file with user_id,item_id: draw these pictures instead, into OUTPUT/pictures",
-        )
     command.add_argument("--debug", action="store_true", help="show where an error came from")
 
 
@@ -105,11 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     try:
-        _run(options, overrides)
+        _print_config(options, overrides) if options.command == "config" else _run(options, overrides)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        advice = f"finished stages are kept in {options.output}, run the same command to continue"
-        print(f"\nragar-rec: stopped; {advice}", file=sys.stderr)
+        kept = f"; finished stages are kept in {options.output}, run the same command to continue"
+        print(f"\nragar-rec: stopped{'' if options.command == 'config' else kept}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # `ragar-rec config | head`: whoever read the output has enough of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return CLOSED_PIPE
     except USER_ERRORS as error:
         if options.debug:
             traceback.print_exc()
@@ -118,21 +200,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _print_config(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Print the reference of the config's keys, or write a file to begin with."""
+    from ragar_rec.config.reference import reference, write_starting_file
+
+    if overrides:
+        raise ValueError(f"`config` shows keys and takes none: leave out {overrides[0]}")
+    if options.init is None:
+        print(reference(options.search))
+        return
+    write_starting_file(options.init)
+    print(f"{options.init} is written; next: ragar-rec prepare --config {options.init} --data FOLDER")
+
+
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the pipeline that is named like the command, on the first of the launcher's processes."""
-    # These imports take seconds (torch): --help and errors in the arguments do without them.
-    from generation.backbone.loading import disable_progress_bars
+    # Imported late: --help and errors in the arguments do without them.
     from ragar_rec import pipeline
-    from recsys.recbole.training import run_on_first_process
+    from ragar_rec.progress import lines_where_no_terminal
+
+    with notes():
+        run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+
+    # Only now, as it takes seconds (torch): a mistake in the config is said before.
+    from recsys.distributed import run_on_first_process
 
     def program() -> None:
-        with notes():
-            run = pipeline.Run.open(options.config, list(overrides), options.data, options.weights, options.output)
+        with notes(), lines_where_no_terminal():
             step = getattr(pipeline, options.command.replace("-", "_"))
-            requests = getattr(options, "requests", None)  # an option of `augment` alone
-            step(run, requests=requests) if requests else step(run)
+            own = {name: value for name, value in vars(options).items() if name not in COMMON}
+            step(run, **{name: value for name, value in own.items() if value not in (None, False)})
 
-    disable_progress_bars()
     run_on_first_process(program)
 
 

@@ -6,24 +6,22 @@ what the stage needs is built on the way, and what is finished is reused.
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-import torch
-
-from generation.pictures import to_float
-from ragar_rec.evaluation.diagnosis import findings
-from ragar_rec.evaluation.fidelity import psnr
-from ragar_rec.evaluation.per_user import write_per_user
-from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
+from generation.framing import NOTABLE, cuts, median_ratio
+from generation.pictures import Fit
+from ragar_rec import evaluation, stages
+from ragar_rec import report as reporting
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
-from ragar_rec.report.tables import format_table, tables
-from ragar_rec.stages.drawn import draw_requests
-from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
-from recsys.recbole import checkpoint
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.inventory import remove, size_text, stored_entries
+from ragar_rec.store.picture_files import PictureFormat, write_picture_files
 
 __all__ = [
     "Run",
@@ -33,7 +31,9 @@ __all__ = [
     "evaluate",
     "prepare",
     "pretrain",
+    "recommend",
     "report",
+    "store",
     "train_generator",
     "train_ranker",
 ]
@@ -63,10 +63,26 @@ def prepare(run: Experiment) -> Path:
             print(f"  and {len(problems) - NAMED:,} more, in {run.catalogue.file.with_name('image_problems.json')}")
     if brought := run.catalogue.feature_files:
         print(f"features that came with the data set: {', '.join(brought)}")
+    if shapes := run.catalogue.shapes:
+        print(_frame_sentence(shapes, run.pictures.size, run.pictures.fit))
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
     return run.catalogue.folder
+
+
+def _frame_sentence(shapes: Sequence[tuple[int, int]], frame: tuple[int, int], fit: Fit) -> str:
+    """What fitting the pictures into the frame does to them."""
+    found = cuts(shapes, frame)
+    lost = (
+        f"{found.notable:,} of {len(shapes):,} pictures by more than {NOTABLE:.0%} (median {found.median:.1%}, "
+        f"worst {found.worst:.0%})"
+    )
+    what = f"padded; cropping would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
+    return (
+        f"frame {frame[0]} x {frame[1]} (height x width; the median picture is {median_ratio(shapes):.2f} times as "
+        f"wide as high): pictures are {what}"
+    )
 
 
 def pretrain(run: Experiment) -> Path:
@@ -76,15 +92,14 @@ def pretrain(run: Experiment) -> Path:
         ValueError: the config names weights in their place.
     """
     training, pictures = run.backbone, run.pictures
-    if not isinstance(training, UNetTraining):
+    if not isinstance(training, stages.UNetTraining):
         raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
     components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
-    rows = torch.tensor(training.held_out_rows or training.rows)[:RECONSTRUCTED]
-    images = to_float(pictures.images[rows])
-    decoded = torch.cat([components.pipeline.reconstruct(block) for block in images.split(64)])
+    rows = (training.held_out_rows or training.rows)[:RECONSTRUCTED]
     kind = "kept from it" if training.held_out_rows else "that it was fitted to"
-    print(f"codec: {psnr(decoded, images):.1f} dB on {len(rows):,} pictures {kind}")
+    error = evaluation.reconstruction_psnr(components.pipeline, pictures.images[rows])
+    print(f"codec: {error:.1f} dB on {len(rows):,} pictures {kind}")
     encoder = training.encoder.weights
     for name, points in (read_curves(Path(encoder.path)) | read_curves(folder)).items():
         losses = [loss for _, loss in points]
@@ -95,7 +110,10 @@ def pretrain(run: Experiment) -> Path:
 
 
 def train_ranker(run: Experiment) -> Path:
-    """The ranker, by RecBole; prints its validation metrics by RecBole's evaluator."""
+    """The ranker, by RecBole; prints its metrics on validation, and on the test beside simple rankers.
+
+    Nothing is chosen by the test.
+    """
     trained, model = run.ranker.trained, run.config.recbole["model"]
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics("valid").items())
     if metrics:
@@ -106,6 +124,13 @@ def train_ranker(run: Experiment) -> Path:
             f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
             "1 (valid), are needed"
         )
+    if not len(trained.dataset.interactions.test[0]):
+        print(f"{model} was not tested, as the split has no interaction for the test")
+        return run.ranker.folder
+    rankers = {model: trained} | {str(ranker.settings["model"]): ranker.trained for ranker in run.baselines()}
+    settings = run.config.evaluation
+    bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
+    print(evaluation.compared_on_test(model, rankers, bootstrap))
     return run.ranker.folder
 
 
@@ -116,7 +141,7 @@ def diagnose(run: Experiment) -> Path:
     """
     run.check_list_lengths()
     settings, diagnosis = run.config.evaluation, run.diagnosis
-    found = findings(
+    found = evaluation.findings(
         diagnosis.frame,
         metric=f"ndcg@{settings.k}",
         personal_share=diagnosis.personal_share,
@@ -125,7 +150,8 @@ def diagnose(run: Experiment) -> Path:
     )
     run.output.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(diagnosis.folder / "diagnosis.parquet", run.output / "diagnosis.parquet")
-    checkpoint.write_json(run.output / "diagnosis.json", {"findings": [finding.as_dict() for finding in found]})
+    written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
+    (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
     for finding in found:
         print(f"\n{finding.question}\n  {finding.answer}")
         if finding.advice:
@@ -135,49 +161,136 @@ def diagnose(run: Experiment) -> Path:
 
 def train_generator(run: Experiment) -> Path:
     """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
-    return run.system.folder
+    if isinstance(run.system, stages.OwnSystem):
+        _ = run.system.generator  # What keeps it from being built is said now.
+        print(f"generator.system is {run.system.source}: there is nothing to train")
+        return run.output
+    return run.ragar.folder
 
 
-def augment(run: Experiment, requests: Path | None = None) -> Path:
+def augment(run: Experiment, requests: Path | str | None = None, images: PictureFormat | None = None) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started.
 
     Args:
         run: whose generator draws.
         requests: a CSV file with ``user_id`` and ``item_id``: its pictures instead, kept in ``output/pictures``.
+        images: the pictures also as files of this format, ``output/pictures/<user>/<item>.png``.
+
+    Returns:
+        The folder of the shards, or the table of the files if these were asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it asks for what is unknown (the line is named), or pictures of another generator or
             `evaluation.batch_size` stand there.
     """
+    folder = run.output / "pictures"
     if requests is not None:
-        return draw_requests(run.system, run.drawn.settings, requests, run.output / "pictures").folder
-    run.check_list_lengths()
-    return run.drawn.folder
+        shards = stages.draw_requests(run.system, run.drawn.settings, Path(requests), folder)
+    else:
+        run.check_list_lengths()
+        shards = run.drawn.shards
+    if images is None:
+        return shards.folder
+    progress, source = run.workspace.progress, digest(run.system.content)
+    table = write_picture_files(shards, folder, images, source=source, progress=progress)
+    print(f"{len(shards):,} pictures as {images} files in {folder}: {table} says which is whose")
+    return table
 
 
 def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
+    run.check_evaluation()
     augment(run)
     settings, frame = run.config.evaluation, run.results.frame
-    rows = rows_from_per_user(
-        in_table_order(frame),
+    rows = evaluation.rows_from_per_user(
+        evaluation.in_table_order(frame),
         run.catalogue.title,
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=settings.seeds[0],
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    Results(rows, run=provenance(run)).write(run.output / "results.json")
-    write_per_user(frame, run.output / "per_user.parquet")
-    for table in tables(rows):
-        print("\n" + format_table(table))
+    evaluation.Results(rows, run=provenance(run)).write(run.output / "results.json")
+    evaluation.write_per_user(frame, run.output / "per_user.parquet")
+    print("\n" + reporting.format_tables(reporting.tables(rows)))
     return run.output / "results.json"
+
+
+def recommend(
+    run: Experiment,
+    users: Path | str | None = None,
+    lists: Path | str | None = None,
+    k: int | None = None,
+    original: bool = False,
+) -> Path:
+    """Everybody's top k with the original pictures, and after their top C got personalised ones; prints a summary.
+
+    Args:
+        run: whose ranker and generator.
+        users: a CSV file with ``user_id``; by default everybody with a history.
+        lists: the file, .csv or .parquet; by default ``output/recommendations.csv``.
+        k: length of a list; by default ``evaluation.k``.
+        original: the lists with the original pictures alone, for which no generator is needed.
+
+    Raises:
+        FileNotFoundError: there is no such file of users.
+        ValueError: it names an unknown user (the line is named), a list is longer than the catalogue, the file has
+            another suffix, or the ranker reads no pictures or cannot read new ones.
+    """
+    file = Path(lists or run.output / "recommendations.csv")
+    length = k or run.config.evaluation.k
+    reporting.check_suffix(file)
+    run.check_list_lengths()
+    ranker = run.ranker
+    if not original:
+        _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.
+    dataset = ranker.dataset
+    chosen = None if users is None else evaluation.read_users(Path(users), dataset)
+    if original:
+        before, after = stages.lists_of(ranker, chosen, length), None
+    else:
+        tokens = None if chosen is None else [str(token) for token in dataset.user_tokens[chosen]]
+        before, after = run.new_candidate_pictures(tokens).lists(length)
+    reporting.write_lists(reporting.lists_table(before, after), file)
+    people = before["user"].nunique()
+    print(f"{people:,} people, top {length} of {dataset.n_items - 1:,} items: {file}")
+    print(reporting.lists_summary(before, after, dataset))
+    return file
+
+
+def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Sequence[Path | str] = ()) -> Path:
+    """What stands in the store, how large it is, and what this config uses; builds nothing.
+
+    Args:
+        run: whose store.
+        prune: remove what neither this config nor one of ``keep`` uses.
+        dry_run: say what ``prune`` would remove.
+        keep: further configs, files or presets, on the same data and weights.
+
+    Raises:
+        FileNotFoundError: a config, or raw data or weights that one of them needs, cannot be found.
+    """
+    space, used = run.workspace, run.used_folders()
+    for config in keep:
+        used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
+    entries = stored_entries(run.store.root)
+    print(reporting.store_table(entries, used))
+    for entry in entries if prune or dry_run else []:
+        if entry.folder not in used:
+            try:
+                if not dry_run:
+                    remove(entry)
+            except RuntimeError as error:
+                print(f"kept {entry.folder.name}: {error}")
+                continue
+            print(f"{'would remove' if dry_run else 'removed'} {entry.folder.name}: {size_text(entry.size)}")
+    return run.store.root
 
 
 def report(run: Experiment) -> Path:
     """One self-contained HTML page."""
-    page = run.report(Results.read(evaluate(run)))
+    page = run.report(evaluation.Results.read(evaluate(run)))
     shutil.copyfile(page.folder / "report.html", run.output / "report.html")
     print(f"\nThe report: {run.output / 'report.html'}")
     return run.output / "report.html"
@@ -186,9 +299,10 @@ def report(run: Experiment) -> Path:
 def demo(run: Experiment) -> Path:
     """Everything, with a sentence on its scale."""
     settings = run.config.evaluation
+    run.check_evaluation()
     print(
         f"{run.catalogue.title}: {settings.users} people, C = {settings.candidates}, "
-        f"{run.config.generator.steps} sampling steps; small on purpose. Finished stages are kept in {run.store.root}."
+        f"{run.system.description}; small on purpose. Finished stages are kept in {run.store.root}."
     )
     prepare(run)
     run.check_list_lengths()

@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ragar_rec.experiment import Experiment
 
 LIBRARIES = (
@@ -33,6 +31,9 @@ LIBRARIES = (
 
 def provenance(run: Experiment) -> dict[str, Any]:
     """Command, config, system, versions, machine, and seconds of each stage."""
+    # Imported late: a command that writes no results does without torch.
+    import torch
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     python = platform.python_version()
     return {

@@ -74,7 +74,7 @@ def barrier() -> None:
 def call_on_all(function: Callable[..., Value], *arguments: Any) -> Value:
     """Call a function on every process with the arguments of the first one; every process returns its own result.
 
-    The other processes make the same call, or wait for it in `recsys.recbole.training.run_on_first_process`. The
+    The other processes make the same call, or wait for it in `run_on_first_process`. The
     function is pickled by name: it must be at the top level of a module.
     """
     function, arguments = broadcast((function, arguments))
@@ -87,3 +87,18 @@ def broadcast(value: Any) -> Any:
     if world_size() > 1:
         distributed.broadcast_object_list(values)
     return values[0]
+
+
+def run_on_first_process(program: Callable[[], None]) -> None:
+    """Run a program on the first process only; the others join its `call_on_all` calls, of which `train_ranker` is one.
+
+    So one process prints and writes, however many `accelerate launch` started. A single process just runs the program.
+    """
+    if rank() == 0:
+        program()
+        broadcast(())
+    else:
+        while task := broadcast(()):
+            function, arguments = task
+            function(*arguments)
+    destroy()

@@ -13,8 +13,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float32
 from safetensors.numpy import save_file
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.catalog import Catalog
 from recsys.feature_files import feature_files, read_table
@@ -172,6 +170,10 @@ def text_features(catalog: Catalog, dim: int, *, seed: int) -> FeatureTable:
     Raises:
         ValueError: no item has any text.
     """
+    # Imported late: sklearn takes a second, and every command imports this module.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     items = [item for item in catalog if item.text]
     if not items:
         raise ValueError("no item of the catalogue has a title, tags or a description; text features need some")

@@ -33,7 +33,8 @@ TINY: dict[str, Any] = {
     "train_batch_size": 128,
     "use_gpu": False,
     "catalog": {"preparer": "ml-latest"},
-    "features": {"text_dim": 8},
+    "features": {"text_dim": 8, "image_height": 192, "image_width": 128},
+    "pictures": {"fit": "crop"},
     "backbone": {
         "image_height": 32,
         "image_width": 32,
@@ -98,12 +99,15 @@ def save_poster(picture: Image.Image, file: Path) -> None:
 
 
 def config_file(folder: Path, **changes: Any) -> Path:
-    """``tiny.yaml``, with other values for some RecBole keys or (dotted by ``__``) for keys of a section."""
+    """``tiny.yaml``, with other values for some RecBole keys or (dotted by ``__``) for keys of a section; None leaves
+    a key out."""
     tree: dict[str, Any] = yaml.safe_load(yaml.safe_dump(TINY))
     for name, value in changes.items():
         section, _, key = name.partition("__")
         if key:
             tree[section][key] = value
+        elif value is None:
+            del tree[name]
         else:
             tree[name] = value
     file = folder / "tiny.yaml"

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from generation.backbone.unet import Prediction
 from generation.settings import INCIDENTAL
+
+Prediction = Literal["v", "epsilon"]
+"""What a UNet predicts from a noisy latent."""
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
@@ -102,7 +105,7 @@ class UNetConfig(DualEncoderConfig):
 
 @dataclass(frozen=True)
 class PretrainConfig(UNetConfig):
-    """The small backbone's shape and budget: the whole section."""
+    """The small diffusion backbone that is trained on the catalogue: its shape and its training steps."""
 
     save_every: int = field(default=100, metadata=INCIDENTAL)
     """Steps after which a stopped training can go on; the result is the same."""

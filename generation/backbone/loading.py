@@ -1,6 +1,8 @@
 """Stable Diffusion 1.x pipelines from a folder or a hub, checked before anything is read, or from their components."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from generation.backbone.codec import LinearCodec
 from generation.checkpoint import reading_weights, require, require_tokenizer
@@ -22,10 +23,16 @@ EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """Named in the message about a pipeline that is not there."""
 
 
-def disable_progress_bars() -> None:
-    """Silence, process-wide, the bars that diffusers and transformers show while they read a file: for applications."""
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Silence the bars that diffusers shows while it reads a pipeline; a switch of the whole process is put back."""
+    shown = diffusers_logging.is_progress_bar_enabled()
     diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            diffusers_logging.enable_progress_bar()
 
 
 def require_pipeline(folder: Path) -> None:
@@ -57,7 +64,7 @@ def load_pipeline(source: str | Path) -> StableDiffusionImg2ImgPipeline:
     }
     codec_config = Path(source) / "vae" / "config.json"
     reading = reading_weights("Stable Diffusion pipeline", source, example=EXAMPLE, check=require_pipeline)
-    with warnings.catch_warnings(), reading:
+    with warnings.catch_warnings(), reading, _without_bars():
         warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
         # model_index.json names our codec's class, which diffusers would look for among its own: it is read here.
         if codec_config.is_file() and "LinearCodec" in codec_config.read_text():

@@ -30,13 +30,6 @@ EMPTY_CAPTIONS = 0.1
 """Share of captions that are left out, for classifier-free guidance (Ho & Salimans 2022)."""
 
 
-def hold_out(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Divide ``n`` pictures into those to learn from (at least one) and those held out, each in ascending order."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    n_held_out = min(round(share * n), n - 1)
-    return sorted(order[n_held_out:]), sorted(order[:n_held_out])
-
-
 def denoising_loss(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,

@@ -1,14 +1,13 @@
 """SD-1.5's UNet class at a small configuration, and the noise schedule that it is trained and sampled with."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-Prediction = Literal["v", "epsilon"]
-"""What a UNet predicts from a noisy latent."""
+from generation.backbone.config import Prediction
 
 
 def small_unet(

@@ -1,12 +1,10 @@
 """Eq. 9, the balance calibrator: joins the detailed preference E_d and the global preference E_g to P_gen."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Mode = Literal["residual_concat", "residual", "literal"]
+from generation.ragar.config import CalibratorMode
 
 
 class BalanceCalibrator(nn.Module):
@@ -29,7 +27,7 @@ class BalanceCalibrator(nn.Module):
         gives ``m`` rows
     """
 
-    def __init__(self, width: int, *, heads: int = 4, mode: Mode = "residual_concat") -> None:
+    def __init__(self, width: int, *, heads: int = 4, mode: CalibratorMode = "residual_concat") -> None:
         super().__init__()
         self.mode, self.width = mode, width
         if mode != "literal":

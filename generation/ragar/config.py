@@ -1,13 +1,18 @@
 """The section `generator` of the config: RAGAR's own settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from generation.checkpoint import read_json
-from generation.ragar import retrieval
-from generation.ragar.calibrator import Mode
+Normalization = Literal["none", "minmax", "zscore"]
+"""How similarities are normalised (s' in eq. 5)."""
+HistoryMode = Literal["top_k", "next_k", "random"]
+"""The most similar items, those of ranks (k, 2k], or random ones: figure 2's Ret, Exp-Ret and Random."""
+CalibratorMode = Literal["residual_concat", "residual", "literal"]
+"""Form of eq. 9."""
+
+TIMESTEPS = 1000
+"""Steps of a diffusion's whole schedule, in SD-1.x as in the small backbone."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,11 @@ class RagarConfig:
     """Items that are retrieved from the history (eq. 3)."""
     history_length: int = 20
     """Most recent items of a history that retrieval looks at."""
-    history: retrieval.HistoryMode = "top_k"
+    history: HistoryMode = "top_k"
     """How the retrieved items are chosen (figure 2)."""
     temperature: float = 1.0
     """Temperature of the softmax over normalised similarities (eq. 5)."""
-    normalization: retrieval.Normalization = "minmax"
+    normalization: Normalization = "minmax"
     """How the similarities are normalised (s' in eq. 5)."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
@@ -36,7 +41,7 @@ class RagarConfig:
     """Width of the mapper's transformer (GILL: 512)."""
     mapper_layers: int = 2
     """Layers of its encoder and of its decoder (GILL: 4)."""
-    calibrator: Mode = "residual_concat"
+    calibrator: CalibratorMode = "residual_concat"
     """Form of eq. 9: see :class:`generation.ragar.calibrator.BalanceCalibrator`."""
     steps: int = 3
     """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
@@ -57,6 +62,8 @@ class RagarConfig:
             yield f"{requirement}, but history_length is {self.history_length}"
         if not 0 < self.strength <= 1:
             yield f"strength {self.strength} must be above 0 and at most 1"
+        elif problem := self.strength_problem("steps", self.steps):
+            yield problem
         if self.guidance_scale < 1:
             yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
         if self.temperature <= 0:
@@ -67,17 +74,18 @@ class RagarConfig:
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
 
-    @classmethod
-    def read(cls, folder: Path) -> "RagarConfig":
-        """Read the ``config.json`` of a saved generator.
+    def strength_problem(self, key: str, steps: int) -> str | None:
+        """The sentence on a :attr:`strength` at which image-to-image cannot run so many steps; None if it can.
 
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: it holds settings that this version does not know.
+        Args:
+            key: where the number of steps is configured.
+            steps: denoising steps, which are the last of a schedule that is ``steps / strength`` long.
         """
-        settings = read_json(folder / "config.json")
-        if unknown := sorted(set(settings) - {field.name for field in fields(cls)}):
-            raise ValueError(
-                f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown"
-            )
-        return cls(**settings)
+        left = int(self.strength * TIMESTEPS)
+        if self.text_to_image or left >= steps:
+            return None
+        advice = f"a strength of at least {steps / TIMESTEPS:g}" if steps <= TIMESTEPS else "fewer steps"
+        return (
+            f"strength {self.strength} goes through {left} of the diffusion's {TIMESTEPS:,} steps, fewer than "
+            f"{key} {steps}: take {advice}"
+        )

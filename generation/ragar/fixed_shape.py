@@ -34,7 +34,7 @@ class FixedShape:
     Each preference is encoded once for all its requests (seeds), each text (E_g) once for all users whose reference
     and keywords are the same: the last :data:`CACHE_SIZE` of each are cached, so equal ones should come close together.
 
-    Example:
+    Examples:
         >>> pictures = FixedShape(ragar, batch_size=64).generate(requests)
     """
 

@@ -31,7 +31,7 @@ class RagarPipeline:
     One call draws for one user. :meth:`generation.ragar.ragar.Ragar.generate` takes many requests at a time and draws
     the same pictures.
 
-    Example:
+    Examples:
         >>> pipeline = RagarPipeline.from_pretrained("my-generator")
         >>> out = pipeline(history=["1", "181", "172"], reference="50", seeds=[0])
         >>> out.images[0].save("50.png")

@@ -8,9 +8,9 @@ from torch import Generator
 from generation.backbone.backbone import Backbone
 from generation.checkpoint import read_tensors
 from generation.gallery import Gallery
-from generation.ragar.config import RagarConfig
 from generation.ragar.language import LanguageModel, load_language_model
 from generation.ragar.ragar import Ragar
+from generation.ragar.saving import read_config
 
 PROJECTION = "text_projection.safetensors"
 
@@ -40,7 +40,7 @@ def load_with_frozen_parts(folder: Path, gallery: Gallery | None = None) -> Raga
         FileNotFoundError: a file is missing.
         ValueError: one does not read, is a pickle, or belongs to another generator.
     """
-    config = RagarConfig.read(folder)
+    config = read_config(folder)
     gallery = Gallery.from_pretrained(folder / "gallery") if gallery is None else gallery
     height, width = gallery.images.shape[-2:]
     model, tokenizer = load_language_model(folder / "language")

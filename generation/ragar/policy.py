@@ -1,13 +1,10 @@
 """Eq. 12: the Gaussian policy around a preference, and L_rank, its score-function (REINFORCE) estimator."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NoiseMode = Literal["full", "token_shared", "low_rank"]
-"""Where the noise lives: see :class:`GaussianPolicy`."""
+from generation.ragar.reflection_config import NoiseMode
 
 
 class GaussianPolicy:

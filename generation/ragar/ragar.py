@@ -41,7 +41,7 @@ class Ragar(nn.Module):
     Raises:
         ValueError: gallery, backbone and projection do not fit together.
 
-    Example:
+    Examples:
         >>> pictures = ragar.generate([Request(user="7", reference="50", history=("1", "2"), seed=0)])
     """
 
@@ -271,7 +271,7 @@ class Ragar(nn.Module):
         """
         require(folder, "prompt.txt")
         prompt = preference_prompt(folder / "prompt.txt")
-        config = RagarConfig.read(folder)
+        config = saving.read_config(folder)
         ragar = cls(backbone, language, gallery, config, text_projection=text_projection, prompt=prompt)
         ragar.load(folder)
         return ragar

@@ -3,6 +3,7 @@
 L_rank (eq. 10-12) is in `rank_term.py`, L_cal (eq. 13) and L_sem (eq. 14) are in `losses.py`.
 """
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,11 @@ from generation.request import Request
 from generation.reward import Reward
 from generation.training import batches, one_cycle, update_average
 
+logger = logging.getLogger(__name__)
+
+FIRST_STEPS = 3
+"""After so many steps without any signal it is said that there is none."""
+
 
 def reflect(
     ragar: Ragar,
@@ -37,6 +43,7 @@ def reflect(
 
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
     ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
+    A reward that has given no signal in the first steps is noted, and again at the end.
     With ``lora_rank`` the generator gets LoRA, which L_rank alone reaches. With ``kl``, a fourth term holds the
     preference near the warm start's. With ``ema``, what remains is the moving average of the trained parts, its [IMG]
     rows rescaled to their length. The reward is only called, never changed.
@@ -80,8 +87,19 @@ def reflect(
         if config.ema:
             update_average(average, parameters, step, config.ema)
         log.add_batch(step, rank.scores, rivals[indices][:, :1], rank.silent)
+        if step + 1 in (FIRST_STEPS, config.reward_steps) and log.silent_groups == log.groups:
+            logger.warning(_silence(log.groups, config))
     if config.ema:
         _replace(ragar, parameters, average)
+
+
+def _silence(groups: int, config: ReflectionConfig) -> str:
+    """The note on a reward that has given no direction yet; the training goes on with the other terms of eq. 15."""
+    if config.objective == "path":
+        reason = f"every picture beats both rivals by reflection.margin {config.margin}, and nothing is left to gain"
+    else:
+        reason = "the reward is the same for all pictures of a request"
+    return f"reward training: none of the first {groups:,} groups of pictures gave a signal, as {reason}"
 
 
 def _rank_objective(

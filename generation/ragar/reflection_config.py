@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from generation.ragar.policy import NoiseMode
 from generation.rewards.choice import reward_conflicts
 from generation.settings import INCIDENTAL
 
+NoiseMode = Literal["full", "token_shared", "low_rank"]
+"""Where the noise lives: see :class:`generation.ragar.policy.GaussianPolicy`."""
 Objective = Literal["reinforce", "path", "paper_literal"]
 """How the reward's gradient is found: see :class:`ReflectionConfig`."""
 

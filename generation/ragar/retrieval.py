@@ -4,16 +4,12 @@
 `generation/gallery.py`.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Normalization = Literal["none", "minmax", "zscore"]
-HistoryMode = Literal["top_k", "next_k", "random"]
-"""The most similar items, those of ranks (k, 2k], or random ones: figure 2's Ret, Exp-Ret and Random."""
+from generation.ragar.config import Normalization
 
 
 def similarities(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -10,11 +10,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.checkpoint import read_metadata, read_tensors
+from generation.checkpoint import read_json, read_metadata, read_tensors
 from generation.ragar.config import RagarConfig
 
 WEIGHTS = "model.safetensors"
 """The trained parts; the rank of LoRA, if there is any, is noted in its header."""
+
+
+def read_config(folder: Path) -> RagarConfig:
+    """Read the ``config.json`` of a saved generator.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it holds settings that this version does not know.
+    """
+    settings = read_json(folder / "config.json")
+    if unknown := sorted(set(settings) - {field.name for field in fields(RagarConfig)}):
+        raise ValueError(f"{folder / 'config.json'} is no generator's of this version: {', '.join(unknown)} unknown")
+    return RagarConfig(**settings)
 
 
 def save_generator(

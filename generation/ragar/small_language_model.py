@@ -1,7 +1,6 @@
-"""A small language model for eq. 7, trained on the catalogue's texts: section `language` of the config."""
+"""A small language model for eq. 7, trained on the catalogue's texts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,6 +9,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
+from generation.ragar.language_config import LanguageConfig
 from generation.tokens import train_bpe
 from generation.training import Curves, batches, one_cycle
 
@@ -19,32 +19,6 @@ BATCH_SIZE = 32
 """Texts a training step."""
 TRAINING_TOKENS = 96
 """Tokens of a text that are trained on; the rest is cut off."""
-
-
-@dataclass(frozen=True)
-class LanguageConfig:
-    """Size and training budget of the small causal LM."""
-
-    hidden_size: int = 128
-    """Width of the hidden states."""
-    layers: int = 2
-    """Number of transformer layers."""
-    vocab_size: int = 2048
-    """Largest vocabulary of the tokenizer that is learned from the catalogue."""
-    steps: int = 100
-    """Training steps on the catalogue's text, 32 texts each."""
-    seed: int = 0
-    """Seed of the initial weights and of the batches."""
-
-    def conflicts(self) -> Iterator[str]:
-        """Sizes that cannot be built, each as a sentence."""
-        if self.hidden_size < 8 or self.hidden_size % 8:
-            yield f"hidden_size {self.hidden_size} is no multiple of 8: four heads of even width"
-        if self.vocab_size < 257:
-            yield f"vocab_size {self.vocab_size}: one special token and the 256 bytes are taken before the first merge"
-        for name in ("layers", "steps"):
-            if getattr(self, name) < 1:
-                yield f"{name} must be at least 1, got {getattr(self, name)}"
 
 
 def train_language_model(

@@ -10,6 +10,7 @@ from torch import Tensor
 from generation.checkpoint import read_tensors
 from generation.encoders.encoder import ImageEncoder
 from generation.request import Request
+from generation.rewards.choice import missing_head
 
 
 class Aesthetic:
@@ -54,11 +55,3 @@ class Aesthetic:
         # Not every encoder normalises its features, and LAION's head was fitted to features of length 1.
         features = F.normalize(self.encoder.encode_images(images), dim=-1)
         return F.linear(features, self.weight.to(features), self.bias.to(features))[:, 0]
-
-
-def missing_head(where: str) -> str:
-    """Error message for a missing file of :class:`Aesthetic`."""
-    return (
-        f"no aesthetic head {where}: for CLIP ViT-L/14 take sa_0_4_vit_l_14_linear.pth from "
-        "github.com/LAION-AI/aesthetic-predictor and save its weight and bias as safetensors (docs/ragar.md says how)"
-    )

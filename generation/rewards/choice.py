@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from generation.rewards.aesthetic import missing_head
-from generation.rewards.own import BUILT_IN, import_reward
+from generation.plugins import import_named
+
+BUILT_IN = ("ranker", "relevance", "aesthetic")
+"""Built-in rewards, which a config names by one word; any other is ``package.module:name``."""
 
 
 def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator[str]:
@@ -13,7 +15,7 @@ def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator
         yield "rewards {} must name at least one, such as {ranker: 1.0}"
     for name in rewards:
         try:
-            _ = name in BUILT_IN or import_reward(name)
+            _ = name in BUILT_IN or import_named("reward", name, BUILT_IN)
         except ValueError as error:
             yield str(error)
     if head is not None and "aesthetic" not in rewards:
@@ -22,3 +24,11 @@ def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator
         yield missing_head(f"at {head}")
     elif "aesthetic" in rewards and head is None:
         yield missing_head("(aesthetic_head) for the reward aesthetic")
+
+
+def missing_head(where: str) -> str:
+    """Error message for a missing file of :class:`Aesthetic`."""
+    return (
+        f"no aesthetic head {where}: for CLIP ViT-L/14 take sa_0_4_vit_l_14_linear.pth from "
+        "github.com/LAION-AI/aesthetic-predictor and save its weight and bias as safetensors (docs/ragar.md says how)"
+    )

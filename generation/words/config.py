@@ -3,18 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from generation.encoders.dual import OpenClipEncoder
-from generation.encoders.encoder import TextEncoder
-from generation.encoders.sentences import SentenceEncoder
 from generation.settings import INCIDENTAL
-from generation.words.blip import Blip2Captioner
-from generation.words.captions import Captioner, PaletteCaptioner, TextCaptioner
-from generation.words.instruction import InstructionModel
-from generation.words.keywords import KeywordExtractor, LlmKeywords, TfidfKeywords, content_words, split_phrases
 from generation.words.prompts import KEYWORDS, PREFERENCE, keyword_prompt, preference_prompt
 
 
@@ -28,18 +19,6 @@ class CaptionsConfig:
     """BLIP-2's folder or hub name, for ``captions: blip2``."""
     batch_size: int = field(default=8, metadata=INCIDENTAL)
     """Pictures, prompts or captions at a time."""
-
-    def captioner(self, *, progress: bool = False) -> Captioner:
-        """The captioner of the catalogue's pictures.
-
-        Raises:
-            FileNotFoundError: BLIP-2's weights are missing.
-        """
-        if self.captions == "blip2":
-            return Blip2Captioner.from_pretrained(
-                self.captioner_model, batch_size=self.batch_size, progress=progress, **_device_and_dtype()
-            )
-        return PaletteCaptioner() if self.captions == "palette" else TextCaptioner()
 
 
 @dataclass(frozen=True)
@@ -58,21 +37,6 @@ class KeywordsConfig(CaptionsConfig):
     def p_k(self) -> str:
         """The prompt by which the instruction LLM is asked for keywords (eq. 6)."""
         return keyword_prompt(KEYWORDS if self.keyword_prompt is None else Path(self.keyword_prompt))
-
-    def extractor(self, *, progress: bool = False) -> KeywordExtractor:
-        """The extractor of items' keywords.
-
-        Raises:
-            FileNotFoundError: the LLM's weights are missing.
-            ValueError: its tokenizer has no chat template.
-        """
-        if self.keywords == "llm":
-            model = InstructionModel.from_pretrained(
-                self.keyword_model, batch_size=self.batch_size, progress=progress, **_device_and_dtype()
-            )
-            return LlmKeywords(model, self.per_item, self.p_k())
-        # The palette's captions are lists of phrases, the others are sentences.
-        return TfidfKeywords(self.per_item, split_phrases if self.captions == "palette" else content_words)
 
 
 @dataclass(frozen=True)
@@ -103,21 +67,3 @@ class WordsConfig(KeywordsConfig):
     def p_g(self) -> str:
         """The prompt that the generator's language model reads (eq. 7)."""
         return preference_prompt(PREFERENCE if self.prompt is None else Path(self.prompt))
-
-    def text_encoder(self, dual: OpenClipEncoder) -> TextEncoder:
-        """The encoder by whose cosines retrieval compares captions.
-
-        Raises:
-            ImportError: sentence-transformers is not installed.
-            FileNotFoundError: its model is missing.
-        """
-        if self.semantic == "dual":
-            return dual
-        device = _device_and_dtype()["device"]
-        return SentenceEncoder.from_pretrained(self.sentence_model, batch_size=self.batch_size, device=device)
-
-
-def _device_and_dtype() -> dict[str, Any]:
-    """The GPU in bfloat16 where there is one, otherwise the CPU in float32."""
-    gpu = torch.cuda.is_available()
-    return {"device": "cuda" if gpu else "cpu", "dtype": torch.bfloat16 if gpu else torch.float32}

@@ -17,19 +17,27 @@ from typing import Any, cast
 
 import yaml
 
-from generation.backbone.config import PretrainConfig
 from generation.models import ModelsConfig
-from generation.ragar.config import RagarConfig
+from generation.ragar.language_config import LanguageConfig
 from generation.ragar.reflection_config import ReflectionConfig
-from generation.ragar.small_language_model import LanguageConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
+from ragar_rec.config.recbole_values import value_problems
 from ragar_rec.config.schema import build_section, field_types, nearest_key
-from ragar_rec.config.sections import CatalogConfig, DiagnosisConfig, EvaluationConfig, FeaturesConfig
+from ragar_rec.config.sections import (
+    BackboneConfig,
+    CatalogConfig,
+    DiagnosisConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    GeneratorConfig,
+    PicturesConfig,
+)
 from ragar_rec.errors import ConfigError
 from recsys.feature_files import TABLES
 from recsys.features import MODALITIES, modality_problem
+from recsys.recbole.keys import known_keys
 
 KnownKeys = Callable[[str], "set[str]"]
 """Name of a ranker -> the RecBole keys that it understands."""
@@ -41,11 +49,12 @@ class Config:
 
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    backbone: PretrainConfig = field(default_factory=PretrainConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
-    generator: RagarConfig = field(default_factory=RagarConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
@@ -53,13 +62,13 @@ class Config:
     """RecBole's own keys as they were typed."""
 
     @classmethod
-    def read(cls, path: Path | str, overrides: Sequence[str] = (), *, known_keys: KnownKeys | None = None) -> Config:
+    def read(cls, path: Path | str, overrides: Sequence[str] = (), *, known_keys: KnownKeys = known_keys) -> Config:
         """Read a RecBole YAML file, then ``--key=value`` arguments, which win.
 
         Args:
             path: the YAML file, or the name of a preset (``own``).
             overrides: ``--generator.k=3``, ``--epochs=50`` (the dashes may be missing); values are YAML.
-            known_keys: model name -> RecBole's keys for it; by default ``recsys.recbole.config.known_keys``.
+            known_keys: model name -> RecBole's keys for it.
 
         Raises:
             FileNotFoundError: there is no such file, and no such preset.
@@ -72,7 +81,7 @@ class Config:
         _collect_tables(tree, source)
         try:
             # Where RecBole has a key of the same name, the section wins.
-            recbole_keys = (known_keys or _recbole_keys)(model) - set(own)
+            recbole_keys = known_keys(model) - set(own)
         except ValueError as error:  # Without the ranker nobody knows which of the other keys are valid.
             raise ConfigError([*problems, f"`model` {source.get('model', 'by default')}: {error}"]) from error
         valid = {*recbole_keys, *(f"{section}.{name}" for section, kind in own.items() for name in field_types(kind))}
@@ -80,15 +89,19 @@ class Config:
             # A dotted key below one of RecBole's (eval_args.order) is RecBole's to check.
             if key not in valid and key.partition(".")[0] not in recbole_keys:
                 problems.append(f"unknown key `{key}` {place}: the nearest valid key is `{nearest_key(key, valid)}`")
+        recbole = {key: value for key, value in tree.items() if key not in own}
+        problems.extend(value_problems(model, recbole, source))
         built: dict[str, Any] = {}
         for section, kind in own.items():
             values = {name: value for name, value in tree.get(section, {}).items() if f"{section}.{name}" in valid}
             places = {name: source.get(f"{section}.{name}", "on the command line") for name in values}
             built[section] = build_section(kind, values, problems, path=section, source=places)
+        generator, training = built["generator"], built["reflection"]
+        if problem := generator.strength_problem("reflection.steps", training.steps):
+            problems.append(f"`generator` {source.get('generator.strength', 'by default')}: {problem}")
         if problems:
             raise ConfigError(problems)
-        recbole = {"model": model} | {key: value for key, value in tree.items() if key not in own}
-        return cls(**built, recbole=MappingProxyType(recbole))
+        return cls(**built, recbole=MappingProxyType({"model": model} | recbole))
 
     def as_dict(self) -> dict[str, Any]:
         """The whole tree as plain data: the sections by name, and RecBole's keys under ``recbole``."""
@@ -105,13 +118,6 @@ class Config:
 def sections() -> dict[str, type]:
     """Our own sections: name -> dataclass. They are the fields of :class:`Config` except ``recbole``."""
     return {entry.name: field_types(Config)[entry.name] for entry in fields(Config) if entry.name != "recbole"}
-
-
-def _recbole_keys(model: str) -> set[str]:
-    # Not at the top: it imports RecBole, and with it torch, which a config with `known_keys` does without.
-    from recsys.recbole.config import known_keys
-
-    return known_keys(model)
 
 
 def _collect_tables(tree: dict[str, Any], source: dict[str, str]) -> None:

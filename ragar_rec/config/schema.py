@@ -19,18 +19,20 @@ Section = TypeVar("Section")
 
 @dataclass(frozen=True)
 class Range:
-    """The closed interval of allowed numbers; ``above`` excludes its lower end."""
+    """The closed interval of allowed numbers; ``above`` excludes its lower end, ``below`` its upper one."""
 
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
 
     def __contains__(self, number: float) -> bool:
-        return self.low <= number <= self.high and not (self.above and number == self.low)
+        excluded = (self.above and number == self.low) or (self.below and number == self.high)
+        return self.low <= number <= self.high and not excluded
 
     def __str__(self) -> str:
         lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
-        upper = f"at most {self.high:g}"
+        upper = f"below {self.high:g}" if self.below else f"at most {self.high:g}"
         return " and ".join([lower] * (self.low > -math.inf) + [upper] * (self.high < math.inf))
 
 
@@ -40,7 +42,14 @@ Natural = Annotated[int, Range(0)]
 """An integer from 0 on."""
 """A number above 0."""
 
-_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+_NAMES = {
+    Any: "anything",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "nothing",
+}
 
 
 def field_types(section: type) -> dict[str, Any]:
@@ -52,16 +61,24 @@ def expectation(kind: Any) -> str:
     """Describe the values that a field accepts: ``an integer, at least 1``; ``one of minmax, none, zscore``."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return ", ".join([expectation(inner[0]), *(str(bound) for bound in inner[1:])])
+        words = [] if inner[0] is str else [expectation(inner[0])]  # "a text, one of these" would say it twice
+        return ", ".join([*words, *(str(bound) for bound in inner[1:])])
     if origin is Literal:
         words = [str(word).lower() if isinstance(word, bool) else str(word) for word in inner]  # as YAML writes them
         return ("one of " if len(words) > 1 else "") + ", ".join(words)
     if origin is tuple:
         return f"a list, each {expectation(inner[0])}"
     if origin is dict:
-        return f"a mapping, each {expectation(inner[1])}"
+        return "a mapping" + ("" if inner[1] is Any else f", each {expectation(inner[1])}")
     if origin in (Union, types.UnionType):
-        return " or ".join(expectation(option) for option in inner)
+        # "one of these, or a list of them": the words of what is in the list are not said twice.
+        lists = {tuple: "a list of such", dict: "a mapping to such"}
+        repeated = {
+            option: lists[kind]
+            for option in inner
+            if (kind := get_origin(option)) in lists and get_args(option)[-1 if kind is dict else 0] in inner
+        }
+        return " or ".join(repeated.get(option) or expectation(option) for option in inner)
     return _NAMES[kind]
 
 
@@ -73,8 +90,24 @@ def conform(value: Any, kind: Any) -> Any:
     """
     fits, stored = _stored(value, kind)
     if not fits:
-        raise ValueError(f"expected {expectation(kind)}, got {value!r}")
+        raise ValueError(f"expected {expectation(kind)}, got {value!r}{_hint(value, kind)}")
     return stored
+
+
+def accepts(kind: Any, value: Any) -> bool:
+    """Whether a field of that type accepts the value."""
+    return _stored(value, kind)[0]
+
+
+def _hint(value: Any, kind: Any) -> str:
+    """The end of a sentence on a value that is not accepted: what a bound of its type finds nearest; "" if nothing."""
+    inner = get_args(kind)
+    if get_origin(kind) is Annotated:
+        hinting = [bound for bound in inner[1:] if hasattr(bound, "hint") and isinstance(value, str)]
+        return "".join(bound.hint(value) for bound in hinting if value not in bound)
+    if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        return "".join(_hint(element, inner[0]) for element in cast("list[Any]", value))
+    return next((hint for option in inner if (hint := _hint(value, option))), "")
 
 
 def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
@@ -97,6 +130,8 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
         return all(fits for fits, _ in entries.values()), {key: stored for key, (_, stored) in entries.items()}
     if origin in (Union, types.UnionType):
         return next((pair for option in inner if (pair := _stored(value, option))[0]), (False, value))
+    if kind is Any:
+        return True, value
     if isinstance(value, bool):  # before the numbers: to Python, True is an integer
         return kind is bool, value
     if kind is float and isinstance(value, (int, float)):

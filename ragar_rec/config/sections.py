@@ -1,12 +1,17 @@
-"""The sections `catalog`, `features` and `evaluation` of the config."""
+"""The sections `catalog`, `features`, `pictures`, `backbone`, `generator` and `evaluation` of the config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from ragar_rec.config.schema import Count, Natural, Range
+from generation.backbone.config import PretrainConfig
+from generation.encoders.choice import encoder_conflicts
+from generation.pictures import Fit
+from generation.plugins import import_named
+from generation.ragar.config import RagarConfig
+from ragar_rec.config.schema import Count, Natural, Range, narrowed
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
@@ -29,9 +34,10 @@ class CatalogConfig:
 class FeaturesConfig:
     """Which features of an item the ranker reads."""
 
-    image_encoder: Literal["dual", "mobilenetv2_100", "hog"] = "dual"
-    """The ranker's image features: the catalogue-trained dual encoder, MobileNetV2 from ``--weights``, or HOG and
-    colour histograms, which have learned nothing."""
+    image_encoder: str = "dual"
+    """The ranker's image features: ``dual``, the catalogue-trained dual encoder; ``mobilenetv2_100`` from
+    ``--weights``; ``hog``, HOG and colour histograms, which have learned nothing; or your own,
+    ``package.module:name``."""
     image: str | None = None
     """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
     relative path is looked for in the data folder (``--data``) first, then in the working directory."""
@@ -42,17 +48,20 @@ class FeaturesConfig:
     them directly, too: ``audio: audio.npy``."""
     text_dim: Count = 64
     """Dimensions of the TF-IDF/SVD text features."""
-    image_height: Count = 192
-    """Height in pixels at which an encoder other than ``dual`` sees a picture."""
-    image_width: Count = 128
-    """Width in pixels at which an encoder other than ``dual`` sees a picture."""
-
+    image_height: Natural = 0
+    """Height in pixels at which an encoder other than ``dual`` sees a picture; 0: by the proportions of the median
+    picture and an area of 192 x 128."""
+    image_width: Natural = 0
+    """Width in pixels at which an encoder other than ``dual`` sees a picture; 0: likewise."""
     whiten: Count | Literal[False] = False
     """Components to which image features are PCA-whitened (mean squared norm 1), or false; new pictures are mapped
     alike."""
 
     def conflicts(self) -> Iterator[str]:
-        """Yield a sentence for a size that HOG cells do not divide, and for an impossible name of a modality."""
+        """Yield a sentence for an encoder that does not exist, a size that HOG cells do not divide, and an impossible
+        name of a modality.
+        """
+        yield from encoder_conflicts([self.image_encoder])
         if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
             yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
         for name in self.files:
@@ -60,6 +69,50 @@ class FeaturesConfig:
                 yield f"files names the modality {name!r}, whose table is named by features.{name}"
             elif problem := modality_problem(name):
                 yield f"files names the modality {name!r}, {problem}"
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """How the catalogue's pictures are brought into one frame, whose size ``backbone`` says."""
+
+    fit: Fit = "pad"
+    """``pad``: the whole picture, the rest of the frame in the median colour of its border; ``crop``: the frame is
+    covered and what stands out is cut off."""
+
+
+@dataclass(frozen=True)
+class BackboneConfig(PretrainConfig):
+    """The small backbone, in a frame that may be chosen by the catalogue."""
+
+    image_height: int = 0
+    """Pixels, a multiple of 8 and of the codec's patch; 0: by the proportions of the median picture and an area of
+    96 x 64 (512 x 512 where ``models.backbone`` is given)."""
+    image_width: int = 0
+    """Pixels, a multiple of 8 and of the codec's patch; 0: likewise."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield a sentence for each size that cannot be run."""
+        yield from self.framed((self.image_height or 96, self.image_width or 64)).conflicts()
+
+    def framed(self, frame: tuple[int, int]) -> PretrainConfig:
+        """The section with the size of its pictures, (height, width)."""
+        return replace(narrowed(PretrainConfig, self), image_height=frame[0], image_width=frame[1])
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(RagarConfig):
+    """Who generates the pictures, and RAGAR's settings."""
+
+    system: str = "ragar"
+    """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
+        yield from super().conflicts()
+        try:
+            _ = self.system == "ragar" or import_named("system", self.system, ["ragar"])
+        except ValueError as error:
+            yield str(error)
 
 
 @dataclass(frozen=True)
@@ -106,7 +159,7 @@ class MeasuringConfig(DrawingConfig):
 
 @dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
-    """The whole section: also the bootstrap of the intervals, and the size of the report."""
+    """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
     resamples: Count = 2000
     """Bootstrap resamples of people."""

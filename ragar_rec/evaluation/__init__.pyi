@@ -1,5 +1,13 @@
 from .controls import ShuffledUserSampler as ShuffledUserSampler
+from .diagnosis import Finding as Finding
+from .diagnosis import findings as findings
+from .fidelity import reconstruction_psnr as reconstruction_psnr
+from .per_user import write_per_user as write_per_user
 from .protocols import Candidates as Candidates
 from .protocols import Reference as Reference
+from .ranker_test import compared_on_test as compared_on_test
+from .requests import read_users as read_users
 from .results import Results as Results
 from .results import Row as Row
+from .results import in_table_order as in_table_order
+from .results import rows_from_per_user as rows_from_per_user

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generation.ragar.ragar import Ragar
-from generation.request import Request
-from ragar_rec.evaluation.frames import BATCH, SYSTEM, generate_in_batches
+from generation.request import Generator, Request
+from ragar_rec.evaluation.frames import BATCH, generate_in_batches
 from ragar_rec.evaluation.people import request_seed
 from ragar_rec.evaluation.per_user import COLUMNS, OWN
 from ragar_rec.evaluation.reward import RankerReward
@@ -23,10 +22,11 @@ THUMBNAIL = (6, 4)
 
 
 def diversity_frame(
-    generator: Ragar,
+    generator: Generator,
     requests: Sequence[Request],
     reward: RankerReward,
     *,
+    system: str,
     judge: str,
     seed: int,
     items: int = 20,
@@ -42,6 +42,7 @@ def diversity_frame(
         generator: draws the pictures.
         requests: their references and histories are combined anew.
         reward: its features are compared.
+        system: the generator's name in the frame.
         judge: its name in the frame.
         seed: of the choice of items and users, and of the pictures.
         items: how many of the references are drawn.
@@ -71,7 +72,7 @@ def diversity_frame(
             "feature_distance": _mean_pairwise(F.normalize(features[rows], dim=1), lambda a, b: 1 - a @ b),
             "thumbnail_distance": _mean_pairwise(thumbnails[rows], lambda a, b: ((a - b) ** 2).mean().sqrt()),
         }
-        records += [(item, SYSTEM, "diversity", control, judge, seed, name, value) for name, value in distances.items()]
+        records += [(item, system, "diversity", control, judge, seed, name, value) for name, value in distances.items()]
     frame = pd.DataFrame(records, columns=pd.Index(COLUMNS))
     # Several users may have the same reference: its groups are averaged to one value.
     return pd.DataFrame(frame.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean())

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from generation.backbone.backbone import Backbone
+from generation.pictures import to_float
+
+CODED = 64
+"""Pictures that are encoded and decoded at a time."""
 BLOCK = 256
 """Queries whose distances to the whole pool are held at a time."""
 
@@ -16,6 +21,12 @@ BLOCK = 256
 def psnr(images: Float[Tensor, "n 3 height width"], truth: Float[Tensor, "n 3 height width"]) -> float:
     """Peak signal-to-noise ratio over all pictures together, in dB: 10 log10(1 / mean squared error), in [0, 1]."""
     return float(-10 * torch.log10(((images - truth) ** 2).mean()))
+
+
+def reconstruction_psnr(backbone: Backbone, images: UInt8[Tensor, "n 3 height width"]) -> float:
+    """PSNR of pictures that went through the backbone's codec and back, see :func:`psnr`."""
+    truth = to_float(images)
+    return psnr(torch.cat([backbone.reconstruct(block) for block in truth.split(CODED)]), truth)
 
 
 def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> float:

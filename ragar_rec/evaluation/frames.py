@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from generation.pictures import to_float
 from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
 from ragar_rec.evaluation.controls import ShuffledUserSampler
@@ -25,9 +24,6 @@ from recsys.scoring.counterfactual import Counterfactual
 BATCH = 64
 """Pictures that are generated or scored at a time."""
 
-SYSTEM = "RAGAR"
-"""Name of the system in every row of a frame."""
-
 
 def protocol_frame(
     tasks: Sequence[Task],
@@ -37,6 +33,7 @@ def protocol_frame(
     dataset: Dataset,
     *,
     k: int,
+    system: str,
     judge: str,
     seed: int,
     progress: bool = True,
@@ -50,6 +47,7 @@ def protocol_frame(
         view: the judge's counterfactual scores.
         dataset: the split.
         k: length of the list.
+        system: the name of the system that drew the pictures.
         judge: the judge's name in the frame.
         seed: of the generated pictures.
         progress: show a bar for each protocol and control.
@@ -61,7 +59,7 @@ def protocol_frame(
             for task in bar:
                 user = str(dataset.user_tokens[task.user])
                 for metric, value in measure(protocol, task, view, source, k).items():
-                    rows.append((user, SYSTEM, protocol.name, control, judge, seed, metric, value))
+                    rows.append((user, system, protocol.name, control, judge, seed, metric, value))
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
@@ -107,12 +105,14 @@ class GlobalGenerator:
 
 
 def generator_frame(
-    trained: Ragar,
-    untrained: Ragar,
+    generator: Generator,
+    compared: Mapping[str, Generator],
+    references: Float[Tensor, "n 3 height width"],
     requests: Sequence[Request],
     shuffled: Sequence[Request],
     reward: RankerReward,
     *,
+    system: str,
     judge: str,
     seed: int,
     progress: bool = True,
@@ -120,12 +120,14 @@ def generator_frame(
     """Counterfactual score of each request's reference under v_gen and under the pictures that v_gen is compared with.
 
     Args:
-        trained: the generator after reflection.
-        untrained: the generator after its warm start.
+        generator: the system's own.
+        compared: further generators of the same requests, by control.
+        references: the references' own pictures.
         requests: one per user.
         shuffled: the same references for other users, in the same order; their pictures are scored for the users of
             ``requests``.
         reward: the judge.
+        system: the system's name in the frame.
         judge: its name in the frame.
         seed: of the requests.
         progress: show bars.
@@ -133,13 +135,14 @@ def generator_frame(
     Returns:
         A per-user frame of the protocol ``generator``. Scores are in standard deviations of the user's own scores.
     """
-    rows = trained.gallery.rows([request.reference for request in requests])
     pictures = {
-        OWN: generate_in_batches(trained, requests, progress=progress, description="v_gen"),
-        "reference_image": to_float(trained.gallery.images[rows]),
-        "global": generate_in_batches(GlobalGenerator(trained), requests, progress=progress, description="v_glob"),
-        "untrained": generate_in_batches(untrained, requests, progress=progress, description="untrained"),
-        "shuffled_user": generate_in_batches(trained, shuffled, progress=progress, description="for others"),
+        OWN: generate_in_batches(generator, requests, progress=progress, description="v_gen"),
+        "reference_image": references,
+        **{
+            control: generate_in_batches(other, requests, progress=progress, description=control)
+            for control, other in compared.items()
+        },
+        "shuffled_user": generate_in_batches(generator, shuffled, progress=progress, description="for others"),
     }
     records = []
     for control, images in pictures.items():
@@ -151,7 +154,7 @@ def generator_frame(
                 ]
             )
         records += [
-            (request.user, SYSTEM, "generator", control, judge, seed, "score", float(score))
+            (request.user, system, "generator", control, judge, seed, "score", float(score))
             for request, score in zip(requests, scores, strict=True)
         ]
     return pd.DataFrame(records, columns=pd.Index(COLUMNS))

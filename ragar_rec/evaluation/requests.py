@@ -12,7 +12,7 @@ from ragar_rec.evaluation.controls import ShuffledUserSampler
 from ragar_rec.evaluation.people import known_history, request_seed, users_with_history
 from ragar_rec.evaluation.protocols import EvaluationProtocol, Task
 from recsys.recbole.dataset import Dataset
-from recsys.tables import encoding_problem
+from recsys.tables import encoding_problem, read_table
 
 UserItemPair = tuple[int, int]
 """(user, item), internal ids."""
@@ -108,6 +108,32 @@ def resolve_pairs(lines: Sequence[RequestLine], dataset: Dataset, pictured: Cont
             raise ValueError(f"{location}: item {item!r} has no picture, so that none can be made of it")
         pairs[ids[0], ids[1]] = None
     return list(pairs)
+
+
+def read_users(file: Path, dataset: Dataset) -> list[int]:
+    """Internal ids of the users in the column ``user_id`` of a CSV file, ascending; a user listed twice comes once.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no CSV, lacks the column or any line, or names a user who is unknown or has no history; the
+            sentence names the line.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no users at {file}: name a CSV file with the column user_id")
+    known = set(users_with_history(dataset).tolist())
+    users: set[int] = set()
+    for line, cell in read_table(file, ["user_id"])["user_id"].items():
+        token = str(cell).strip()
+        try:
+            user = dataset.user_id(token)
+        except KeyError:
+            raise ValueError(f"{file}, line {line}: the prepared data set has no user {token!r}") from None
+        if user not in known:
+            raise ValueError(f"{file}, line {line}: user {token!r} has no interaction before the test")
+        users.add(user)
+    if not users:
+        raise ValueError(f"{file} names no user below the column's name")
+    return sorted(users)
 
 
 def pairs_to_draw(

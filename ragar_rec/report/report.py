@@ -14,9 +14,14 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ragar_rec.report.glossary import GLOSSARY, Term
 from ragar_rec.report.pictures import Picture, data_uri
 from ragar_rec.report.plots import Curve, curves_svg
+from ragar_rec.report.reading import readings
 from ragar_rec.report.tables import Estimate, Line, Table, metric_name
+
+_WORDS = re.compile("|".join(["`([^`]+)`", *(f"({term.pattern})" for term in GLOSSARY)]))
+"""Names in backticks (group 1), and the terms of the glossary (a group each, in its order)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class Showcase:
     """Oldest first."""
     reference_title: str
     reference: Picture
-    v_glob: Picture
+    v_glob: Picture | None
+    """From the keywords alone; None if the system has no such picture."""
     v_gen: Picture
     rank_original: int
     rank_generated: int
@@ -86,8 +92,10 @@ class Report:
     """Label -> text: command, machine, versions."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds that its build took."""
-    notes: Sequence[str] = ()
-    """How to read the page; sentences at its end."""
+    results_notes: Sequence[str] = ()
+    """Sentences above the tables."""
+    people_notes: Sequence[str] = ()
+    """Sentences above the showcases."""
 
     def html(self) -> str:
         """The page as text; the same data give the same text."""
@@ -100,12 +108,15 @@ class Report:
         )
         environment.filters |= {
             "uri": data_uri,
-            "code": _code,
+            "words": words,
+            "readings": readings,
             "svg": lambda group: Markup(curves_svg(group.curves, label=group.label)),
             "metric": metric_name,
             "duration": duration,
         }
-        return environment.get_template("report.html.jinja").render(report=self, differences=paired_differences)
+        return environment.get_template("report.html.jinja").render(
+            report=self, differences=paired_differences, glossary=GLOSSARY
+        )
 
     def write(self, path: Path) -> None:
         """Write the page; the file appears under its name only when it is whole."""
@@ -126,9 +137,29 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _code(text: str) -> Markup:
-    """Escape a text for HTML; what stands in backticks becomes <code>."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+def words(text: str, defined: Term | None = None) -> Markup:
+    """Format a text for HTML: backticks become <code>, and a term of the glossary links to it where it first stands.
+
+    Args:
+        text: plain, with names in backticks.
+        defined: the term whose definition this is; it does not link to itself.
+    """
+    linked = {defined.anchor} if defined else set[str]()
+
+    def formatted(match: re.Match[str]) -> str:
+        code = match[1]
+        shown = f"<code>{code}</code>" if code else match[0]
+        if code:
+            term = next((term for term in GLOSSARY if term.name == code), None)
+        else:
+            term = GLOSSARY[(match.lastindex or 0) - 2]
+        if term is None or term.anchor in linked:
+            return shown
+        linked.add(term.anchor)
+        definition = escape(term.definition.replace("`", ""))
+        return f'<a class="term" href="#{term.anchor}" title="{definition}">{shown}</a>'
+
+    return Markup(_WORDS.sub(formatted, str(escape(text))))
 
 
 class PairedDifference(NamedTuple):

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
 
+QUESTIONS: Mapping[str, str] = {
+    "candidates": "Would personalised pictures help where nobody knows what the person will choose next?",
+    "reference": "Does a new picture lift the very item that is tested, as in the paper?",
+    "generator": "Did the generator learn what the ranker rewards, and is what it learned personal?",
+    "diversity": "Do different people get different pictures of one item?",
+}
+"""Protocol -> the question that its table answers."""
+
 EXPLANATIONS: Mapping[str, str] = {
     "reference": (
         "Privileged: the target is known. Only the held-out item gets a new picture, as in the paper, so that any new "
@@ -22,17 +30,21 @@ EXPLANATIONS: Mapping[str, str] = {
         "target. Recall@C cannot change."
     ),
     "generator": (
-        "Did the generator learn? People kept from its training; the last training item of each is rendered again, and "
-        "the ranker that gave the reward scores it, in standard deviations of the person's scores. `untrained` is the "
-        "generator after its warm start, before any reward."
+        "People kept from the generator's training; a new picture is made of the last training item of each, and the "
+        "judge scores it, in standard deviations of the person's scores."
     ),
     "diversity": (
-        "Do the pictures differ between people? Mean distance between pictures of one item for eight people, beside "
-        "that between eight seeds for one person. A line counts items, not people."
+        "Mean distance between pictures of one item for eight people, beside that between eight seeds for one person. "
+        "A line counts items, not people."
     ),
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
 """Protocol -> what its numbers mean."""
+
+CONTROL_EXPLANATIONS: Mapping[tuple[str, str], str] = {
+    ("generator", "untrained"): "`untrained` is the generator after its warm start, before any reward."
+}
+"""(protocol, control) -> what the control shows, where its name does not say so."""
 
 PRIVILEGED = ("reference",)
 """Protocols that know the target."""
@@ -67,6 +79,12 @@ class Estimate:
             return 0
         return int(self.low > 0) - int(self.high < 0)
 
+    def magnitude(self) -> Estimate:
+        """The size of a number whose interval lies on one side of 0: of a negative one the negative, ends exchanged."""
+        if self.sign >= 0:
+            return self
+        return Estimate(-self.value, None if self.high is None else -self.high, None if self.low is None else -self.low)
+
     def text(self, *, signed: bool = False) -> str:
         """Format as ``0.1234 [0.1001, 0.1400]``."""
         form = "+.4f" if signed else ".4f"
@@ -79,10 +97,16 @@ class Line:
     """The results under one control: a value per metric, and the paired differences to other lines."""
 
     label: str
-    own: bool
+    system: str
+    control: str
     values: Mapping[str, Estimate]
     differences: Mapping[tuple[str, str], Estimate]
     """(metric, label of the other line) -> paired difference."""
+
+    @property
+    def own(self) -> bool:
+        """Whether these are the pictures that the system made for the person."""
+        return self.control == OWN
 
 
 @dataclass(frozen=True)
@@ -95,6 +119,11 @@ class Table:
     metrics: tuple[str, ...]
     compared_with: tuple[str, ...]
     lines: tuple[Line, ...]
+
+    @property
+    def question(self) -> str:
+        """The question that the table answers; empty for a protocol that has none."""
+        return QUESTIONS.get(self.protocol, "")
 
     @property
     def privileged(self) -> bool:
@@ -117,11 +146,13 @@ def _table(dataset: str, protocol: str, judge: str, rows: Sequence[Row]) -> Tabl
         lines.setdefault((row.system, row.control), []).append(row)
     counts = sorted({row.users for row in rows})
     count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    controls = dict.fromkeys(row.control for row in rows)
+    explanations = [EXPLANATIONS.get(protocol), *(CONTROL_EXPLANATIONS.get((protocol, name)) for name in controls)]
     unit = "items" if protocol == "diversity" else "people"
     return Table(
         title=f"Protocol `{protocol}` on {dataset}, judged by {judge}: {count} {unit}",
         protocol=protocol,
-        explanation=EXPLANATIONS.get(protocol, ""),
+        explanation=" ".join(filter(None, explanations)),
         metrics=tuple(dict.fromkeys(row.metric for row in rows)),
         compared_with=tuple(dict.fromkeys(row.compared_with for row in rows if row.compared_with)),
         lines=tuple(_line(system, control, group, len(systems) > 1) for (system, control), group in lines.items()),
@@ -132,46 +163,10 @@ def _line(system: str, control: str, rows: Sequence[Row], several_systems: bool)
     label = system if control == OWN else f"{system}: {control}" if several_systems else control
     return Line(
         label=label,
-        own=control == OWN,
+        system=system,
+        control=control,
         values={row.metric: Estimate(row.value, row.low, row.high) for row in rows if not row.compared_with},
         differences={
             (row.metric, row.compared_with): Estimate(row.value, row.low, row.high) for row in rows if row.compared_with
         },
     )
-
-
-def format_table(table: Table) -> str:
-    """Format a table for a terminal: a block per metric; ``*`` marks a difference whose interval excludes 0."""
-    output = [table.title.replace("`", "")]
-    if table.privileged:
-        output.append(f"! {table.explanation}")
-    for metric in table.metrics:
-        header, *body = _aligned(_cells(table, metric))
-        output += ["", header, "-" * max(map(len, [header, *body])), *body]
-    return "\n".join(output)
-
-
-def _cells(table: Table, metric: str) -> list[list[str]]:
-    """A metric's cells, header first: label, value, and the difference to each line that is compared with."""
-    cells = [[metric_name(metric), "value", *(f"vs {other}" for other in table.compared_with)]]
-    for line in table.lines:
-        value = line.values.get(metric)
-        differences = [line.differences.get((metric, other)) for other in table.compared_with]
-        cells.append(
-            [
-                line.label,
-                value.text() if value else "",
-                *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
-            ]
-        )
-    return cells
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of text with aligned columns; a difference that no row has is left out."""
-    used = [column for column in range(len(cells[0])) if column < 2 or any(row[column] for row in cells[1:])]
-    widths = [max(len(row[column]) for row in cells) for column in used]
-    return [
-        "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True)).rstrip()
-        for row in cells
-    ]

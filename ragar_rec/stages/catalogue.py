@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generation.backbone.pretrain import hold_out
-from generation.gallery import read_pictures
+from generation.pictures import Fit, picture_shape, read_pictures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.catalog import Catalog, Item, UnknownItems, undecodable
@@ -70,6 +71,12 @@ class Catalogue(Stage):
         return {modality: files[modality] for modality in in_order(files)}
 
     @cached_property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(height, width) of every picture whose header reads."""
+        shapes = [picture_shape(item.image) for item in self.rows if item.image is not None]
+        return [shape for shape in shapes if shape is not None]
+
+    @cached_property
     def pictures_hash(self) -> str:
         """Hash of all pictures as they lie on disk, those that do not decode among them."""
         return hash_files([item.image for item in self.rows if item.image is not None])
@@ -88,12 +95,14 @@ class Pictures(Stage):
         catalogue: whose pictures.
         height: in pixels.
         width: in pixels.
+        fit: how pictures of other proportions are brought into this frame.
     """
 
     name: ClassVar[str] = "pictures"
     catalogue: Catalogue
     height: int
     width: int
+    fit: Fit
 
     @property
     def key(self) -> dict[str, Any]:
@@ -103,7 +112,7 @@ class Pictures(Stage):
     def build(self, to: Path) -> None:
         broken = undecodable(self.catalogue.rows)
         decodable = self.catalogue.rows.without_images_of(broken)
-        save_file({"images": read_pictures(list(decodable), self.size)}, to / "pictures.safetensors")
+        save_file({"images": read_pictures(list(decodable), self.size, self.fit)}, to / "pictures.safetensors")
         (to / "undecodable.json").write_text(json.dumps(broken))
 
     @property
@@ -148,8 +157,27 @@ class Pictures(Stage):
             raise ValueError(f"none of the {len(self.items)} items in {self.catalogue.file} has a picture that decodes")
         return rows
 
+    def rows(self, ids: Sequence[str]) -> Tensor:
+        """Rows of items.
+
+        Raises:
+            KeyError: an item is not in the catalogue.
+        """
+        return torch.tensor([self._row[item] for item in ids], dtype=torch.long)
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return {item.id: row for row, item in enumerate(self.items)}
+
     def divided(self, held_out: float, seed: int) -> tuple[list[int], list[int]]:
         """Rows of the pictures that the small backbone is trained on, and of those held out for judging it."""
         rows = self.pictured_rows
         training, held = hold_out(len(rows), held_out, seed)
         return [rows[at] for at in training], [rows[at] for at in held]
+
+
+def hold_out(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Divide ``n`` pictures into those to learn from (at least one) and those held out, each in ascending order."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    n_held_out = min(round(share * n), n - 1)
+    return sorted(order[n_held_out:]), sorted(order[:n_held_out])

@@ -18,13 +18,17 @@ from tqdm.auto import tqdm
 
 from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
+from generation.encoders.own import check_encoder, load_encoder
 from generation.encoders.timm import TimmEncoder
-from generation.gallery import read_pictures
+from generation.pictures import read_pictures
+from generation.plugins import code_of
+from generation.settings import INCIDENTAL
 from ragar_rec.evaluation.reward import normalise
 from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.models import DualEncoder
 from ragar_rec.stages.stage import Keyed, Stage
-from ragar_rec.store.hashing import hash_files
+from ragar_rec.store.fingerprint import fingerprint
+from ragar_rec.store.hashing import hash_file, hash_files
 from recsys.feature_files import feature_files
 from recsys.features import FeatureTable, in_order, text_features
 from recsys.whitening import whitening_map
@@ -54,14 +58,14 @@ class DualPictureEncoder(Keyed):
 
 @dataclass(frozen=True, eq=False)
 class FilePictureEncoder(Keyed):
-    """An encoder that reads the pictures' own files, at a size of its own: ``hog``, or one of timm's models.
+    """An encoder that reads the pictures' own files, at a size of its own.
 
     Attributes:
         pictures: of the catalogue.
-        encoder: ``hog``, or timm's name of the model.
+        encoder: ``hog``, timm's name of a model, or ``package.module:name`` of the user's own.
         height: in pixels.
         width: in pixels.
-        weights: the model's file; None for ``hog``, which has learned nothing.
+        weights: the file of timm's model; None for the others.
     """
 
     pictures: Pictures
@@ -72,23 +76,63 @@ class FilePictureEncoder(Keyed):
 
     @property
     def key(self) -> dict[str, Any]:
-        """Also the files: a pixel may differ in them that is lost in the small pictures."""
-        return super().key | {"files": self.pictures.catalogue.pictures_hash}
+        """Also the files, as a pixel may differ in them that is lost in the small pictures, and the user's code."""
+        code = code_of(self.encoder) if ":" in self.encoder else None
+        files = {"files": self.pictures.catalogue.pictures_hash}
+        return super().key | files | ({"code": hash_file(code)} if code else {})
+
+    @property
+    def model(self) -> ImageEncoder:
+        """The loaded encoder. It cannot be set: features by another would stand under this one's key."""
+        return self._model
 
     @cached_property
-    def model(self) -> ImageEncoder:
-        """The loaded encoder."""
+    def _model(self) -> ImageEncoder:
         size = (self.height, self.width)
-        if self.weights is None:
+        if self.encoder == "hog":
             return HogEncoder(size)
+        if self.weights is None:
+            return load_encoder(self.encoder, size)
         return TimmEncoder.from_pretrained(self.encoder, self.weights.parent.parent, size=size)
 
     def read(self, rows: list[int]) -> Tensor:
         """Pictures of some items at this encoder's size."""
-        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width))
+        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
 
 
-PictureEncoder = DualPictureEncoder | FilePictureEncoder
+@dataclass(frozen=True, eq=False)
+class ObjectPictureEncoder(Keyed):
+    """An image encoder that was built in Python; it reads the pictures' own files.
+
+    Attributes:
+        pictures: of the catalogue.
+        model: the encoder, which counts by its class, its code and its state (:func:`fingerprint`).
+        height: in pixels.
+        width: in pixels.
+
+    Raises:
+        ValueError: the object is no image encoder, or its state cannot be hashed.
+    """
+
+    pictures: Pictures
+    model: ImageEncoder = field(metadata=INCIDENTAL)
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        check_encoder(self.model, "image_encoder")
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also the encoder's fingerprint and the files."""
+        return super().key | {"model": fingerprint(self.model), "files": self.pictures.catalogue.pictures_hash}
+
+    def read(self, rows: list[int]) -> Tensor:
+        """Pictures of some items at this encoder's size."""
+        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
+
+
+PictureEncoder = DualPictureEncoder | FilePictureEncoder | ObjectPictureEncoder
 """An image encoder together with the form in which it sees a catalogue's pictures."""
 
 
@@ -209,5 +253,22 @@ def _encoded(encoder: PictureEncoder, *, progress: bool) -> Tensor:
     """Image features of all items that have a picture, shape (pictured, dim)."""
     rows, parts = encoder.pictures.pictured_rows, []
     for start in tqdm(range(0, len(rows), BLOCK), desc="image features", unit="batch", disable=not progress):
-        parts.append(encode_in_blocks(encoder.model, encoder.read(rows[start : start + BLOCK])))
+        block = encoder.read(rows[start : start + BLOCK])
+        parts.append(_checked(encode_in_blocks(encoder.model, block), encoder.model, len(block)))
     return torch.cat(parts)
+
+
+def _checked(features: Tensor, encoder: ImageEncoder, n: int) -> Tensor:
+    """The features of ``n`` pictures, which an encoder of the user's own may have made.
+
+    Raises:
+        ValueError: they are not ``encoder.dim`` finite numbers a picture.
+    """
+    if features.shape != (n, encoder.dim):
+        raise ValueError(
+            f"the image encoder {encoder.name} gave features of shape {tuple(features.shape)} for {n} pictures; its "
+            f"dim is {encoder.dim}, so it must give ({n}, {encoder.dim})"
+        )
+    if bad := int((~torch.isfinite(features)).sum()):
+        raise ValueError(f"the image encoder {encoder.name} gave {bad} values that are not finite numbers")
+    return features

@@ -12,7 +12,8 @@ from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.backbone.dual_encoder import train_dual_encoder
 from generation.backbone.pretrain import train_unet
 from generation.encoders.dual import OpenClipEncoder
-from generation.ragar.small_language_model import LanguageConfig, train_language_model
+from generation.ragar.language_config import LanguageConfig
+from generation.ragar.small_language_model import train_language_model
 from generation.settings import INCIDENTAL
 from generation.training import Curves, Resume
 from ragar_rec.stages.catalogue import Pictures
@@ -121,7 +122,11 @@ class DualEncoder(Keyed):
     weights: Weights | DualEncoderTraining
     device: str = field(metadata=INCIDENTAL)
 
-    @cached_property
+    @property
     def model(self) -> OpenClipEncoder:
-        """The loaded encoder."""
+        """The loaded encoder. It cannot be set: features by another would stand under this one's key."""
+        return self._model
+
+    @cached_property
+    def _model(self) -> OpenClipEncoder:
         return OpenClipEncoder.from_pretrained(self.weights.path, name="dual").to(self.device)

@@ -17,9 +17,9 @@ from ragar_rec.report.report import CurveGroup, Report
 from ragar_rec.report.tables import tables
 from ragar_rec.stages import showcases
 from ragar_rec.stages.catalogue import Catalogue
-from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.stage import Stage
+from ragar_rec.stages.system import System
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_files
 
@@ -27,13 +27,14 @@ RENDERED = (
     "Interactions, titles and genres are real (MovieLens-100k). The covers are rendered by this library from genres, "
     "decade and title; they are no film posters."
 )
-NOTES = (
-    "Under `reference` the item that is about to be tested is the only one with a new picture: any new picture "
-    "may lift it. Only `candidates`, where nobody knows the target, says what production would see.",
-    "A gain is personal as far as it exceeds `shuffled_user`: the picture made for somebody else.",
-    "Each person below is shown with the middle one of her candidates; its rank changes for this item alone.",
-)
+PEOPLE_NOTES = ("Each person is shown with the middle one of their candidates; its rank changes for this item alone.",)
 SOLE_JUDGE = "The judge is the ranker that gave the reward; no independent judge has looked yet."
+CURVE_NOTES = {
+    "Reward": "Mean over a step's requests in σ, and what of it is above the item's own picture.",
+    "Groups": "At 1 no group gives a signal: nothing is learned.",
+    "Gradient norm": "Of each term of the loss (eq. 15).",
+}
+"""Title of a group of curves -> what it shows, where the legend does not say it."""
 COMPARED = {"untrained": "the generator before any reward", "shuffled_user": "the picture made for somebody else"}
 """What the summary compares the generator's own picture with, in words."""
 
@@ -53,7 +54,7 @@ class ReportPage(Stage):
     name: ClassVar[str] = "report"
     catalogue: Catalogue
     results: JudgedResults
-    system: RagarSystem
+    system: System
     config: Config
     numbers: Results = field(metadata=INCIDENTAL)
 
@@ -68,10 +69,10 @@ class ReportPage(Stage):
 
     def report(self) -> Report:
         """The page's content."""
-        settings, generator = self.config.evaluation, self.config.generator
+        settings, sole = self.config.evaluation, len(self.results.judges) == 1
         scale = (
-            f"{settings.users or 'All'} people, C = {settings.candidates}, {generator.steps} sampling steps at "
-            f"strength {generator.strength}, seeds {', '.join(map(str, settings.seeds))}."
+            f"{settings.users or 'All'} people, C = {settings.candidates}, {self.system.description}, "
+            f"seeds {', '.join(map(str, settings.seeds))}."
         )
         notice = RENDERED if self.catalogue.preparer == "ml-100k" else ""
         return Report(
@@ -80,22 +81,23 @@ class ReportPage(Stage):
             summary=[*_summary(self.numbers.rows, settings.k), scale],
             tables=tables(self.numbers.rows),
             curves=self._curves(),
-            showcases=showcases.showcases(self.system, settings),
+            showcases=showcases.showcases(self.system, settings, self.config.generator.history_length),
             pairs=showcases.pairs(self.system, settings.seeds[0]),
             provenance=_provenance(self.numbers),
             seconds=self.workspace.store.seconds(),
-            notes=NOTES if len(self.results.judges) > 1 else [*NOTES, SOLE_JUDGE],
+            results_notes=(SOLE_JUDGE,) if sole and self.system.learned_from_ranker else (),
+            people_notes=PEOPLE_NOTES,
         )
 
     def _curves(self) -> list[CurveGroup]:
         groups = list(self._ranker_curves())
-        for folder in (*self.system.components.trained_folders, self.system.warm.folder, self.system.folder):
+        for folder in self.system.curve_folders:
             by_title: dict[str, list[Curve]] = {}
             for name, values in read_curves(folder).items():
                 title, _, label = name.partition(": ")
                 curve = Curve(label, [step for step, _ in values], [value for _, value in values])
                 by_title.setdefault(title[0].upper() + title[1:], []).append(curve)
-            groups += [CurveGroup(title, curves) for title, curves in by_title.items()]
+            groups += [CurveGroup(title, curves, note=CURVE_NOTES.get(title, "")) for title, curves in by_title.items()]
         return [group for group in groups if group.curves]
 
     def _ranker_curves(self) -> Iterator[CurveGroup]:

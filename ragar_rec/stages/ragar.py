@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +16,17 @@ from generation.backbone.backbone import Backbone
 from generation.gallery import Gallery, build_gallery
 from generation.models import ModelsConfig
 from generation.ragar.config import RagarConfig
+from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.language import LanguageModel, load_language_model
 from generation.ragar.projection import fit_projection
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
-from generation.request import Request
+from generation.request import Explanation, Generator, Request
 from generation.words.config import WordsConfig
-from ragar_rec.evaluation.frames import SYSTEM
+from generation.words.models import caption_encoder
+from ragar_rec.evaluation.frames import GlobalGenerator
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
@@ -76,7 +79,7 @@ class Components(Keyed):
             captions,
             self.keywords.extractor,
             encoder,
-            self.words.text_encoder(encoder),
+            caption_encoder(self.words, encoder),
             self.models.visual_encoder(self.workspace.weights),
         )
 
@@ -159,7 +162,6 @@ class RagarSystem(Stage):
     """
 
     name: ClassVar[str] = "generator"
-    label: ClassVar[str] = SYSTEM
     warm: WarmStart
     rewards: Rewards
     training: ReflectionConfig
@@ -171,9 +173,25 @@ class RagarSystem(Stage):
         return self.warm.components
 
     @property
+    def pictures(self) -> Pictures:
+        """Of the catalogue."""
+        return self.components.pictures
+
+    @property
     def ranker(self) -> Ranker:
         """The ranker that rewards."""
         return self.rewards.ranker
+
+    @property
+    def label(self) -> str:
+        """The paper's name of it."""
+        return "RAGAR"
+
+    @property
+    def description(self) -> str:
+        """How pictures are sampled."""
+        settings = self.warm.settings
+        return f"{settings.steps} sampling steps at strength {settings.strength}"
 
     @property
     def dataset(self) -> Dataset:
@@ -213,6 +231,9 @@ class RagarSystem(Stage):
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
                 one's own cannot be made.
         """
+        self.ranker.check_reads_pictures()
+        if self.training.objective == "path":
+            self.ranker.check_gradient()
         _ = self.training_requests
         _ = self.ranker.features.encoder
         if self.rewards.extra:
@@ -237,3 +258,32 @@ class RagarSystem(Stage):
     def generator(self) -> Ragar:
         """The loaded generator."""
         return self.warm.load(self.folder)
+
+    def batched(self, batch_size: int) -> FixedShape:
+        """The generator with one shape of batch."""
+        return FixedShape(self.generator, batch_size)
+
+    def explain(self, requests: Sequence[Request]) -> Sequence[Explanation]:
+        """Retrieved items, their weights, and keywords."""
+        with torch.no_grad():
+            return self.generator.encode_preference(requests).explanations
+
+    @property
+    def compared(self) -> Mapping[str, Generator]:
+        """v_glob, and the generator before any reward."""
+        return {"global": GlobalGenerator(self.generator), "untrained": self.warm.generator}
+
+    @property
+    def reconstruct(self) -> Callable[[Tensor], Tensor]:
+        """Through the backbone's codec and back."""
+        return self.components.pipeline.reconstruct
+
+    @property
+    def learned_from_ranker(self) -> bool:
+        """The ranker's score is a part of the reward."""
+        return True
+
+    @property
+    def curve_folders(self) -> list[Path]:
+        """Those of the small models, of the warm start and of reflection."""
+        return [*self.components.trained_folders, self.warm.folder, self.folder]

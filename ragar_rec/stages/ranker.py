@@ -21,7 +21,7 @@ from ragar_rec.store.store import content_of
 from recsys.features import FeatureTable
 from recsys.recbole.checkpoint import INCIDENTAL, WEIGHTS
 from recsys.recbole.dataset import Dataset
-from recsys.recbole.registry import code_of
+from recsys.recbole.registry import PICTURE_READERS, code_of, is_own, own_defaults, reads_pictures
 from recsys.recbole.training import TrainedRanker, load_ranker, train_ranker
 from recsys.scoring.counterfactual import Counterfactual
 
@@ -48,6 +48,34 @@ class Ranker(Stage):
         settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
         code = code_of(self.settings["model"])
         return super().key | {"settings": settings} | ({"code": hash_file(code)} if code else {})
+
+    def check_gradient(self) -> None:
+        """Raise ValueError if its scores have no gradient in pictures, before it is trained."""
+        model: str = self.settings["model"]
+        if {**own_defaults(model), **self.settings}.get("edge_weights") == "unit":
+            raise ValueError(
+                f"reflection.objective path needs a score with a gradient, and {model}'s has none under edge_weights "
+                "unit: write --edge_weights=cosine, or --reflection.objective=reinforce"
+            )
+
+    def check_reads_pictures(self) -> None:
+        """Check before it is trained that its scores change with pictures, as those of a reward and a judge must.
+
+        Raises:
+            ValueError: they do not; the rankers whose scores do are named.
+        """
+        model: str = self.settings["model"]
+        if not reads_pictures(model):
+            reason = "has no method `frozen`, which replaces pictures" if is_own(model) else "scores without pictures"
+            raise ValueError(
+                f"model {model} {reason}, so it cannot say which picture a person would like better: take "
+                f"{', '.join(PICTURE_READERS)} (--model=MICRO). `train-ranker` trains and measures {model} all the same"
+            )
+        if self.settings.get("train_features"):
+            raise ValueError(
+                f"train_features moves {model}'s features away from the pictures that they came from, so it cannot "
+                "judge new ones: leave it out, or write --train_features=false"
+            )
 
     def build(self, to: Path) -> None:
         train_ranker(self.recbole, to, progress=self.workspace.progress)
@@ -100,3 +128,20 @@ class Ranker(Stage):
         tokens = [str(token) for token in self.dataset.item_tokens]
         values, present = FeatureTable.read(self.features.file("image")).align(tokens)
         return ItemFeatures(torch.from_numpy(values), torch.from_numpy(present))
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineRanker(Ranker):
+    """A simple ranker that another is compared with; it reads interactions alone."""
+
+    name: ClassVar[str] = "baseline"
+
+    @property
+    def recbole(self) -> dict[str, Any]:
+        """Without features, so that none of them is made or read for it."""
+        return {**self.settings, "data_path": str(self.catalogue.folder)}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Without the features."""
+        return {name: value for name, value in super().key.items() if name != "features"}

@@ -23,9 +23,9 @@ from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
 from ragar_rec.evaluation.protocols import FeatureSource
 from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.drawn import DrawnPictures
-from ragar_rec.stages.ragar import RagarSystem
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
+from ragar_rec.stages.system import System
 
 FeaturesByPair = Mapping[tuple[int, int], Tensor]
 """Image features of generated pictures by (user, item), internal ids."""
@@ -44,7 +44,7 @@ class JudgedResults(Stage):
 
     name: ClassVar[str] = "results"
     drawn: DrawnPictures
-    system: RagarSystem
+    system: System
     judges: tuple[Ranker, ...]
     settings: MeasuringConfig
 
@@ -72,6 +72,7 @@ class JudgedResults(Stage):
                 judge.view,
                 judge.dataset,
                 k=self.settings.k,
+                system=self.system.label,
                 judge=judge.label,
                 seed=seed,
                 progress=progress,
@@ -86,20 +87,23 @@ class JudgedResults(Stage):
         dim = judge.reward.encoder.dim
         controls: dict[str, Callable[[], FeatureSource | None]] = {
             "original": lambda: None,
-            "reconstruction": lambda: self._reconstruction(judge, setting),
             "shuffled_user": lambda: PersonalFeatures(features, dim, owner=setting.shuffled_user),
             "random_item": lambda: RandomItem(judge.original_features, setting.seed),
         }
+        if (reconstruct := self.system.reconstruct) is not None:
+            controls["reconstruction"] = lambda: self._reconstruction(judge, setting, reconstruct)
         own: dict[str, FeatureSource | None] = {OWN: PersonalFeatures(features, dim)}
-        return own | {name: controls[name]() for name in self.settings.controls}
+        return own | {name: controls[name]() for name in self.settings.controls if name in controls}
 
-    def _reconstruction(self, judge: Ranker, setting: EvaluationSetting) -> ItemFeatures:
+    def _reconstruction(
+        self, judge: Ranker, setting: EvaluationSetting, reconstruct: Callable[[Tensor], Tensor]
+    ) -> ItemFeatures:
         """Features of each item that some protocol touches, after its picture went through the codec and back."""
-        components, original = self.system.components, judge.original_features
+        pictures, original = self.system.pictures, judge.original_features
         items = sorted({item for _, item in setting.pairs})
-        rows = components.gallery.rows([str(judge.dataset.item_tokens[item]) for item in items])
-        parts = [to_float(components.pictures.images[part]) for part in rows.split(64)]
-        images = torch.cat([components.pipeline.reconstruct(part) for part in parts])
+        rows = pictures.rows([str(judge.dataset.item_tokens[item]) for item in items])
+        parts = [to_float(pictures.images[part]) for part in rows.split(64)]
+        images = torch.cat([reconstruct(part) for part in parts])
         table, present = torch.zeros_like(original.table), torch.zeros_like(original.present)
         table[items] = encode_images(
             judge.reward, images, progress=self.workspace.progress, description="features of reconstructions"
@@ -111,13 +115,15 @@ class JudgedResults(Stage):
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
         seed, system = self.settings.seeds[0], self.system
         people = system.people.test
-        requests = training_requests(judge.dataset, people, system.components.pictures.pictured, seed)
+        requests = training_requests(judge.dataset, people, system.pictures.pictured, seed)
         strangers = shuffled_user_requests(
             requests, judge.dataset, ShuffledUserSampler(judge.dataset, seed, people), seed
         )
-        trained, untrained = system.generator, system.warm.generator
-        how = {"judge": judge.label, "seed": seed, "progress": self.workspace.progress}
+        references = system.pictures.images[system.pictures.rows([request.reference for request in requests])]
+        how = {"system": system.label, "judge": judge.label, "seed": seed, "progress": self.workspace.progress}
         return [
-            generator_frame(trained, untrained, requests, strangers, judge.reward, **how),
-            diversity_frame(trained, requests, judge.reward, **how),
+            generator_frame(
+                system.generator, system.compared, to_float(references), requests, strangers, judge.reward, **how
+            ),
+            diversity_frame(system.generator, requests, judge.reward, **how),
         ]

@@ -9,9 +9,11 @@ from typing import Any
 
 from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery
+from generation.plugins import code_of
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
-from generation.rewards.own import BUILT_IN, code_of, load_reward
+from generation.rewards.choice import BUILT_IN
+from generation.rewards.own import load_reward
 from generation.rewards.relevance import Relevance
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generation.settings import INCIDENTAL
+from ragar_rec.store.fingerprint import fingerprint
 from ragar_rec.store.hashing import digest, hash_file
 from ragar_rec.store.store import Store, content
+
+OURS = "ragar_rec."
+"""What the names of this library's modules of stages begin with."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ class Keyed:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What the object depends on, as plain JSON data; a subclass may add to it or say it shorter."""
-        return _fields(self)
+        """What the object depends on, as plain JSON data; a subclass may add to it or say it shorter.
+
+        A class from outside this library counts by its code: it may have the fields of a class of ours.
+        """
+        kind = type(self)
+        return _fields(self) | ({} if kind.__module__.startswith(OURS) else {"class": fingerprint(kind)})
 
     @cached_property
     def content(self) -> str:
@@ -100,7 +108,8 @@ class Stage(Keyed):
     @cached_property
     def folder(self) -> Path:
         """The finished folder."""
-        self.check()
+        if self.workspace.store.builds:
+            self.check()
         return self.workspace.store.run(self.name, self.key, self.build, resumable=self.resumable)
 
     @cached_property

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from generation.gallery import caption, read_pictures
+from generation.gallery import caption
+from generation.pictures import read_pictures
 from generation.words.blip import PIXELS
 from generation.words.config import CaptionsConfig, KeywordsConfig, WordsConfig
 from generation.words.keywords import KeywordExtractor
+from generation.words.models import captioner, keyword_extractor
 from ragar_rec.config.schema import narrowed
 from ragar_rec.stages.catalogue import Catalogue, Pictures
 from ragar_rec.stages.stage import Keyed, Stage
@@ -34,7 +36,7 @@ class Captions(Keyed):
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """A caption for each item, in the catalogue's order."""
-        return caption(self.pictures.items, self.pictures.images, self.words.captioner())
+        return caption(self.pictures.items, self.pictures.images, captioner(self.words))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +60,11 @@ class BlipCaptions(Stage):
         return digest([content(self.folder), self.catalogue.content])
 
     def build(self, to: Path) -> None:
-        captioner, texts = self.words.captioner(progress=self.workspace.progress), []
+        model, texts = captioner(self.words, progress=self.workspace.progress), []
         items = self.pictures.items
         for start in range(0, len(items), BLOCK):
             block = items[start : start + BLOCK]
-            texts += caption(block, read_pictures(block, PIXELS), captioner)
+            texts += caption(block, read_pictures(block, PIXELS, self.pictures.fit), model)
         _write(to / "captions.json", texts)
 
     @cached_property
@@ -81,7 +83,7 @@ class Keywords(Keyed):
     @property
     def extractor(self) -> KeywordExtractor:
         """Items and captions to keywords."""
-        return self.words.extractor()
+        return keyword_extractor(self.words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class LlmKeywords(Stage):
         return digest([content(self.folder), self.captions.content])
 
     def build(self, to: Path) -> None:
-        extractor = self.words.extractor(progress=self.workspace.progress)
+        extractor = keyword_extractor(self.words, progress=self.workspace.progress)
         _write(to / "keywords.json", extractor(self.pictures.items, self.captions.texts))
 
     @property

@@ -15,10 +15,12 @@ from uuid import uuid4
 
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from generation.pictures import to_pil
 from generation.request import Request
 from ragar_rec.store.hashing import digest
 
@@ -72,7 +74,7 @@ class ImageShards:
                     f"{folder} holds pictures made with {existing}, not with {self.provenance}; use another folder"
                 )
         else:
-            _write_whole(file, json.dumps(self.provenance, indent=1).encode())
+            write_whole(file, json.dumps(self.provenance, indent=1).encode())
         self._index: dict[str, tuple[Path, int]] = {}  # id -> shard and row
         self.refresh()
 
@@ -140,7 +142,7 @@ class ImageShards:
             return
         shard = shard or self._free(1)[0]
         header = {"ids": json.dumps(ids, ensure_ascii=False)}  # safetensors takes text alone
-        _write_whole(shard, save({"images": _to_uint8(images.detach().cpu()).contiguous()}, metadata=header))
+        write_whole(shard, save({"images": _to_uint8(images.detach().cpu()).contiguous()}, metadata=header))
         self._index.update({name: (shard, row) for row, name in enumerate(ids)})
 
     __call__ = write
@@ -163,6 +165,19 @@ class ImageShards:
             return torch.empty(0, 3, 0, 0)
         return torch.stack([images[position] for position in range(len(places))]).float() / 255
 
+    def __getitem__(self, key: Request | str | tuple[str, str]) -> Image.Image:
+        """One picture as a PIL image: of a request, or the first of (user, item).
+
+        Raises:
+            KeyError: there is no such picture.
+        """
+        if not isinstance(key, tuple):
+            return to_pil(self.read([key])[0])
+        own = next((name for name in self._index if json.loads(name)[:2] == list(key)), None)
+        if own is None:
+            raise KeyError(f"{self.folder} has no picture of item {key[1]!r} for user {key[0]!r}")
+        return self[own]
+
     def _places(self, requests: Sequence[Request | str]) -> list[tuple[Path, int]]:
         if missing := self.missing(requests):
             raise KeyError(f"{self.folder} has no picture of request {missing[0]!r} ({len(missing)} missing)")
@@ -182,7 +197,7 @@ class ImageShards:
         ids = {place: request_id(request) for place, request in zip(self._places(requests), requests, strict=True)}
         for (shard, row), name in sorted(ids.items()):
             table.writerow((shard.name, row, *json.loads(name)))
-        _write_whole(self.folder / MANIFEST, text.getvalue().encode())
+        write_whole(self.folder / MANIFEST, text.getvalue().encode())
         return self.folder / MANIFEST
 
 
@@ -200,7 +215,7 @@ def _ids(shard: Path) -> list[str]:
         raise ValueError(f"{shard} is no shard of pictures ({error}); delete it and run again") from error
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name and rename it, so that a file under its own name is always whole."""
     # A name of this call's own: a process that outlived its launcher may still be writing the same shard.
     temporary = path.with_name(f"{path.name}.{uuid4().hex}.tmp")

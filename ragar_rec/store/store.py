@@ -35,6 +35,10 @@ SETTLED = 2_000_000_000
 coarsest, FAT, counts in steps of two seconds."""
 
 
+class NotBuiltError(LookupError):
+    """An entry that is not finished was asked for while the store only looks up."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry of the store: its name, what its content depends on, and where it stands or will stand."""
@@ -113,6 +117,7 @@ class Store:
         self.ran: list[str] = []
         self.reused: list[str] = []
         self._folders: list[Path] = []
+        self._looked_up: set[Path] | None = None
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             # Writing is the only test that holds everywhere: permission bits say nothing about read-only mounts.
@@ -139,14 +144,20 @@ class Store:
 
         Raises:
             RuntimeError: another process is building this very entry.
+            NotBuiltError: within :meth:`looking_up`, the entry is not finished.
         """
         entry = self.entry(name, parts)
+        if self._looked_up is not None:
+            self._looked_up.add(entry.folder if entry.complete else entry.partial)
+            if not entry.complete:
+                raise NotBuiltError(f"{entry.folder} is not built")
+            return entry.folder
         self._folders.append(entry.folder)
         if entry.complete:
             self.reused.append(name)
             return entry.folder
         entry.partial.mkdir(exist_ok=True)
-        with _locked(entry.partial):
+        with locked(entry.partial):
             if not resumable:
                 _empty(entry.partial)
             # Seconds of earlier, stopped runs are kept beside the folder: in it, they would count as a file of its own.
@@ -162,6 +173,23 @@ class Store:
             clock.unlink(missing_ok=True)
         self.ran.append(name)
         return entry.folder
+
+    @property
+    def builds(self) -> bool:
+        """Whether :meth:`run` builds what is missing; False within :meth:`looking_up`."""
+        return self._looked_up is None
+
+    @contextmanager
+    def looking_up(self) -> Iterator[set[Path]]:
+        """Build nothing while the block runs; yields the folders that were asked for, which grow meanwhile.
+
+        In place of the folder of an entry that is not finished its unfinished one is named.
+        """
+        self._looked_up = folders = set()
+        try:
+            yield folders
+        finally:
+            self._looked_up = None
 
     def hash_source(self, source: str) -> str:
         """Hash of a folder of weights: names and bytes of its files. A hub name is returned as it is.
@@ -233,7 +261,7 @@ def _empty(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The system releases it when the process ends, even if it is killed."""
     try:
         import fcntl

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from ragar_rec.studies.dense_micro import DENSE_MICRO
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import train_ranker
 from recsys.scoring.counterfactual import Counterfactual

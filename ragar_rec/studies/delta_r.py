@@ -43,7 +43,7 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
     ]
     requests = [setting.request_for(pair) for pair in pairs]
     shards = _shards(run, trained, folder, setting.seed)
-    generator = FixedShape(run.system.warm.load(trained), settings.batch_size)
+    generator = FixedShape(run.ragar.warm.load(trained), settings.batch_size)
     augment(generator, requests, shards, progress=progress)
     features = encode_stored_images(run.ranker.reward, shards, requests, progress=progress)
     source = PersonalFeatures(dict(zip(pairs, features, strict=True)), run.ranker.reward.encoder.dim)
@@ -54,6 +54,7 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
         run.ranker.view,
         dataset,
         k=settings.k,
+        system=run.ragar.label,
         judge=run.ranker.label,
         seed=setting.seed,
         progress=progress,

@@ -68,7 +68,7 @@ class GenerationBenchmark:
     def requests(self, n: int) -> list[Request]:
         """The first ``n`` of the users whom the generator is trained on."""
         run = self.experiment
-        return training_requests(run.ranker.dataset, run.system.people.train, run.pictures.pictured, 0)[:n]
+        return training_requests(run.ranker.dataset, run.ragar.people.train, run.pictures.pictured, 0)[:n]
 
     def generation(self) -> dict[str, float]:
         """Images a second, and the time over that of the bare UNet and codec."""

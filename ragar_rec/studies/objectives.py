@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from generation.pictures import to_float
 from ragar_rec.evaluation.controls import ShuffledUserSampler
 from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
 from ragar_rec.evaluation.people import training_requests
@@ -81,8 +82,8 @@ class ObjectivesStudy:
         run, like_pmg = self._open(self.chosen), self.source.open("generator", PMG_LIKE)
         pictures = self.output / "pictures"
         found = compare(
-            delta_r(run, run.system.folder, pictures / _file_name(self.chosen)),
-            delta_r(like_pmg, like_pmg.system.warm.folder, pictures / "pmg-like"),
+            delta_r(run, run.ragar.folder, pictures / _file_name(self.chosen)),
+            delta_r(like_pmg, like_pmg.ragar.warm.folder, pictures / "pmg-like"),
         )
         content = {"run": provenance(run), "settings": self.rows, "chosen": self.chosen}
         checkpoint.write_json(self.file, content | {"delta_r under reference": found})
@@ -102,14 +103,16 @@ def score_frame(run: Experiment) -> pd.DataFrame:
     """Scores of own and rival pictures, a row per user and control; column `part` is valid or test."""
     seed, dataset, frames = run.config.evaluation.seeds[0], run.ranker.dataset, []
     for part in ("valid", "test"):
-        people = getattr(run.system.people, part)
+        people = getattr(run.ragar.people, part)
         requests = training_requests(dataset, people, run.pictures.pictured, seed)
         frame = generator_frame(
-            run.generator,
-            run.system.warm.generator,
+            run.ragar.generator,
+            run.ragar.compared,
+            to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])]),
             requests,
             shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
             run.ranker.reward,
+            system=run.ragar.label,
             judge=run.ranker.label,
             seed=seed,
             progress=run.workspace.progress,

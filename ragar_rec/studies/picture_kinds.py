@@ -91,15 +91,15 @@ def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings
         "unconditional": _from_noise(run, [""] * len(captions), settings),
         OWN_CAPTION: _image_to_image(run, captions, real, seed),
         OTHERS_CAPTION: _image_to_image(run, [*captions[1:], *captions[:1]], real, seed),
-        "v_gen": generate_in_batches(run.generator, requests, description="v_gen"),
-        "v_glob": generate_in_batches(GlobalGenerator(run.generator), requests, description="v_glob"),
+        "v_gen": generate_in_batches(run.ragar.generator, requests, description="v_gen"),
+        "v_glob": generate_in_batches(GlobalGenerator(run.ragar.generator), requests, description="v_glob"),
         "v_gen from noise": generate_in_batches(_text_to_image(run, settings), requests, description="from noise"),
     }
 
 
 def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Request]:
     """Each row as the reference of a test user of the generator, out of whose history it is taken."""
-    own = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, seed)
+    own = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, seed)
     requests = []
     for at, row in enumerate(rows):
         person, item = own[at % len(own)], run.pictures.items[row].id
@@ -111,13 +111,13 @@ def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Reques
 
 def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -> None:
     """Write a sheet of references of test users, rendered for several of them, for nobody, and from noise."""
-    requests = training_requests(run.ranker.dataset, run.system.people.test, run.pictures.pictured, settings.draw_seed)
+    requests = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, settings.draw_seed)
     shown, people = requests[: settings.references], requests[-settings.people :]
     rows = run.components.gallery.rows([request.reference for request in shown])
     columns = {"reference": to_float(run.pictures.images[rows])}
     for person in people:
-        columns[f"for {person.user}"] = run.generator.generate(_for(person, shown))
-    columns["v_glob"] = run.generator.generate_global(shown)
+        columns[f"for {person.user}"] = run.ragar.generator.generate(_for(person, shown))
+    columns["v_glob"] = run.ragar.generator.generate_global(shown)
     last = people[-1]
     columns[f"noise, for {last.user}"] = _text_to_image(run, settings).generate(_for(last, shown))
     save_sheet(columns, file)
@@ -130,7 +130,7 @@ def _for(person: Request, requests: Sequence[Request]) -> list[Request]:
 
 def _text_to_image(run: Experiment, settings: FidelitySettings) -> Ragar:
     """The trained generator, beginning in noise instead of the reference."""
-    return run.system.warm.load(run.system.folder, text_to_image=True, steps=settings.steps)
+    return run.ragar.warm.load(run.ragar.folder, text_to_image=True, steps=settings.steps)
 
 
 def _from_noise(run: Experiment, captions: Sequence[str], settings: FidelitySettings) -> Tensor:

@@ -16,7 +16,7 @@ from ragar_rec.studies.markdown import interval_text, markdown_table
 from ragar_rec.studies.training_process import train_apart
 from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import TrainedRanker, load_ranker
 from recsys.scoring.metrics import per_user

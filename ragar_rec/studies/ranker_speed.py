@@ -11,9 +11,9 @@ import torch
 
 from ragar_rec.studies.dense_micro import DENSE_MICRO
 from ragar_rec.studies.timing import seconds
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import one_thread
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.scoring.counterfactual import Counterfactual

@@ -15,7 +15,7 @@ from ragar_rec.studies.grids import GRIDS, REDUCED, WHOLE, Grid, Point, at_the_e
 from ragar_rec.studies.ranker_text import METRICS, table_text
 from ragar_rec.studies.training_process import cut_short, train_apart
 from recsys.recbole import checkpoint
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import load_ranker
 from recsys.scoring.metrics import per_user

@@ -39,7 +39,7 @@ def retrieval_gains(run: Experiment) -> dict[str, dict[str, dict[str, Any]]]:
 
     Nothing is trained, so that the people whom the generator would be trained on may choose as well.
     """
-    people = {"choosing": [*run.system.people.train, *run.system.people.valid], "test": run.system.people.test}
+    people = {"choosing": [*run.ragar.people.train, *run.ragar.people.valid], "test": run.ragar.people.test}
     groups = {name: ReferenceScores(run, users) for name, users in people.items()}
     ragar, rows = run.components.new_generator(run.config.generator), {}
     for name, changes in SETTINGS.items():

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.graph_ranker import GraphRanker
 from recsys.rankers.modalities import Modalities, Projections
 from recsys.recbole.models import InputType
@@ -32,19 +33,7 @@ class BM3(GraphRanker):
 
     input_type = InputType.POINTWISE
     LOSSES = ("interaction", "content", "reg")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "n_layers": 1,
-        "dropout": 0.3,
-        "cl_weight": 2.0,
-        "reg_weight": 0.1,
-        "train_neg_sample_args": None,
-        "learning_rate": 1e-3,
-        "train_batch_size": 2048,
-        "epochs": 1000,
-        "eval_step": 1,
-        "stopping_step": 20,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["BM3"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

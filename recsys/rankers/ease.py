@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
+from recsys.rankers.defaults import DEFAULTS
 from recsys.recbole.isolation import quiet
 from recsys.recbole.models import GeneralRecommender, InputType, ModelType
 from recsys.settings import check_positive
@@ -42,7 +43,7 @@ class EASE(GeneralRecommender):
 
     type = ModelType.TRADITIONAL
     input_type = InputType.POINTWISE
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"reg_weight": 250.0, "train_neg_sample_args": None}
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["EASE"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.dot_product import batch_rows, bpr_loss
 from recsys.rankers.frozen import FrozenGraphRanker, OpenGraph
 from recsys.rankers.graph_ranker import ItemGraphRanker, check_sizes
@@ -39,21 +40,7 @@ class FREEDOM(ItemGraphRanker):
     """
 
     LOSSES = ("bpr", "content")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "n_ui_layers": 2,
-        "n_layers": 1,
-        "knn_k": 10,
-        "modality_weights": {"image": 0.1, "text": 0.9},
-        "edge_weights": "unit",
-        "dropout": 0.8,
-        "reg_weight": 1e-3,
-        "learning_rate": 1e-3,
-        "train_batch_size": 2048,
-        "epochs": 1000,
-        "eval_step": 1,
-        "stopping_step": 20,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["FREEDOM"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from recsys.graphs.adjacency import Normalisation
 from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power, propagate_edges
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.dot_product import batch_rows, bpr_loss, half_squared_norm
 from recsys.rankers.frozen import FrozenGraphRanker, open_graphs
 from recsys.rankers.graph_ranker import ItemGraphRanker, check_sizes
@@ -38,22 +39,7 @@ class LATTICE(ItemGraphRanker):
     """
 
     LOSSES = ("bpr", "reg")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "n_ui_layers": 2,
-        "n_layers": 1,
-        "knn_k": 10,
-        "lambda_coeff": 0.9,
-        "reg_weight": 1e-5,
-        "adjacency": "reference",
-        "learning_rate": 5e-4,
-        "lr_decay": 0.96,
-        "lr_decay_epochs": 50,
-        "train_batch_size": 1024,
-        "epochs": 200,
-        "eval_step": 5,
-        "stopping_step": 10,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["LATTICE"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

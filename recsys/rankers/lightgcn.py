@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from recsys.graphs.propagation import layer_mean
 from recsys.graphs.subgraph import Neighbourhoods, layer_mean_at
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.dot_product import bpr_loss, half_squared_norm
 from recsys.rankers.graph_ranker import GraphRanker
 from recsys.settings import check_between, check_whole
@@ -29,14 +30,7 @@ class LightGCN(GraphRanker):
     """
 
     LOSSES = ("bpr", "reg")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "n_layers": 3,
-        "reg_weight": 1e-4,
-        "fanout": None,
-        "learning_rate": 1e-3,
-        "train_batch_size": 2048,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["LightGCN"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

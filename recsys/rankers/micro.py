@@ -17,6 +17,7 @@ from recsys.graphs.item_graph import ItemGraph, mixed_edges
 from recsys.graphs.propagation import Propagation, power, propagate_edges
 from recsys.graphs.subgraph import Neighbourhoods, layer_mean_at
 from recsys.rankers.contrastive import contrastive_loss, draw_items
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.dot_product import Triple, batch_rows, bpr_loss, half_squared_norm
 from recsys.rankers.frozen import FrozenMICRO, open_graphs
 from recsys.rankers.fusion import Fusion
@@ -53,30 +54,7 @@ class MICRO(ItemGraphRanker):
     """
 
     LOSSES = ("bpr", "reg", "contrastive")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "n_ui_layers": 2,
-        "n_layers": 1,
-        "knn_k": 10,
-        "train_features": False,
-        "lambda_coeff": 0.9,
-        "reg_weight": 1e-5,
-        "cl_weight": 0.03,
-        "temperature": 0.5,
-        "cf_model": "lightgcn",
-        "message_dropout": 0.1,
-        "adjacency": "reference",
-        "anchors": 256,
-        "negatives": "all",
-        "fanout": None,
-        "learning_rate": 5e-4,
-        "lr_decay": 0.96,
-        "lr_decay_epochs": 50,
-        "train_batch_size": 1024,
-        "epochs": 1000,
-        "eval_step": 5,
-        "stopping_step": 10,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["MICRO"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from recsys.rankers.defaults import DEFAULTS
 from recsys.recbole.models import RecBolePop
 
 
@@ -19,7 +20,7 @@ class Pop(RecBolePop):
     training interaction and nothing else; the rest is inherited.
     """
 
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["Pop"]
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Count the items of one batch; the loss is 0."""

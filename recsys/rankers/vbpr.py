@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.rankers.defaults import DEFAULTS
 from recsys.rankers.dot_product import DotProductRanker, bpr_loss, half_squared_norm
 from recsys.rankers.modalities import Modalities, Projections
 from recsys.settings import check_between, check_whole
@@ -29,15 +30,7 @@ class VBPR(DotProductRanker):
     """
 
     LOSSES = ("bpr", "reg")
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "embedding_size": 64,
-        "reg_weight": 1e-4,
-        "learning_rate": 1e-3,
-        "train_batch_size": 2048,
-        "epochs": 1000,
-        "eval_step": 1,
-        "stopping_step": 20,
-    }
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DEFAULTS["VBPR"]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

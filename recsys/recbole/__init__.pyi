@@ -1,9 +1,9 @@
 from . import checkpoint as checkpoint
-from .config import DEFAULTS as DEFAULTS
 from .config import Config as Config
-from .config import known_keys as known_keys
-from .config import with_ranker as with_ranker
 from .dataset import Dataset as Dataset
+from .keys import DEFAULTS as DEFAULTS
+from .keys import known_keys as known_keys
+from .keys import with_ranker as with_ranker
 from .models import full_scores as full_scores
 from .registry import ranker_class as ranker_class
 from .training import TrainedRanker as TrainedRanker

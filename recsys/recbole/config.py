@@ -1,131 +1,27 @@
-"""RecBole's configuration of one ranker: its keys, this library's defaults, and checks that refuse unknown keys."""
+"""RecBole's configuration of one ranker, made of a mapping alone."""
 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
-import yaml
 
 from recsys import distributed
-from recsys.features import Missing
 from recsys.recbole.isolation import isolated
+from recsys.recbole.keys import DEFAULTS, YamlLoader, check_keys, known_keys
+from recsys.recbole.registry import code_of, ranker_class
 
 with isolated():
     import recbole.config.configurator
-    import recbole.utils.argument_list
-
-from recsys.recbole.registry import code_of, did_you_mean, ranker_class
-
-_PROPERTIES = Path(recbole.config.configurator.__file__).parent.parent / "properties"
-
-# Where this library differs from RecBole's own defaults, for every ranker.
-DEFAULTS: Mapping[str, Any] = {
-    "use_gpu": False,  # the counterfactual score and the reward live on the CPU in this version
-    "split_seed": 0,  # RecBole splits by `seed`, and every training seed would have its own test set
-    "encoding": "utf-8",
-    "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id"]},
-    "rm_dup_inter": "first",
-    "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "user", "order": "TO", "mode": "full"},
-    "metrics": ["Recall", "NDCG"],
-    "topk": [10, 20],
-    "valid_metric": "Recall@20",
-    "metric_decimal_place": 8,  # RecBole rounds to 4, and epochs that differ by less tie in validation
-    "eval_batch_size": None,  # set by `Dataset.load` from the number of items
-    "show_progress": False,
-    "lr_decay": None,
-    "lr_decay_epochs": 50,
-    "features": {},
-    "knn_exact_items": 50_000,
-    "knn_n_probe": 16,
-    "knn_n_cells": None,
-    "missing_features": "hole",
-}
-
-# RecBole's kinds of split (RS, LS, TS) and two of this library's. RecBole's own kind for a given split,
-# `benchmark_filename`, needs one file per part and cuts the rows by number: it would switch off every filter and the
-# exact chronological order.
-_SPLITS = {"RS", "LS", "TS", "LABEL", "COLD"}
-
-_NESTED_KEYS = {
-    "eval_args": {"split", "group_by", "order", "mode"},
-    "train_neg_sample_args": {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"},
-}
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as RecBole does; plain YAML 1.1 requires a dot and reads a string."""
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def known_keys(model_name: str) -> set[str]:
-    """All keys that RecBole or the ranker reads from a configuration of this ranker."""
-    files = (_PROPERTIES / "overall.yaml", _PROPERTIES / "dataset/sample.yaml")
-    keys = {"model", "dataset", *DEFAULTS, *getattr(ranker_class(model_name), "DEFAULTS", {})}
-    for file in (*files, _PROPERTIES / f"model/{model_name}.yaml"):
-        if file.is_file():
-            keys |= set(yaml.load(file.read_text(encoding="utf-8"), Loader=_YamlLoader) or {})
-    for name in ("general", "training", "evaluation", "dataset"):
-        keys |= set(getattr(recbole.utils.argument_list, f"{name}_arguments"))
-    return keys
-
-
-def check_keys(config: Mapping[str, Any]) -> None:
-    """Refuse unknown keys, and impossible values of `eval_args.split`, `features` and `missing_features`.
-
-    Raises:
-        ValueError: a key is unknown (the message suggests the closest valid one), or a value is impossible.
-    """
-    model = config.get("model", "LightGCN")
-    for key in config:
-        if key not in (known := known_keys(model)):
-            raise ValueError(f"unknown key {key!r} for the ranker {model}{did_you_mean(key, known)}")
-    for parent, known in _NESTED_KEYS.items():
-        for key in config.get(parent) or {}:
-            if key not in known:
-                raise ValueError(f"unknown key {parent}.{key!r}{did_you_mean(key, known)}")
-    _check_split((config.get("eval_args") or {}).get("split", {"RS": []}))
-    _check_features(config)
-
-
-def _check_split(split: Any) -> None:
-    if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= _SPLITS:
-        raise ValueError(
-            f"eval_args.split is {split!r}, but must be one of RS: [0.8, 0.1, 0.1], LS: valid_and_test, "
-            "TS: [0.8, 0.1, 0.1], LABEL: <the column that holds 0, 1 or 2>, COLD: <a share of the items>"
-        )
-
-
-def _check_features(config: Mapping[str, Any]) -> None:
-    features = config.get("features") or {}
-    if not isinstance(features, Mapping):
-        raise ValueError(f"features is {features!r}, but must map modalities to files: {{image: image.safetensors}}")
-    for modality, path in features.items():
-        if not path or not isinstance(path, (str, Path)):
-            raise ValueError(f"features names the modality {modality!r} but no file of it; name one or leave it out")
-    missing = config.get("missing_features", "hole")
-    if missing not in get_args(Missing):
-        raise ValueError(f"missing_features is {missing!r}, but must be one of {', '.join(get_args(Missing))}")
-
-
-def with_ranker(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """The same configuration for another ranker, without the keys that this ranker does not read."""
-    known = known_keys(model)
-    return {key: value for key, value in config.items() if key in known} | {"model": model}
 
 
 class Config(recbole.config.configurator.Config):
     """RecBole's configuration of one ranker, read from a mapping only: no files, no argv, no evaluated strings.
 
-    Values come from, in ascending priority: RecBole's defaults, `DEFAULTS` of this module, the ranker's `DEFAULTS`,
+    Values come from, in ascending priority: RecBole's defaults, `keys.DEFAULTS`, the ranker's `DEFAULTS`,
     the mapping.
 
     Raises:
@@ -180,7 +76,7 @@ class Config(recbole.config.configurator.Config):
         """Do nothing. RecBole sets removed NumPy names for the whole process here; `isolated` does so for a while."""
 
     def _build_yaml_loader(self) -> type:
-        return _YamlLoader
+        return YamlLoader
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
         return config_dict  # RecBole calls eval() on every string.

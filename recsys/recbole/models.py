@@ -36,6 +36,11 @@ BaseTrainer = recbole.trainer.trainer.Trainer
 """RecBole's trainer."""
 
 
+def general_recommender(name: str) -> type:
+    """One of RecBole's general recommenders by its class's name."""
+    return getattr(recbole.model.general_recommender, name)
+
+
 @torch.no_grad()
 def full_scores(ranker: Any, users: Int[Tensor, " batch"]) -> Float[Tensor, "batch items"]:
     """Scores of all items for the given users, by any ranker; the padding column is -inf."""

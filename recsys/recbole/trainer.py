@@ -129,7 +129,9 @@ class Trainer(BaseTrainer):
         return parts.tolist()
 
     def evaluate_on(self, phase: HeldOutPhase, *, among: Among = "split") -> dict[str, float]:
-        """RecBole's metrics on `valid` or `test`: full ranking over the items not seen by the user in earlier parts.
+        """RecBole's metrics on `valid` or `test`, by default over all items not seen by the user in earlier parts.
+
+        Under `eval_args: {mode: uni100}` and its like the names say so: `recall@10 (uni100)`.
 
         Args:
             phase: which part is held out.
@@ -139,7 +141,15 @@ class Trainer(BaseTrainer):
         self._ranked = None if candidates is None else torch.from_numpy(candidates).to(self.device)
         with isolated():
             result = self.evaluate(self.loader(phase), load_best_model=False)
-        return {key: float(value) for key, value in (result or {}).items()}
+        return {self._named(key, phase): float(value) for key, value in (result or {}).items()}
+
+    def _named(self, metric: str, phase: HeldOutPhase) -> str:
+        """The metric's name, with the mode behind it where items are sampled: `recall@10 (uni100)`.
+
+        Among 100 sampled items every ranker finds more than among all: the two must not stand under one name.
+        """
+        mode = self.config["eval_args"]["mode"][phase]
+        return metric if mode == "full" else f"{metric} ({mode})"
 
     def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
         """RecBole's scores of one batch of users; items that are not ranked get -inf, like those seen before."""
@@ -159,7 +169,7 @@ class Trainer(BaseTrainer):
             return None
         # One process evaluates, so that all stop after the same epoch even where sums differ in the last bit.
         metrics = distributed.broadcast(self.evaluate_on("valid") if distributed.rank() == 0 else {})
-        score, best = metrics[self.valid_metric], self.best_valid_score
+        score, best = metrics[self._named(self.valid_metric, "valid")], self.best_valid_score
         improved = score > best if self.valid_metric_bigger else score < best
         if improved:
             self.best_valid_score, self.cur_step = score, 0

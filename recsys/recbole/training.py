@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
     differences.
 
     Under `accelerate launch` every process calls this function and trains with the arguments of the first one, which
-    alone writes. All processes must see the folder. `run_on_first_process` runs a program that does more than training.
+    alone writes. All processes must see the folder. `distributed.run_on_first_process` runs a program that does more
+    than training.
 
     Args:
         config: RecBole's keys, with `model`, `data_path` and `dataset`.
@@ -87,21 +88,6 @@ def train_ranker(config: Mapping[str, Any], folder: Path, *, progress: bool = Tr
         FileNotFoundError: the data or a feature file is missing.
     """
     return distributed.call_on_all(_train, dict(config), folder, progress)
-
-
-def run_on_first_process(program: Callable[[], None]) -> None:
-    """Run a program on the first process only; the others join its `train_ranker` and `distributed.call_on_all` calls.
-
-    So one process prints and writes, however many `accelerate launch` started. A single process just runs the program.
-    """
-    if distributed.rank() == 0:
-        program()
-        distributed.broadcast(())
-    else:
-        while task := distributed.broadcast(()):
-            function, arguments = task
-            function(*arguments)
-    distributed.destroy()
 
 
 @one_thread()

@@ -1,4 +1,10 @@
 from .counterfactual import Counterfactual as Counterfactual
+from .lists import catalogue_coverage as catalogue_coverage
+from .lists import jaccard as jaccard
+from .lists import list_agreement as list_agreement
+from .lists import mean_popularity as mean_popularity
+from .lists import rbo as rbo
+from .lists import substituted_scorer as substituted_scorer
 from .metrics import delta_r as delta_r
 from .metrics import ndcg_at as ndcg_at
 from .metrics import per_user as per_user

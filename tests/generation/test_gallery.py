@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from generation.gallery import build_gallery, caption, read_pictures
-from generation.pictures import to_float
+from generation.gallery import build_gallery, caption
+from generation.pictures import read_pictures, to_float
 from generation.words.captions import PaletteCaptioner
 from generation.words.keywords import TfidfKeywords
 from generation_world import COLOURS, Shape, World

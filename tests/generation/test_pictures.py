@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from generation.pictures import load_image, load_images, to_bytes, to_float, to_pil
+from generation.pictures import load_image, load_images, picture_shape, to_bytes, to_float, to_pil
 
 
 def save(picture: Image.Image, path: Path) -> Path:
@@ -51,6 +51,34 @@ def test_a_wide_picture_is_cropped_around_its_centre(tmp_path: Path) -> None:
         pixels[:, 4 * third : 4 * third + 4, third] = 255
     path = save(Image.fromarray(pixels), tmp_path / "wide.png")
     assert (load_image(path, (4, 4)) == [0, 255, 0]).all()
+
+
+def test_a_padded_picture_stands_whole_in_the_middle_on_the_colour_of_its_border(tmp_path: Path) -> None:
+    """40 x 20 of a light ground with a dark middle: in a square of 20, it is 10 rows high, below 5 of the ground."""
+    picture = Image.new("RGB", (40, 20), (240, 230, 220))
+    picture.paste((9, 20, 60), (10, 5, 30, 15))
+    wide, upright = save(picture, tmp_path / "wide.png"), save(picture.rotate(90, expand=True), tmp_path / "up.png")
+    for loaded in (load_image(wide, (20, 20), "pad"), load_image(upright, (20, 20), "pad").transpose(1, 0, 2)):
+        assert (loaded[[0, 4, 15, 19]] == [240, 230, 220]).all()
+        assert np.abs(loaded[9:11, 7:13].astype(int) - [9, 20, 60]).max() <= 8  # Lanczos overshoots beside an edge
+        assert (loaded[:, 0] == [240, 230, 220]).all()
+    # a picture of the frame's proportions has the same pixels either way
+    noise = np.random.default_rng(0).integers(0, 256, (36, 24, 3), dtype=np.uint8)
+    file = save(Image.fromarray(noise), tmp_path / "noise.png")
+    for size in ((96, 64), (18, 12), (36, 24)):
+        assert np.array_equal(load_image(file, size, "pad"), load_image(file, size, "crop"))
+    thread = save(Image.new("RGB", (1, 20_000), "red"), tmp_path / "thread.png")
+    assert (load_image(thread, (96, 64), "pad") == [255, 0, 0]).all()
+
+
+def test_a_shape_is_read_from_the_header_and_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 2)).save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "text.png").write_text("no picture")
+    assert picture_shape(tmp_path / "turned.jpg") == (4, 2)
+    assert picture_shape(save(Image.new("RGB", (4, 2)), tmp_path / "plain.png")) == (2, 4)
+    assert picture_shape(tmp_path / "text.png") is None
 
 
 def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
@@ -177,6 +205,7 @@ def test_to_pil_keeps_width_height_and_channels() -> None:
     picture = to_pil(image)
     assert picture.size == (5, 2)
     assert picture.getpixel((4, 1)) == (9, 0, 0)
+    assert to_pil(to_float(image[None])[0]).getpixel((4, 1)) == (9, 0, 0)
 
 
 CORNERS = {

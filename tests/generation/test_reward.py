@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from generation.pictures import to_float
+from generation.plugins import code_of
 from generation.ragar.scoring import check_gradient
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import reward_conflicts
-from generation.rewards.own import code_of, load_reward
+from generation.rewards.own import load_reward
 from generation.rewards.relevance import Relevance
 from generation_world import World, request
 

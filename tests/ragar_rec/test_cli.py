@@ -124,6 +124,16 @@ def test_what_is_no_setting_is_refused(pipeline, capsys, arguments):
     assert "ragar-rec: error:" in capsys.readouterr().err
 
 
+def test_a_reader_that_has_enough_is_no_error():
+    """As `ragar-rec config | head -1` does: nothing on stderr, and the exit code that a shell gives."""
+    command = [sys.executable, "-m", "ragar_rec.cli", "config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_help_names_every_step_in_order_and_does_not_load_torch():
     code = "import sys; from ragar_rec import cli; cli.parser().print_help(); print('torch' in sys.modules)"
     began = time.perf_counter()

@@ -30,8 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
 from generation.backbone.backbone import LORA_FILE
 from generation.encoders.hog import HogEncoder
-from generation.gallery import read_pictures
-from generation.pictures import to_float
+from generation.pictures import read_pictures, to_float
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.preference import Description
 from generation.ragar.scoring import path_scores
@@ -42,20 +41,20 @@ from ragar_rec import cli, pipeline
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
-from ragar_rec.evaluation.results import Results, rows_from_per_user
+from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
-from ragar_rec.stages import drawn, models
+from ragar_rec.stages import models
 from ragar_rec.stages import ragar as ragar_module
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.shards import ImageShards
 from ragar_rec.store.store import content
+from recsys.distributed import run_on_first_process
 from recsys.features import FeatureTable
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
-from recsys.recbole.training import run_on_first_process
 from recsys.scoring.counterfactual import Counterfactual
 
 STAGES = [
@@ -72,6 +71,13 @@ STAGES = [
     "results",
     "report",
 ]
+BASELINE = "baseline"
+"""What `train-ranker` compares the ranker with, three of them; `ran` leaves them out."""
+
+
+def ran(run: Experiment) -> list[str]:
+    """Names of the stages that were built, sorted, without the baselines."""
+    return sorted(name for name in run.store.ran if name != BASELINE)
 
 
 class World(NamedTuple):
@@ -124,8 +130,9 @@ def copy(world: World, tmp_path: Path) -> World:
 
 
 def test_every_stage_ran_once_in_order(world: World):
-    assert sorted(world.run.store.ran) == sorted(STAGES)
-    assert len(world.run.store.seconds()) == len(STAGES)
+    assert ran(world.run) == sorted(STAGES)
+    assert world.run.store.ran.count(BASELINE) == 3
+    assert len(world.run.store.seconds()) == len({*STAGES, BASELINE})
 
 
 def test_results_can_be_recomputed_from_the_people(world: World):
@@ -137,7 +144,7 @@ def test_results_can_be_recomputed_from_the_people(world: World):
     assert all(list(row) == names for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
     assert tuple(frame.columns) == COLUMNS
-    again = rows_from_per_user(pipeline.in_table_order(frame), "ml-latest", resamples=50)
+    again = rows_from_per_user(in_table_order(frame), "ml-latest", resamples=50)
     assert [asdict(row) for row in again] == tree["rows"]
     assert Results.read(world.output / "results.json").rows == again
 
@@ -171,7 +178,7 @@ def test_the_generator_was_trained_on_training_interactions_of_other_people(worl
     """What reflection was given: nobody kept for judging, no item of validation or test, and the hole never."""
     run, dataset = world.run, world.run.ranker.dataset
     assert len(world.requests) == 21
-    assert {dataset.user_id(request.user) for request in world.requests} == set(run.system.people.train)
+    assert {dataset.user_id(request.user) for request in world.requests} == set(run.ragar.people.train)
     held_out = {
         (str(dataset.user_tokens[user]), str(dataset.item_tokens[item]))
         for users, items in (dataset.interactions.valid, dataset.interactions.test)
@@ -192,7 +199,7 @@ def test_a_second_run_reuses_every_stage(world: World, capsys):
     run = world.again()
     pipeline.demo(run)
     assert run.store.ran == []
-    assert set(run.store.reused) == set(STAGES)
+    assert set(run.store.reused) == {*STAGES, BASELINE}
     after = (world.output / "results.json").read_text()
     assert json.loads(before)["rows"] == json.loads(after)["rows"]
     assert "Protocol candidates on ml-latest" in capsys.readouterr().out
@@ -201,7 +208,7 @@ def test_a_second_run_reuses_every_stage(world: World, capsys):
 def test_the_same_seed_gives_the_same_people_to_the_last_digit(world: World, tmp_path: Path):
     run = world.again(output=tmp_path)
     pipeline.evaluate(run)
-    assert sorted(run.store.ran) == sorted(set(STAGES) - {"report"})
+    assert ran(run) == sorted(set(STAGES) - {"report"})
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
     assert read_per_user(tmp_path / "per_user.parquet").equals(read_per_user(world.output / "per_user.parquet"))
 
@@ -229,7 +236,7 @@ def test_one_pixel_of_one_poster_runs_exactly_what_depends_on_it(
     pixels((16, 20))
     run = copy.again()
     pipeline.report(run)
-    assert sorted(run.store.ran) == sorted(set(STAGES) - {"data"})
+    assert ran(run) == sorted(set(STAGES) - {"data"})
     (copy.data / "posters" / "3.jpg").write_bytes(before)
     run = copy.again()
     pipeline.report(run)
@@ -256,7 +263,7 @@ def test_a_title_runs_all_that_reads_the_catalogues_texts(copy: World) -> None:
         pipeline.train_generator(run)
     finally:
         movies.write_text(before)
-    assert sorted(run.store.ran) == sorted(set(STAGES) - {"images", "results", "report"})
+    assert ran(run) == sorted(set(STAGES) - {"images", "results", "report"})
 
 
 def test_an_encoder_with_weights_of_its_own_reads_the_files(
@@ -444,7 +451,7 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
 )
 def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, stages):
     """The report shows what it was asked to show, even where nobody's numbers changed."""
-    config = config_file(tmp_path, **{changed: 3})
+    config = config_file(tmp_path, **{changed: True if changed == "use_gpu" else 3})
     run = open_run(config, copy.data, copy.output)
     pipeline.report(run)
     assert set(run.store.ran) == stages
@@ -478,7 +485,7 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
     assert not (tmp_path / "results.json").exists()
     run = world.again(output=tmp_path)
     pipeline.evaluate(run)
-    assert sorted(run.store.ran) == sorted(set(STAGES) - set(finished) - {"report"})
+    assert ran(run) == sorted(set(STAGES) - set(finished) - {"report"})
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
 
 
@@ -496,7 +503,7 @@ def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path
     later = world.again(output=tmp_path)
     pipeline.train_generator(later)
     assert sorted(later.store.ran) == ["features", "generator", "language", "ranker", "warm-start"]
-    assert content(later.system.folder) == content(world.run.system.folder)
+    assert content(later.ragar.folder) == content(world.run.ragar.folder)
 
 
 @pytest.mark.parametrize(("stage", "name"), [("encoder", "dual encoder"), ("backbone", "UNet")])
@@ -587,7 +594,7 @@ def test_an_augmentation_that_was_stopped_makes_only_what_is_missing(unpictured:
             made.append(len(requests))
             return super().generate(requests)
 
-    monkeypatch.setattr(drawn, "FixedShape", Slow)
+    monkeypatch.setattr(ragar_module, "FixedShape", Slow)
     with pytest.raises(KeyboardInterrupt):
         pipeline.augment(unpictured.again())
     again = unpictured.again()
@@ -774,7 +781,9 @@ def test_a_poster_that_does_not_decode_is_a_hole_and_is_named(tmp_path: Path, ca
 
 def test_a_single_request_makes_no_pair_and_no_distance(world: World):
     run = world.run
-    frame = diversity_frame(run.generator, world.requests[:1], run.ranker.reward, judge="toy", seed=0, progress=False)
+    frame = diversity_frame(
+        run.generator, world.requests[:1], run.ranker.reward, system="toy", judge="toy", seed=0, progress=False
+    )
     assert tuple(frame.columns) == COLUMNS
     assert frame.empty
 
@@ -906,7 +915,7 @@ def doubled(part: Any) -> Any:
 def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
     """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
     run, asked = world.run, world.requests[:4]
-    ragar = run.system.warm.load(run.system.folder)
+    ragar = run.ragar.warm.load(run.ragar.folder)
     made = ragar.encode_preference(asked)
     ragar.backbone = in_float64(ragar)
     view = Counterfactual(run.ranker.trained.ranker)
@@ -932,22 +941,22 @@ def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world:
 def test_lora_is_trained_saved_and_drawn_with_and_what_is_compared_with_does_without(copy: World, tmp_path: Path):
     config = config_file(tmp_path, reflection={**TINY["reflection"], "objective": "path", "lora_rank": 2})
     run, asked = open_run(config, copy.data, copy.output), copy.requests[:4]
-    folder = run.system.folder
+    folder = run.ragar.folder
     assert run.store.ran == ["generator"]  # from the same warm start
     assert (folder / LORA_FILE).is_file()
-    assert not (run.system.warm.folder / LORA_FILE).exists()
-    untrained, plain = run.system.warm.generator, copy.run
-    assert (run.generator.lora_rank, untrained.lora_rank) == (2, 0)
-    pictures, embeds = run.generator.generate(asked), run.generator.encode_preference(asked).embeds()
-    assert not torch.equal(run.generator.render(embeds, asked, lora=False), pictures)
-    assert torch.equal(run.generator.generate_global(asked), plain.generator.generate_global(asked))
-    assert torch.equal(untrained.generate(asked), plain.system.warm.generator.generate(asked))
+    assert not (run.ragar.warm.folder / LORA_FILE).exists()
+    untrained, plain = run.ragar.warm.generator, copy.run
+    assert (run.ragar.generator.lora_rank, untrained.lora_rank) == (2, 0)
+    pictures, embeds = run.ragar.generator.generate(asked), run.ragar.generator.encode_preference(asked).embeds()
+    assert not torch.equal(run.ragar.generator.render(embeds, asked, lora=False), pictures)
+    assert torch.equal(run.ragar.generator.generate_global(asked), plain.ragar.generator.generate_global(asked))
+    assert torch.equal(untrained.generate(asked), plain.ragar.warm.generator.generate(asked))
     shared, own = (
         run.components.pipeline.pipeline.unet.state_dict(),
         plain.components.pipeline.pipeline.unet.state_dict(),
     )
     assert all(torch.equal(value, own[name]) for name, value in shared.items())
-    elsewhere = pickle.loads(pickle.dumps(run.system))  # noqa: S301 - as another process gets it, to draw its share
+    elsewhere = pickle.loads(pickle.dumps(run.ragar))  # noqa: S301 - as another process gets it, to draw its share
     assert torch.equal(elsewhere.generator.generate(asked), pictures)
 
 
@@ -992,7 +1001,7 @@ def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_pa
 
 def reward_of(run: Experiment) -> Reward:
     """What reflection works for."""
-    return run.system.rewards.of(run.encoder.model, run.components.gallery)
+    return run.ragar.rewards.of(run.encoder.model, run.components.gallery)
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(
@@ -1001,7 +1010,7 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     """Relevance, an aesthetic head and a module of one's own beside the ranker; other bytes train another generator."""
     run, asked = world.run, world.requests[:4]
     assert reward_of(run) is run.ranker.reward
-    pictures = run.generator.generate(asked)
+    pictures = run.ragar.generator.generate(asked)
     rows = run.components.gallery.rows([request.reference for request in asked])
     features, ranker = run.encoder.model.encode_images(pictures), run.ranker.reward(asked, pictures)
     head, code = tmp_path / "head.safetensors", tmp_path / "shop_taste.py"
@@ -1020,17 +1029,17 @@ def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key
     aesthetic = features @ weight[0] + 5
     expected = 0.5 * ranker + 2 * relevance + 0.1 * aesthetic - 3 * pictures.mean((1, 2, 3))
     torch.testing.assert_close(reward_of(mixed)(asked, pictures), expected)
-    first = mixed.system.folder
+    first = mixed.ragar.folder
     assert mixed.store.ran == ["generator"]
     shutil.copy(head, tmp_path / "moved.safetensors")
     config = config_file(
         tmp_path, reflection__rewards=chosen, reflection__aesthetic_head=str(tmp_path / "moved.safetensors")
     )
-    assert opened().system.folder == first
+    assert opened().ragar.folder == first
     code.write_text(code.read_text() + "# another text\n")
-    second = opened().system.folder
+    second = opened().ragar.folder
     save_file({"weight": weight, "bias": torch.tensor([6.0])}, tmp_path / "moved.safetensors")
-    assert len({first, second, opened().system.folder}) == 3
+    assert len({first, second, opened().ragar.folder}) == 3
 
 
 def test_a_reward_that_cannot_be_made_is_said_before_anything_is_trained(files: Files, capsys, tmp_path) -> None:
@@ -1052,8 +1061,8 @@ def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbon
 
     unpictured, alone, unjudged = opened(), opened(), opened()
     vars(unpictured.pictures)["pictured"] = frozenset()
-    vars(alone.system)["people"] = replace(alone.system.people, train=alone.system.people.train[:1])
-    vars(unjudged.system)["people"] = replace(unjudged.system.people, test=())
+    vars(alone.ragar)["people"] = replace(alone.ragar.people, train=alone.ragar.people.train[:1])
+    vars(unjudged.ragar)["people"] = replace(unjudged.ragar.people, test=())
     for run, sentence in (
         (unpictured, "0 of the 21 people who train the generator have a pictured"),
         (alone, "1 of the 1 .*; .* at least 2"),
@@ -1067,7 +1076,7 @@ def test_too_few_people_to_learn_from_or_to_judge_by_are_said_before_the_backbon
 
 def test_tensorboard_shows_the_curves_of_training(world: World) -> None:
     run = world.run
-    for folder in (*run.components.trained_folders[:2], run.system.warm.folder, run.system.folder):
+    for folder in (*run.components.trained_folders[:2], run.ragar.warm.folder, run.ragar.folder):
         events = EventAccumulator(str(world.output / "tensorboard" / folder.name)).Reload()
         curves = read_curves(folder)
         assert sorted(events.Tags()["scalars"]) == sorted(name.replace(": ", "/") for name in curves)

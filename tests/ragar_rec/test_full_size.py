@@ -99,7 +99,7 @@ def goes_through(run: Experiment) -> None:
     assert {name for name in before if torch.equal(before[name], after[name])} == {
         name for name in before if name.startswith("calibrator")
     }
-    requests = training_requests(run.ranker.dataset, run.system.people.train, run.pictures.pictured, 0)[:2]
+    requests = training_requests(run.ranker.dataset, run.ragar.people.train, run.pictures.pictured, 0)[:2]
     with measured("one reward step, 512 x 512"):
         reflect(ragar, requests, run.ranker.reward, settings, log, progress=False)
     parts = ragar.trained_parts()

@@ -85,4 +85,4 @@ def test_p_ret_by_a_timm_model(home: Path) -> None:
     mean = run.components.gallery.visual[:23].mean(0)  # of those with a poster
     torch.testing.assert_close(p_ret[0], weights[0] @ (run.components.gallery.visual[rows] - mean))
     assert torch.equal(run.components.gallery.semantic, opened(home).components.gallery.semantic)
-    assert run.system.folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection
+    assert run.ragar.folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection

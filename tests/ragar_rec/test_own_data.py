@@ -10,6 +10,7 @@ from PIL import Image
 
 from film_world import config_file, open_run
 from ragar_rec import cli
+from ragar_rec.experiment import Experiment
 from recsys.recbole import atomic_files
 
 ITEMS = [f"i{n:02}" for n in range(8)]
@@ -82,6 +83,29 @@ def test_images_that_cannot_be_found_are_named_with_the_reason(tmp_path, capsys)
     assert "The images of 7 of 8 items cannot be found:\n  item 'i01': https://shop.example/1.png is a URL" in out
     assert f"  item 'i05': there is no file {world.data / 'gone/5.png'}\n  and 2 more, in " in out
     assert "i06" not in out
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_pictures_are_fitted_into_a_frame_of_the_median_proportions(tmp_path, capsys, fit):
+    """Six squares and two posters of 2 : 3, one of them striped: a crop to the square frame would cut a third of it."""
+    world = shop(tmp_path)
+    for n in range(6):
+        Image.new("RGB", (50, 50), (20 * n, 0, 0)).save(world.data / "img" / f"{n}.png")
+    stripes = Image.new("RGB", (32, 48), "white")
+    stripes.paste((0, 0, 0), (8, 0, 24, 48))
+    stripes.save(world.data / "img" / "7.png")
+    auto = ["--backbone.image_height=0", "--backbone.image_width=0", f"--pictures.fit={fit}"]
+    assert world.run("prepare", *auto) == 0
+    out = capsys.readouterr().out
+    assert "frame 80 x 80 (height x width; the median picture is 1.00 times as wide as high): pictures are " in out
+    cut = "2 of 8 pictures by more than 5% (median 0.0%, worst 33%)"
+    assert f"{'padded; cropping would cut' if fit == 'pad' else 'cropped, which cuts'} {cut}" in out
+    run = Experiment.open(world.config, auto, world.data, output=world.output, progress=False)
+    assert run.pictures.size == (80, 80)
+    assert (run.new_features("hog").image.height, run.pictures.fit) == (16, fit)  # type: ignore[union-attr]
+    striped = run.pictures.images[7, 0, 40]  # a row across: 53 of 80 pixels are the poster, or all of them
+    assert int((striped < 128).sum()) == (27 if fit == "pad" else 40)
+    assert striped[[0, -1]].tolist() == [255, 255]
 
 
 def test_a_reserved_id_stops_the_run(tmp_path, capsys):
@@ -175,3 +199,36 @@ def test_a_split_without_validation_is_said(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "MICRO was not validated, as the split has no interaction for validation" in out
     assert "it has the weights of its last epoch, 2; for those" in out
+
+
+@pytest.mark.parametrize("step", ["demo", "train-generator", "report"])
+def test_a_ranker_without_pictures_is_no_reward_and_that_is_said_before_any_training(tmp_path, capsys, step):
+    case = shop(tmp_path)
+    keys = ("--model=LightGCN", "--n_layers=1")
+    config = case.config.read_text().replace("knn_k: 3\n", "")
+    case.config.write_text(config)
+    assert case.refused(step, capsys, *keys) == (
+        "ragar-rec: model LightGCN scores without pictures, so it cannot say which picture a person would like better: "
+        "take MICRO, LATTICE, FREEDOM, VBPR (--model=MICRO). `train-ranker` trains and measures LightGCN all the same"
+    )
+    assert {folder.name for folder in (case.output / "store").glob("*")} <= {"data", "pictures"}
+
+
+def test_a_ranker_without_pictures_is_trained_and_measured(tmp_path, capsys):
+    case = shop(tmp_path)
+    case.config.write_text(case.config.read_text().replace("knn_k: 3\n", ""))
+    assert case.run("train-ranker", "--model=LightGCN") == 0
+    assert "LightGCN on validation: recall@2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", ["demo", "evaluate"])
+def test_tables_of_results_refuse_sampled_metrics(tmp_path, capsys, step):
+    sentence = shop(tmp_path).refused(step, capsys, "--eval_args.mode=uni10")
+    assert sentence.startswith("ragar-rec: eval_args.mode uni10 ranks a held-out item among a few sampled ones")
+
+
+def test_a_gpu_that_is_not_there_is_said_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert shop(tmp_path).run("prepare", "--use_gpu=true") == 0
+    note = "use_gpu is true, but this machine, or this build of torch, has no GPU: the CPU trains the ranker\n"
+    assert capsys.readouterr().err.startswith(note)

@@ -38,7 +38,9 @@ def test_a_missing_package_is_named(tmp_path):
 
 
 def test_public_names_are_lazy_and_real():
-    names = "print(*(f'{name}={getattr(ragar_rec, name).__name__}' for name in ragar_rec.__all__))"
+    names = (
+        "print(*(f'{name}={getattr(ragar_rec, name).__name__.rpartition(chr(46))[2]}' for name in ragar_rec.__all__))"
+    )
     done = python(f"import sys, ragar_rec; assert 'torch' not in sys.modules; {names}", ROOT)
     assert done.stdout.split() == [f"{name}={name}" for name in ragar_rec.__all__], done.stderr
     assert {"Config", "ImageShards", "Report", "Row", "Store"} < set(ragar_rec.__all__) <= set(dir(ragar_rec))
@@ -51,3 +53,13 @@ def test_public_names_are_lazy_and_real():
 )
 def test_no_page_waits_for_its_numbers(file):
     assert re.findall(r"@[A-Z]+@|.*filled in.*", file.read_text(encoding="utf-8")) == []
+
+
+def test_an_experiment_is_opened_by_texts_and_keywords(tmp_path):
+    """Paths as texts, a preset by its name, keys as overrides; nothing is built and nothing imported before."""
+    experiment = ragar_rec.Experiment.open("own", data=str(tmp_path), output=str(tmp_path / "out"))
+    assert (experiment.config.catalog.preparer, experiment.output) == ("own", tmp_path / "out")
+    assert ragar_rec.pipeline.Run.open(overrides=["--epochs=3"], output=str(tmp_path)).config.recbole["epochs"] == 3
+    assert {"Experiment", "Generator", "ImageEncoder", "Request", "Results", "Reward", "pipeline"} < set(
+        ragar_rec.__all__
+    )

@@ -8,7 +8,7 @@ import pytest
 from blip_world import save_captioner
 from chat_world import save_chat_model
 from film_world import config_file, film_folder, open_run
-from generation.gallery import read_pictures
+from generation.pictures import read_pictures
 from generation.words.blip import PIXELS
 from generation.words.prompts import preference_prompt
 from ragar_rec.errors import ConfigError
@@ -132,8 +132,8 @@ def test_fewer_keywords_an_item_are_another_generator(home: Path) -> None:
     usual = opened(home)
     assert changed(run.components.key, usual) == {"keywords", "words"}
     # The warm start reads captions alone and ends at the same weights; the reward phase reads keywords.
-    assert content(run.system.warm.folder) == content(usual.system.warm.folder)
-    assert run.system.folder != usual.system.folder
+    assert content(run.ragar.warm.folder) == content(usual.ragar.warm.folder)
+    assert run.ragar.folder != usual.ragar.folder
 
 
 def test_prompts_that_cannot_be_filled_in_are_refused_when_the_config_is_read(home: Path, tmp_path: Path) -> None:

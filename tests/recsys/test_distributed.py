@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from recsys import distributed
-from recsys.recbole.training import run_on_first_process, train_ranker
+from recsys.distributed import run_on_first_process
+from recsys.recbole.training import train_ranker
 from worlds import Checkerboard
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,8 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from recsys import distributed
-from recsys.recbole.training import run_on_first_process, train_ranker
+from recsys.distributed import run_on_first_process
+from recsys.recbole.training import train_ranker
 
 def main():
     home = Path(sys.argv[1])

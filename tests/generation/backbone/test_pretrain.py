@@ -13,9 +13,10 @@ from generation.backbone.backbone import Backbone, UNet2DConditionModel
 from generation.backbone.config import DualEncoderConfig, PretrainConfig, UNetConfig
 from generation.backbone.corruption import augment, recolour
 from generation.backbone.dual_encoder import shuffle_words, train_dual_encoder
-from generation.backbone.pretrain import condition, denoising_loss, hold_out, train_unet
+from generation.backbone.pretrain import condition, denoising_loss, train_unet
 from generation.backbone.unet import Prediction, noise_scheduler, small_unet
-from generation.gallery import caption, read_pictures
+from generation.gallery import caption
+from generation.pictures import read_pictures
 from generation.training import Curves
 from generation.words.captions import PaletteCaptioner
 from generation_world import TINY, World, catalogue
@@ -51,16 +52,6 @@ def test_each_training_has_a_config_of_the_fields_that_it_reads(world: World) ->
     for name, value in world.encoder.state_dict().items():  # the world's was trained with the whole section
         assert torch.equal(encoder.state_dict()[name], value)
     assert list(DualEncoderConfig(batch_size=0).conflicts()) == ["batch_size must be at least 1, got 0"]
-
-
-def test_pictures_are_divided_into_learned_and_held_out() -> None:
-    learned, held_out = hold_out(40, 0.25, 0)
-    assert (len(learned), len(held_out)) == (30, 10)
-    assert sorted(learned + held_out) == list(range(40))
-    assert (learned, held_out) == (sorted(learned), sorted(held_out))
-    assert hold_out(40, 0.25, 1)[1] != held_out
-    assert hold_out(40, 0.0, 0) == (list(range(40)), [])
-    assert len(hold_out(3, 0.99, 0)[0]) == 1
 
 
 def test_shuffled_words_are_some_of_the_captions_parts(rng: torch.Generator) -> None:

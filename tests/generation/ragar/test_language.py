@@ -7,7 +7,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from generation.ragar.language import PROMPT, LanguageModel, load_language_model
-from generation.ragar.small_language_model import LanguageConfig, train_language_model
+from generation.ragar.language_config import LanguageConfig
+from generation.ragar.small_language_model import train_language_model
 from generation.training import Curves
 from generation_world import World
 

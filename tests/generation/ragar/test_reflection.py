@@ -356,11 +356,17 @@ def test_training_is_deterministic_and_the_seed_matters(world: World) -> None:
     assert not all_equal(first, trained(1))
 
 
-def test_a_reward_that_says_nothing_moves_nothing_and_is_counted(world: World) -> None:
+def test_a_reward_that_says_nothing_moves_nothing_is_counted_and_noted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     ragar, log = world.ragar(), ReflectionLog()
     before = copy(dict(ragar.trained_parts()))
     reflect(ragar, REQUESTS, lambda requests, images: torch.ones(len(requests)), FAST, log, progress=False)
     assert (log.groups, log.silent_groups) == (8, 8)
+    assert [record.getMessage() for record in caplog.records] == [
+        "reward training: none of the first 8 groups of pictures gave a signal, as the reward is the same for all "
+        "pictures of a request"
+    ]
     for name, value in ragar.trained_parts().items():
         torch.testing.assert_close(value.detach(), before[name], atol=1e-6, rtol=0)
 

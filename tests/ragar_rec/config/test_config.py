@@ -222,7 +222,7 @@ def test_the_tree_cannot_be_changed(tmp_path):
 
 def test_what_was_written_reads_back_equal(tmp_path):
     config = read(
-        tmp_path, "model: MICRO\nepochs: 3\ntopk: [10]", "--backbone.unet_widths=[16]", "--generator.strength=1"
+        tmp_path, "model: MICRO\nepochs: 3\ntopk: [10, 20]", "--backbone.unet_widths=[16]", "--generator.strength=1"
     )
     config.write(tmp_path / "all.yaml")
     assert Config.read(tmp_path / "all.yaml", known_keys=known) == config

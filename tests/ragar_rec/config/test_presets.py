@@ -41,3 +41,9 @@ def test_a_name_that_is_neither_lists_the_presets(tmp_path: Path) -> None:
     assert str(caught.value) == f"no config file at owm, and no preset of that name; presets are {presets}"
     with pytest.raises(FileNotFoundError, match=r"gone\.yaml, and no preset"):
         Config.read(tmp_path / "gone.yaml")
+
+
+def test_mmrec_takes_the_recommended_settings_and_the_reference_codes_have_a_name() -> None:
+    recommended, reference = Config.read("mmrec").recbole, Config.read("mmrec-reference").recbole
+    settings = {"learning_rate": 0.005, "train_batch_size": 4096, "epochs": 60, "eval_step": 4, "stopping_step": 4}
+    assert dict(recommended) == {**reference, **settings}

@@ -23,7 +23,7 @@ def frame_of(values: Mapping[tuple[str, str], float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
-WORLD = {
+WORLD: dict[tuple[str, str], float] = {
     ("reading", "own"): 0.5,
     ("reading", "trained on shuffled"): 0.4,
     ("reading", "image permuted"): 0.3,
@@ -41,7 +41,7 @@ WORLD = {
 }
 
 
-def found(changes: Mapping[tuple[str, str], float], share: float = 0.8) -> dict[str, Finding]:
+def found(changes: dict[tuple[str, str], float], share: float = 0.8) -> dict[str, Finding]:
     return {f.step: f for f in findings(frame_of(WORLD | changes), metric=NDCG, personal_share=share, resamples=200)}
 
 
@@ -77,7 +77,7 @@ def test_a_world_with_something_to_gain_needs_no_advice() -> None:
         ({("equal treatment", "best of pool"): 0.2}, "equal treatment", "would move by +0.0000"),
     ],
 )
-def test_where_a_gain_is_lost(changes: Mapping[tuple[str, str], float], step: str, words: str) -> None:
+def test_where_a_gain_is_lost(changes: dict[tuple[str, str], float], step: str, words: str) -> None:
     finding = found(changes)[step]
     assert words in finding.answer
     assert finding.advice or "level with" in words

@@ -17,13 +17,22 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     tasks = [toy_task(numbers, targets=[3], user=1), toy_task([2 * number for number in numbers], targets=[24], user=2)]
     sources = {OWN: PersonalFeatures({(2, 24): torch.tensor([30.0])}, 1), "original": None}
     frame = protocol_frame(
-        tasks, [Reference(), Candidates(3)], sources, view, dataset, k=10, judge="toy", seed=4, progress=False
+        tasks,
+        [Reference(), Candidates(3)],
+        sources,
+        view,
+        dataset,
+        k=10,
+        system="mine",
+        judge="toy",
+        seed=4,
+        progress=False,
     )
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) == 2 * 2 * 2 * 3
     assert set(frame["metric"]) == {"recall@10", "ndcg@10", "delta_r"}
     assert set(frame["user"]) == {str(dataset.user_tokens[1]), str(dataset.user_tokens[2])}
-    assert set(frame["seed"]) == {4}
+    assert (set(frame["system"]), set(frame["judge"]), set(frame["seed"])) == ({"mine"}, {"toy"}, {4})
     cells = frame.set_index(["user", "protocol", "control", "metric"])["value"].to_dict()
     one, two = str(dataset.user_tokens[1]), str(dataset.user_tokens[2])
     assert cells[two, "reference", OWN, "delta_r"] == 23 / 25  # from 24th to first

@@ -8,7 +8,7 @@ import torch
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
 from ragar_rec.report.plots import Curve
-from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, duration
+from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, duration, words
 from ragar_rec.report.tables import tables
 
 
@@ -88,8 +88,8 @@ def test_the_page_is_whole_needs_nothing_and_shows_what_it_was_given():
     assert not page.open
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     assert sum(address.startswith("data:image/") for address in page.addresses) == 3 + 1 + 2
-    text = re.sub(r"\s+", " ", " ".join(page.words))
-    for words in (
+    text = re.sub(r"\s+", " ", "".join(page.words))
+    for shown in (
         "Tom & <Jerry>",
         "Privileged: the target is known",
         "rank 9 → 4",
@@ -100,7 +100,7 @@ def test_the_page_is_whole_needs_nothing_and_shows_what_it_was_given():
         "<b>so</b>",
         "1 min 05 s",
     ):
-        assert words in text, words
+        assert shown in text, shown
     assert "<b>so</b>" not in report().html()
 
 
@@ -108,6 +108,22 @@ def test_names_in_backticks_are_code_wherever_a_sentence_stands():
     html = report().html()
     assert "<code>candidates</code>" in html  # in the explanation of the protocol `reference`
     assert "`" not in html
+
+
+def test_terms_link_to_their_definitions_where_they_first_stand():
+    html = report().html()
+    linked, defined = set(re.findall(r'href="#(term-[\w-]+)"', html)), set(re.findall(r'<dt id="(.*?)"', html))
+    assert {"term-delta-r", "term-v_glob", "term-v_gen", "term-e_g", "term-recall-k", "term-privileged"} <= linked
+    assert linked <= defined
+    assert words("`reference`: C = 10, `x`").count("<a ") == 2
+    assert str(words("the judge, a judge")).count("<a ") == 1
+    assert str(words("a & b")) == "a &amp; b"
+
+
+def test_a_table_has_its_question_and_is_read_aloud():
+    html = report().html()
+    assert "Does a new picture lift the very item that is tested, as in the paper?" in html
+    assert "0.3000 [0.2000, 0.4000]" in html  # own - original, in words
 
 
 def test_differences_begin_with_the_systems_own_and_say_each_thing_once():

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from ragar_rec.studies.dense_micro import DENSE_MICRO, DenseMICRO
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.keys import with_ranker
 from worlds import checkerboard
 
 

@@ -31,6 +31,6 @@ def test_references_are_rendered_for_people_kept_from_training_without_their_own
     rows = [row for row in range(len(run.pictures.items)) if run.pictures.items[row].id != HOLE]
     requests = requests_for(run, rows, 0)
     assert [request.reference for request in requests] == [run.pictures.items[row].id for row in rows]
-    assert {run.ranker.dataset.user_id(request.user) for request in requests} <= set(run.system.people.test)
+    assert {run.ranker.dataset.user_id(request.user) for request in requests} <= set(run.ragar.people.test)
     assert all(request.reference not in request.history for request in requests)
     assert len({request.seed for request in requests}) == len(requests)

@@ -18,7 +18,7 @@ def test_every_way_of_retrieving_is_measured_on_everybody(run: Experiment) -> No
 
 
 def test_scores_are_those_of_the_mean_of_what_was_retrieved(run: Experiment) -> None:
-    people, ragar = ReferenceScores(run, run.system.people.test), run.components.new_generator(run.config.generator)
+    people, ragar = ReferenceScores(run, run.ragar.people.test), run.components.new_generator(run.config.generator)
     originals = people.view.scores(people.users)[torch.arange(6), people.items] / people.view.spread(people.users)
     assert people.reference == pytest.approx(originals.numpy(), abs=1e-5)
     ids, weights, _ = ragar.retrieve(people.own[:1])
@@ -30,7 +30,7 @@ def test_scores_are_those_of_the_mean_of_what_was_retrieved(run: Experiment) -> 
 
 def test_people_for_whom_nothing_is_retrieved_are_left_out(run: Experiment) -> None:
     """Six items before each reference are read: of the ranks 6 to 10 there is one, of 7 to 12 none."""
-    people, ragar = ReferenceScores(run, run.system.people.test), run.components.new_generator(run.config.generator)
+    people, ragar = ReferenceScores(run, run.ragar.people.test), run.components.new_generator(run.config.generator)
     ragar.config = replace(ragar.config, history_length=6, k=5, history="next_k")
     (own, _, _), (others, _, _) = ragar.retrieve(people.own), ragar.retrieve(people.others)
     people.present[own[0, 0]] = False

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recsys.rankers import ease
 from recsys.rankers.ease import ease_weights
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import load_ranker, train_ranker
 from recsys.scoring.counterfactual import Counterfactual

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import train_ranker
 from recsys.scoring.ranks import held_out_ranks

@@ -7,7 +7,7 @@ import pytest
 
 from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import load_ranker, train_ranker
 from worlds import Checkerboard

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import isolated
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.splits import Among
 from recsys.recbole.trainer import Trainer

@@ -1,6 +1,7 @@
 import pytest
 
-from recsys.recbole.config import Config, known_keys, with_ranker
+from recsys.recbole.config import Config
+from recsys.recbole.keys import known_keys, with_ranker
 from worlds import Checkerboard
 
 

@@ -4,8 +4,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.training import load_ranker, train_ranker
 from worlds import Checkerboard

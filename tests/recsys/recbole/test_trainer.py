@@ -6,8 +6,8 @@ import torch
 
 from recsys.rankers import freedom
 from recsys.rankers.modalities import Modalities
-from recsys.recbole.config import with_ranker
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import train_ranker
@@ -124,3 +124,13 @@ def test_half_precision_is_close_to_float32(micro_config: dict, tmp_path: Path, 
 def test_impossible_settings(world: Checkerboard, tmp_path: Path, change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_ranker({**world.config, "model": "LightGCN", **change}, tmp_path / "run", progress=False)
+
+
+def test_metrics_of_sampled_items_carry_their_mode_in_every_name(world: Checkerboard, tmp_path: Path) -> None:
+    """Among one positive and five sampled items the first ten hold every one: Recall@10 is 1, and says of what."""
+    evaluation = {"eval_args": {"split": {"LS": "valid_and_test"}, "mode": {"valid": "uni5", "test": "full"}}}
+    config = {**world.config, **evaluation, "model": "LightGCN", "epochs": 1, "topk": [10], "valid_metric": "Recall@10"}
+    trained = train_ranker(config, tmp_path, progress=False)
+    assert set(trained.metrics("valid")) == {"recall@10 (uni5)", "ndcg@10 (uni5)"}
+    assert set(trained.metrics("test")) == {"recall@10", "ndcg@10"}
+    assert trained.history[-1]["valid.recall@10 (uni5)"] == trained.best_valid == 1.0

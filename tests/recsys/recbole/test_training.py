@@ -10,7 +10,7 @@ import torch
 
 from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
-from recsys.recbole.config import with_ranker
+from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
 from recsys.recbole.trainer import Trainer
 from recsys.recbole.training import TrainedRanker, load_ranker, train_ranker

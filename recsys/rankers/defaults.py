@@ -1,0 +1,100 @@
+"""The rankers' own settings with their defaults, and where a ranker replaces one of RecBole's.
+
+They stand apart from the classes, because a config is checked against them before torch-geometric is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "BM3": {
+        "embedding_size": 64,
+        "n_layers": 1,
+        "dropout": 0.3,
+        "cl_weight": 2.0,
+        "reg_weight": 0.1,
+        "train_neg_sample_args": None,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+        "epochs": 1000,
+        "eval_step": 1,
+        "stopping_step": 20,
+    },
+    "EASE": {"reg_weight": 250.0, "train_neg_sample_args": None},
+    "FREEDOM": {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "modality_weights": {"image": 0.1, "text": 0.9},
+        "edge_weights": "unit",
+        "dropout": 0.8,
+        "reg_weight": 1e-3,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+        "epochs": 1000,
+        "eval_step": 1,
+        "stopping_step": 20,
+    },
+    "LATTICE": {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "lambda_coeff": 0.9,
+        "reg_weight": 1e-5,
+        "adjacency": "reference",
+        "learning_rate": 5e-4,
+        "lr_decay": 0.96,
+        "lr_decay_epochs": 50,
+        "train_batch_size": 1024,
+        "epochs": 200,
+        "eval_step": 5,
+        "stopping_step": 10,
+    },
+    "LightGCN": {
+        "embedding_size": 64,
+        "n_layers": 3,
+        "reg_weight": 1e-4,
+        "fanout": None,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+    },
+    "MICRO": {
+        "embedding_size": 64,
+        "n_ui_layers": 2,
+        "n_layers": 1,
+        "knn_k": 10,
+        "train_features": False,
+        "lambda_coeff": 0.9,
+        "reg_weight": 1e-5,
+        "cl_weight": 0.03,
+        "temperature": 0.5,
+        "cf_model": "lightgcn",
+        "message_dropout": 0.1,
+        "adjacency": "reference",
+        "anchors": 256,
+        "negatives": "all",
+        "fanout": None,
+        "learning_rate": 5e-4,
+        "lr_decay": 0.96,
+        "lr_decay_epochs": 50,
+        "train_batch_size": 1024,
+        "epochs": 1000,
+        "eval_step": 5,
+        "stopping_step": 10,
+    },
+    "Pop": {"train_neg_sample_args": None},
+    "VBPR": {
+        "embedding_size": 64,
+        "reg_weight": 1e-4,
+        "learning_rate": 1e-3,
+        "train_batch_size": 2048,
+        "epochs": 1000,
+        "eval_step": 1,
+        "stopping_step": 20,
+    },
+}
+"""Name of a ranker -> key -> default."""

@@ -1,0 +1,229 @@
+"""Image encoders and generators of the user's own: named in the YAML, or built in Python."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from film_world import config_file, film_folder, open_run
+from generation.pictures import to_bytes
+from generation.request import Request
+from ragar_rec import pipeline
+from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.experiment import Experiment
+from ragar_rec.stages.features import DualPictureEncoder
+from recsys.features import FeatureTable
+
+ENCODER = '''
+class Colour:
+    """The mean colour, times {factor}."""
+    name, dim = "colour", 3
+    def encode_images(self, images):
+        return images.mean((2, 3)) * {factor}
+
+class Sized(Colour):
+    def __init__(self, size):
+        self.size = size
+
+def wide():
+    encoder = Colour()
+    encoder.dim = 4
+    return encoder
+
+def nothing():
+    return 3
+'''
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Experiment:
+    config = config_file(tmp_path, features__image_height=48, features__image_width=32)
+    return open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of somebody's own, where Python finds it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shop_encoders", raising=False)
+    file = tmp_path / "shop_encoders.py"
+    file.write_text(ENCODER.format(factor=1))
+    return file
+
+
+class Colour(nn.Module):
+    """The mean colour through a matrix."""
+
+    name, dim = "colour", 3
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 3, bias=False)
+        nn.init.eye_(self.map.weight)
+        self.map.weight.data.mul_(scale)
+        self.eval()
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return self.map(images.mean((2, 3)))
+
+
+def image_features(run: Experiment, encoder: object) -> FeatureTable:
+    return FeatureTable.read(run.new_features(encoder).file("image"))  # type: ignore[arg-type]
+
+
+def again(run: Experiment) -> Experiment:
+    return Experiment(run.config, run.output, data=run.workspace.data, progress=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded(DualPictureEncoder):
+    """The fields of the dual encoder's class, and another model."""
+
+    @property
+    def model(self) -> Colour:  # type: ignore[override]
+        return Colour(1)
+
+
+def test_an_encoder_that_is_put_in_the_dual_encoders_place_does_not_write_under_its_key(run: Experiment) -> None:
+    dual = run.new_features()
+    mine = Loaded(run.workspace, run.pictures, run.encoder)
+    assert mine.content != DualPictureEncoder(run.workspace, run.pictures, run.encoder).content
+    with pytest.raises(AttributeError):
+        object.__setattr__(run.encoder, "model", Colour(1))
+    vars(run.encoder)["model"] = Colour(1)  # where functools.cached_property would look
+    assert image_features(run, None).values.shape == (23, 16)
+    assert again(run).new_features().folder == dual.folder
+
+
+def test_an_encoder_by_name_counts_by_its_code(run: Experiment, shop: Path) -> None:
+    """The features are the catalogue's mean colours; an edited factor makes others, under another key."""
+    table = image_features(run, "shop_encoders:Colour")
+    rows = [run.pictures.pictured_rows[at] for at in range(3)]
+    encoder = run.new_features("shop_encoders:Sized").encoder
+    assert encoder.size == (48, 32)  # type: ignore[attr-defined]
+    first = run.new_features("shop_encoders:Colour")
+    colours = first.image.read(run.pictures.pictured_rows).float().mean((2, 3)) / 255  # type: ignore[union-attr]
+    torch.testing.assert_close(torch.from_numpy(table.values), colours - colours.mean(0))
+    assert table.ids[:3] == tuple(run.pictures.items[row].id for row in rows)
+    assert again(run).new_features("shop_encoders:Colour").folder == first.folder
+    shop.write_text(ENCODER.format(factor=2))
+    assert again(run).new_features("shop_encoders:Colour").folder != first.folder
+
+
+def test_an_encoder_by_name_in_the_config_makes_a_ranker_that_rewards(run: Experiment, shop: Path) -> None:
+    config = config_file(run.output.parent, features__image_encoder="shop_encoders:Colour")
+    mine = open_run(config, run.output.parent / "raw", run.output)
+    assert mine.ranker.label == "MICRO on colour"
+    requests = mine.ragar.training_requests[:2]
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mine.ranker.reward(requests, images).sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().max() > 0
+
+
+def test_an_encoder_that_was_built_in_python_counts_by_its_state(run: Experiment) -> None:
+    table, stretched = image_features(run, Colour(1)), image_features(run, Colour(3))
+    torch.testing.assert_close(torch.from_numpy(stretched.values), 3 * torch.from_numpy(table.values))
+    assert again(run).new_features(Colour(1)).folder == run.new_features(Colour(1)).folder
+    assert run.store.ran.count("features") == 2
+    assert run.new_ranker(image_encoder=Colour(1)).label == "MICRO on colour"
+
+
+def test_what_is_no_encoder_is_one_sentence(run: Experiment, shop: Path) -> None:
+    for encoder, sentence in (
+        ("hogg", "there is no image encoder 'hogg': do you mean hog?"),
+        ("shop_encoders:Color", "the image encoder 'shop_encoders:Color' is not there: module 'shop_encoders' has no"),
+        ("shop_encoders:nothing", "shop_encoders:nothing gave int, no image encoder: it has no name, dim, encode_im"),
+        ("shop_encoders:wide", "colour gave features of shape (23, 3) for 23 pictures; its dim is 4, so it must give"),
+        (Colour(1).train(), "image_encoder is in training mode: call its eval() first"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            image_features(run, encoder)
+
+
+GENERATOR = '''
+import torch
+
+class Shade:
+    """The reference's own picture, darkened for users with odd numbers."""
+    def __init__(self, items, images, *, size):
+        self.row, self.images = {{item.id: row for row, item in enumerate(items)}}, images
+        assert images.shape[-2:] == size
+    def generate(self, requests):
+        rows = [self.row[request.reference] for request in requests]
+        factors = torch.tensor([{factor} if int(request.user) % 2 else 1.0 for request in requests])
+        return self.images[rows].float() / 255 * factors[:, None, None, None]
+
+def everything(gallery):
+    return Shade([type("Item", (), {{"id": item}}) for item in gallery.ids], gallery.images, size=(32, 32))
+
+class Bytes(Shade):
+    def generate(self, requests):
+        return super().generate(requests) * 255
+
+class Flat(Shade):
+    def generate(self, requests):
+        return super().generate(requests)[0]
+
+def nothing():
+    return 3
+
+def greedy(catalogue):
+    return catalogue
+'''
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "studio", raising=False)
+    file = tmp_path / "studio.py"
+    file.write_text(GENERATOR.format(factor=0.5))
+    return file
+
+
+def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Path, capsys) -> None:
+    """Nothing is trained but the ranker and its encoder; the tables and the page know the system by its own name."""
+    config = config_file(tmp_path, features__image_encoder="hog", generator__system="studio:Shade")
+    run = open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
+    pipeline.demo(run)
+    assert run.store.ran == ["data", "pictures", "features", "ranker", "images", "results", "report"]
+    out = capsys.readouterr().out
+    assert "generator.system is studio:Shade: there is nothing to train" in out
+    assert "pictures by studio:Shade; small on purpose." in out
+    assert re.search(r"^Shade +0\.", out, flags=re.MULTILINE)
+    frame = run.results.frame
+    assert set(frame["system"]) == {"Shade"}
+    found = {str(protocol): set(group["control"]) for protocol, group in frame.groupby("protocol")}
+    ranked = {OWN, "original", "shuffled_user", "random_item"}
+    scored = {OWN, "reference_image", "shuffled_user"}
+    assert found == {"candidates": ranked, "reference": ranked, "generator": scored, "diversity": {OWN, "seeds"}}
+    page = (run.output / "report.html").read_text()
+    assert "v_glob" not in page
+    assert "untrained" not in page
+    assert "gave the reward" not in page
+    assert "what was retrieved" not in page
+    # the file of pictures: half as bright for odd users, the reference itself for even ones
+    request = next(request for request in run.drawn.requests() if int(request.user) % 2 == 0)
+    stored = to_bytes(run.drawn.shards.read([request]))[0]
+    assert torch.equal(stored, run.pictures.images[run.pictures.rows([request.reference])][0])
+    studio.write_text(GENERATOR.format(factor=0.25))
+    assert open_run(config, tmp_path / "raw", run.output).drawn.folder != run.drawn.folder
+
+
+def test_what_is_no_generator_is_one_sentence(run: Experiment, studio: Path) -> None:
+    requests = [Request("1", run.pictures.items[0].id, (), seed=0)]
+    for name, sentence in (
+        ("ragr", "there is no system 'ragr': do you mean ragar?"),
+        ("studio:nothing", "studio:nothing gave int, no generator: that has generate(requests) -> images in [0, 1]"),
+        ("studio:greedy", "with those of the keyword arguments items, images, size, gallery that it has and must give"),
+        ("studio:Bytes", "studio:Bytes gave torch.float32 from 0 to 127.5; pictures are float tensors in [0, 1]"),
+        ("studio:Flat", "studio:Flat gave (3, 32, 32) for 1 requests; it must give a float tensor of shape (1, 3, h"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            run.new_own_system(name).generator.generate(requests)
+    assert run.new_own_system("studio:everything").generator.generate(requests).shape == (1, 3, 32, 32)
