@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,9 @@ LONGEST = 4
 """Longer side over shorter side of the longest frame that is chosen."""
 NOTABLE = 0.05
 """Share of a picture whose loss is counted."""
+
+Fit = Literal["pad", "crop"]
+"""How a picture of other proportions than the frame's is brought into it."""
 
 Shape = tuple[int, int]
 """(height, width) in pixels."""

@@ -4,7 +4,6 @@ import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from generation.framing import Fit
 from generation.request import Item
 
 _TURNS = {
@@ -26,8 +26,6 @@ _TURNS = {
 """What makes a picture upright, by its EXIF orientation. Not ``ImageOps.exif_transpose``, which also writes the EXIF
 data anew and fails where they are damaged."""
 
-Fit = Literal["pad", "crop"]
-"""How a picture of other proportions than the frame's is brought into it."""
 
 FRAMES = 8
 """A picture that is longer than this many frames once scaled is cropped first: 1 x 20,000 pixels would need 330 MB."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from generation import encoders
 from generation.backbone.config import DualEncoderConfig, UNetConfig
-from generation.encoders.choice import TIMM_MODELS, encoder_conflicts
-from generation.encoders.encoder import ImageEncoder
+from generation.encoders.choice import PACKAGED, TIMM_MODELS, encoder_conflicts
+from generation.encoders.packaged import minilm_folder
 from generation.framing import choose_frame
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
-from generation.request import Generator
 from ragar_rec import evaluation, stages
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
@@ -160,7 +160,7 @@ class Experiment:
             words,
             words.p_g(),
             visual_weights=None if timm is None else self.workspace.weights_file(timm),
-            sentences=stages.Weights(self.workspace, words.sentence_model) if words.semantic == "sentences" else None,
+            sentences=stages.Weights(self.workspace, words.sentence_source) if words.semantic == "sentences" else None,
         )
 
     @cached_property
@@ -201,7 +201,7 @@ class Experiment:
         return self.ragar if self.config.generator.system == "ragar" else self.new_own_system()
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> stages.Generator:
         """The system's generator, trained if it is RAGAR."""
         return self.system.generator
 
@@ -239,22 +239,25 @@ class Experiment:
         """The page about :attr:`results` and what was computed from them."""
         return stages.ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
 
-    def new_features(self, image_encoder: str | ImageEncoder | None = None) -> stages.Features:
-        """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's."""
+    def new_features(self, image_encoder: stages.EncoderChoice | None = None) -> stages.Features:
+        """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's.
+
+        Several, as a list, put their features side by side.
+        """
         settings, tables = self.config.features, dict(self.feature_files)
         table = {modality: stages.FeatureFile(self.workspace, file) for modality, file in tables.items()}
         image: stages.PictureEncoder | stages.FeatureFile | None = table.pop("image", None)
-        text: stages.TextFeatures | stages.FeatureFile | None = table.pop("text", None)
+        text: stages.TextFeatures | stages.SentenceFeatures | stages.FeatureFile | None = table.pop("text", None)
         # A data set that brings its features along has neither pictures nor words to make others of.
         raw = not self.catalogue.feature_files
         if image_encoder is not None or (image is None and raw):
             image = self._picture_encoder(image_encoder or settings.image_encoder)
         if text is None and raw:
-            text = stages.TextFeatures(self.workspace, self.catalogue, settings.text_dim)
+            text = self._text_features()
         return stages.Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
-        self, *, model: str | None = None, image_encoder: str | ImageEncoder | None = None, seed: int | None = None
+        self, *, model: str | None = None, image_encoder: stages.EncoderChoice | None = None, seed: int | None = None
     ) -> stages.Ranker:
         """A ranker that differs from the config's in its model, its image encoder or its seed."""
         settings = dict(self.config.recbole)
@@ -379,7 +382,20 @@ class Experiment:
         shapes = [] if height and width else self.catalogue.shapes
         return choose_frame(shapes, like, multiple=multiple, height=height, width=width)
 
-    def _picture_encoder(self, encoder: str | ImageEncoder) -> stages.PictureEncoder:
+    def _text_features(self) -> stages.TextFeatures | stages.SentenceFeatures:
+        if self.config.features.text_encoder == "tfidf":
+            return stages.TextFeatures(self.workspace, self.catalogue, self.config.features.text_dim)
+        return stages.SentenceFeatures(
+            self.workspace, self.catalogue, stages.Weights(self.workspace, str(minilm_folder()))
+        )
+
+    def _picture_encoder(self, encoder: stages.EncoderChoice) -> stages.PictureEncoder:
+        if isinstance(encoder, str) or not isinstance(encoder, Sequence):
+            return self._single_encoder(encoder)
+        parts = tuple(self._single_encoder(part) for part in encoder)
+        return parts[0] if len(parts) == 1 else stages.SeveralPictureEncoders(self.workspace, parts)
+
+    def _single_encoder(self, encoder: str | encoders.ImageEncoder) -> stages.SinglePictureEncoder:
         settings = self.config.features
         # Multiples of 8: the cells of HOG divide them.
         size = self._frame(FILES, 8, settings.image_height, settings.image_width)
@@ -389,7 +405,10 @@ class Experiment:
             return stages.DualPictureEncoder(self.workspace, self.pictures, self.encoder)
         for problem in encoder_conflicts([encoder]):
             raise ValueError(problem)
-        weights = self.workspace.weights_file(encoder) if encoder in TIMM_MODELS else None
+        if encoder in PACKAGED:
+            weights = PACKAGED[encoder]()
+        else:
+            weights = self.workspace.weights_file(encoder) if encoder in TIMM_MODELS else None
         return stages.FilePictureEncoder(self.workspace, self.pictures, encoder, *size, weights)
 
 

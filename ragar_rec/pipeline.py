@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from generation.framing import NOTABLE, cuts, median_ratio
-from generation.pictures import Fit
+from generation.framing import NOTABLE, Fit, cuts, median_ratio
 from ragar_rec import evaluation, stages
 from ragar_rec import report as reporting
+from ragar_rec import store as stored
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove, size_text, stored_entries
-from ragar_rec.store.picture_files import PictureFormat, write_picture_files
 
 __all__ = [
     "Run",
@@ -168,7 +167,7 @@ def train_generator(run: Experiment) -> Path:
     return run.ragar.folder
 
 
-def augment(run: Experiment, requests: Path | str | None = None, images: PictureFormat | None = None) -> Path:
+def augment(run: Experiment, requests: Path | str | None = None, images: stored.PictureFormat | None = None) -> Path:
     """The pictures that the protocols ask for, made once and kept; by every process that a launcher started.
 
     Args:
@@ -193,7 +192,7 @@ def augment(run: Experiment, requests: Path | str | None = None, images: Picture
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)
-    table = write_picture_files(shards, folder, images, source=source, progress=progress)
+    table = stored.write_picture_files(shards, folder, images, source=source, progress=progress)
     print(f"{len(shards):,} pictures as {images} files in {folder}: {table} says which is whose")
     return table
 

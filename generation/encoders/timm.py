@@ -74,6 +74,30 @@ class TimmEncoder(nn.Module):
         _, *pixels = trained_on["input_size"]  # (channels, height, width)
         return cls(model, name=name, size=(pixels[0], pixels[1]), mean=trained_on["mean"], std=trained_on["std"])
 
+    @classmethod
+    def efficientnet_lite0(cls, file: Path, *, size: tuple[int, int]) -> "TimmEncoder":
+        """EfficientNet-Lite0 with ImageNet weights in the names of the package `efficientnet_pytorch`.
+
+        They are TensorFlow's: with its padding, epsilon 1e-3 in batch norm and colours scaled to [-1, 1], which timm
+        calls ``tf_efficientnet_lite0``.
+
+        Args:
+            file: a pickled state dict; nothing but tensors is read from it.
+            size: (height, width) in pixels to which every picture is resized.
+
+        Raises:
+            ValueError: the file holds other weights.
+        """
+        model = timm.create_model("tf_efficientnet_lite0")
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        # Both list their tensors in the order of computation: names differ, places and shapes do not.
+        names, own = list(weights), model.state_dict()
+        kinds = [(name.rpartition(".")[2], tuple(weights[name].shape)) for name in names]
+        if kinds != [(name.rpartition(".")[2], tuple(value.shape)) for name, value in own.items()]:
+            raise ValueError(f"{file} does not hold the weights of EfficientNet-Lite0: install its package again")
+        model.load_state_dict({name: weights[theirs] for name, theirs in zip(own, names, strict=True)})
+        return cls(model, name="efficientnet_lite0", size=size)
+
     def encode_images(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Pooled features before the classifier, not normalised, differentiable in ``images``."""
         images = images.to(self.shift)

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from generation.encoders.packaged import minilm_folder
 from generation.settings import INCIDENTAL
 from generation.words.prompts import KEYWORDS, PREFERENCE, keyword_prompt, preference_prompt
+
+HUB_MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+"""The sentence encoder's name on the hub."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,17 @@ class WordsConfig(KeywordsConfig):
     """A text file with p_g: ``{caption}`` and ``{keywords}`` or ``{weighted_keywords}``."""
     semantic: Literal["dual", "sentences"] = "dual"
     """Encoder by whose cosines retrieval compares captions: the dual encoder, or sentence-transformers (an extra)."""
-    sentence_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata=INCIDENTAL)
-    """Its folder or hub name, for ``semantic: sentences``."""
+    sentence_model: str | None = field(default=None, metadata=INCIDENTAL)
+    """Its folder or hub name, for ``semantic: sentences``; by default all-MiniLM-L6-v2, of the extra ``encoders`` where
+    that is installed, else from the hub."""
+
+    @property
+    def sentence_source(self) -> str:
+        """What ``semantic: sentences`` reads: a folder or hub name."""
+        try:
+            return self.sentence_model or str(minilm_folder())
+        except ImportError:
+            return HUB_MINILM
 
     def conflicts(self) -> Iterator[str]:
         """Prompts that cannot be filled in, and sizes below one."""

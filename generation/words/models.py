@@ -53,7 +53,7 @@ def caption_encoder(config: WordsConfig, dual: OpenClipEncoder) -> TextEncoder:
     if config.semantic == "dual":
         return dual
     device = _device_and_dtype()["device"]
-    return SentenceEncoder.from_pretrained(config.sentence_model, batch_size=config.batch_size, device=device)
+    return SentenceEncoder.from_pretrained(config.sentence_source, batch_size=config.batch_size, device=device)
 
 
 def _device_and_dtype() -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from generation.backbone.config import PretrainConfig
 from generation.encoders.choice import encoder_conflicts
-from generation.pictures import Fit
+from generation.encoders.packaged import minilm_folder
+from generation.framing import Fit
 from generation.plugins import import_named
 from generation.ragar.config import RagarConfig
 from ragar_rec.config.schema import Count, Natural, Range, narrowed
@@ -34,10 +35,12 @@ class CatalogConfig:
 class FeaturesConfig:
     """Which features of an item the ranker reads."""
 
-    image_encoder: str = "dual"
-    """The ranker's image features: ``dual``, the catalogue-trained dual encoder; ``mobilenetv2_100`` from
-    ``--weights``; ``hog``, HOG and colour histograms, which have learned nothing; or your own,
-    ``package.module:name``."""
+    image_encoder: str | tuple[str, ...] = "dual"
+    """The ranker's image features: ``dual``, the catalogue-trained dual encoder; ``efficientnet_lite0``, ImageNet's,
+    from the extra ``encoders``; ``mobilenetv2_100`` from ``--weights``; ``hog``, HOG and colour histograms, which have
+    learned nothing; or your own, ``package.module:name``. A list puts several side by side."""
+    text_encoder: Literal["tfidf", "minilm"] = "tfidf"
+    """The ranker's text features: TF-IDF, or the sentence encoder all-MiniLM-L6-v2 from the extra ``encoders``."""
     image: str | None = None
     """A feature table made elsewhere instead (.safetensors, .npy beside its .ids.txt, .npz); trains rankers alone. A
     relative path is looked for in the data folder (``--data``) first, then in the working directory."""
@@ -57,12 +60,25 @@ class FeaturesConfig:
     """Components to which image features are PCA-whitened (mean squared norm 1), or false; new pictures are mapped
     alike."""
 
+    @property
+    def image_encoders(self) -> tuple[str, ...]:
+        """The names in ``image_encoder``."""
+        return (self.image_encoder,) if isinstance(self.image_encoder, str) else self.image_encoder
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for an encoder that does not exist, a size that HOG cells do not divide, and an impossible
         name of a modality.
         """
-        yield from encoder_conflicts([self.image_encoder])
-        if self.image_encoder == "hog" and (self.image_height % 4 or self.image_width % 4):
+        names = self.image_encoders
+        if not names or len(set(names)) < len(names):
+            yield f"image_encoder {list(names)} must name at least one and none twice"
+        yield from encoder_conflicts(names)
+        if self.text_encoder == "minilm":
+            try:
+                minilm_folder()
+            except ImportError as error:
+                yield str(error)
+        if "hog" in names and (self.image_height % 4 or self.image_width % 4):
             yield f"image_height {self.image_height} and image_width {self.image_width} must be multiples of 4 for hog"
         for name in self.files:
             if name in MODALITIES:

@@ -3,12 +3,9 @@ from .catalogue import Pictures as Pictures
 from .diagnosis import Diagnosis as Diagnosis
 from .drawn import DrawnPictures as DrawnPictures
 from .drawn import draw_requests as draw_requests
-from .features import DualPictureEncoder as DualPictureEncoder
 from .features import FeatureFile as FeatureFile
 from .features import Features as Features
-from .features import FilePictureEncoder as FilePictureEncoder
-from .features import ObjectPictureEncoder as ObjectPictureEncoder
-from .features import PictureEncoder as PictureEncoder
+from .features import SentenceFeatures as SentenceFeatures
 from .features import TextFeatures as TextFeatures
 from .models import DualEncoder as DualEncoder
 from .models import DualEncoderTraining as DualEncoderTraining
@@ -16,6 +13,13 @@ from .models import LanguageTraining as LanguageTraining
 from .models import UNetTraining as UNetTraining
 from .own import OwnSystem as OwnSystem
 from .page import ReportPage as ReportPage
+from .picture_encoders import DualPictureEncoder as DualPictureEncoder
+from .picture_encoders import EncoderChoice as EncoderChoice
+from .picture_encoders import FilePictureEncoder as FilePictureEncoder
+from .picture_encoders import ObjectPictureEncoder as ObjectPictureEncoder
+from .picture_encoders import PictureEncoder as PictureEncoder
+from .picture_encoders import SeveralPictureEncoders as SeveralPictureEncoders
+from .picture_encoders import SinglePictureEncoder as SinglePictureEncoder
 from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
@@ -28,6 +32,7 @@ from .rewards import Rewards as Rewards
 from .shuffled import ShuffledFeatures as ShuffledFeatures
 from .stage import Keyed as Keyed
 from .stage import Workspace as Workspace
+from .system import Generator as Generator
 from .system import System as System
 from .usage import used_folders as used_folders
 from .weights import Weights as Weights

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generation.pictures import Fit, picture_shape, read_pictures
+from generation.framing import Fit
+from generation.pictures import picture_shape, read_pictures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_files
 from recsys.catalog import Catalog, Item, UnknownItems, undecodable

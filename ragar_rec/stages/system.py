@@ -11,7 +11,8 @@ from torch import Tensor
 # Before Python 3.12 isinstance with a protocol of `typing` evaluates every property, and so would train a generator.
 from typing_extensions import Protocol, runtime_checkable
 
-from generation.request import Explanation, Generator, Request
+from generation.request import Explanation, Request
+from generation.request import Generator as Generator
 from ragar_rec.evaluation.people import People
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.ranker import Ranker
