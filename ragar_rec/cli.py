@@ -21,6 +21,7 @@ STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
     "pretrain": "the generation backbone: codec, text encoder and UNet, learned from the catalogue",
     "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
+    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator",
     "train-generator": "RAGAR with the ranker as reward, on the generation backbone",
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
@@ -30,8 +31,8 @@ STEPS = {
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
-sections catalog, pictures, features, backbone, models, language, words, generator, reflection and evaluation
-(--reflection.reward_steps=50); `ragar-rec config` prints them all."""
+sections catalog, pictures, features, backbone, models, language, words, generator, reflection, evaluation
+and diagnosis (--reflection.reward_steps=50); `ragar-rec config` prints them all."""
 USER_ERRORS = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
 """Exceptions that our packages raise with a sentence for the user; any other is a bug and keeps its traceback."""
 

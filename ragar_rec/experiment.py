@@ -174,6 +174,23 @@ class Experiment:
         return self.new_ranker()
 
     @cached_property
+    def diagnosis(self) -> stages.Diagnosis:
+        """What the config's ranker makes of pictures, before any generator."""
+        evaluation, generator = self.config.evaluation, self.config.generator
+        shuffled = replace(self.ranker, features=stages.ShuffledFeatures(self.workspace, self.features, seed=0))
+        return stages.Diagnosis(
+            self.workspace,
+            self.ranker,
+            shuffled,
+            tuple(self.baselines()),
+            self.config.diagnosis,
+            candidates=evaluation.candidates,
+            k=evaluation.k,
+            retrieved=generator.k,
+            history_length=generator.history_length,
+        )
+
+    @cached_property
     def ragar(self) -> stages.RagarSystem:
         """RAGAR, rewarded by the config's ranker."""
         return self.new_system(self.ranker)

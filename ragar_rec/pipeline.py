@@ -6,6 +6,7 @@ what the stage needs is built on the way, and what is finished is reused.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "Run",
     "augment",
     "demo",
+    "diagnose",
     "evaluate",
     "prepare",
     "pretrain",
@@ -129,6 +131,31 @@ def train_ranker(run: Experiment) -> Path:
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
     print(evaluation.compared_on_test(model, rankers, bootstrap))
     return run.ranker.folder
+
+
+def diagnose(run: Experiment) -> Path:
+    """Whether other pictures could help this ranker, without any generator; prints a sentence for each step.
+
+    Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
+    """
+    run.check_list_lengths()
+    settings, diagnosis = run.config.evaluation, run.diagnosis
+    found = evaluation.findings(
+        diagnosis.frame,
+        metric=f"ndcg@{settings.k}",
+        personal_share=diagnosis.personal_share,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+    )
+    run.output.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(diagnosis.folder / "diagnosis.parquet", run.output / "diagnosis.parquet")
+    written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
+    (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
+    for finding in found:
+        print(f"\n{finding.question}\n  {finding.answer}")
+        if finding.advice:
+            print(f"  -> {finding.advice}")
+    return run.output / "diagnosis.json"
 
 
 def train_generator(run: Experiment) -> Path:

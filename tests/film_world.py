@@ -99,12 +99,15 @@ def save_poster(picture: Image.Image, file: Path) -> None:
 
 
 def config_file(folder: Path, **changes: Any) -> Path:
-    """``tiny.yaml``, with other values for some RecBole keys or (dotted by ``__``) for keys of a section."""
+    """``tiny.yaml``, with other values for some RecBole keys or (dotted by ``__``) for keys of a section; None leaves
+    a key out."""
     tree: dict[str, Any] = yaml.safe_load(yaml.safe_dump(TINY))
     for name, value in changes.items():
         section, _, key = name.partition("__")
         if key:
             tree[section][key] = value
+        elif value is None:
+            del tree[name]
         else:
             tree[name] = value
     file = folder / "tiny.yaml"

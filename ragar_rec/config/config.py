@@ -28,6 +28,7 @@ from ragar_rec.config.schema import build_section, field_types, nearest_key
 from ragar_rec.config.sections import (
     BackboneConfig,
     CatalogConfig,
+    DiagnosisConfig,
     EvaluationConfig,
     FeaturesConfig,
     GeneratorConfig,
@@ -56,6 +57,7 @@ class Config:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """RecBole's own keys as they were typed."""
 

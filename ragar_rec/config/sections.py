@@ -132,6 +132,20 @@ class GeneratorConfig(RagarConfig):
 
 
 @dataclass(frozen=True)
+class DiagnosisConfig:
+    """How thoroughly a ranker is diagnosed before any picture is generated."""
+
+    pictures: Count = 300
+    """Pictures of the catalogue among which the best one for a person is looked for."""
+    draws: Count = 20
+    """Permutations of features among the items over which the loss by permuted features is averaged."""
+    users: Natural = 150
+    """People in the sample; 0 takes all with an interaction for validation."""
+    seed: Natural = 0
+    """Of the sample, the pictures and the permutations."""
+
+
+@dataclass(frozen=True)
 class DrawingConfig:
     """Settings that determine which pictures the evaluation needs."""
 

@@ -1,4 +1,6 @@
 from .controls import ShuffledUserSampler as ShuffledUserSampler
+from .diagnosis import Finding as Finding
+from .diagnosis import findings as findings
 from .fidelity import reconstruction_psnr as reconstruction_psnr
 from .per_user import write_per_user as write_per_user
 from .protocols import Candidates as Candidates

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from recsys.recbole.dataset import Dataset
+from recsys.recbole.splits import HeldOutPhase
 from recsys.scoring.counterfactual import Counterfactual
 from recsys.scoring.metrics import delta_r, ndcg_at, recall_at
 
@@ -106,13 +107,20 @@ class Candidates:
         return before, after
 
 
-def tasks(dataset: Dataset, view: Counterfactual, users: Int[np.ndarray, " n"] | list[int]) -> list[Task]:
-    """The ranking task of each of these users, under a ranker's original scores."""
-    train, valid, test = dataset.interactions.train, dataset.interactions.valid, dataset.interactions.test
+def tasks(
+    dataset: Dataset, view: Counterfactual, users: Int[np.ndarray, " n"] | list[int], phase: HeldOutPhase = "test"
+) -> list[Task]:
+    """The ranking task of each of these users, under a ranker's original scores.
+
+    For validation, that part's interactions are to be found, and those of the test count for nothing.
+    """
+    train, held_out = dataset.interactions.train, getattr(dataset.interactions, phase)
+    nobody = (np.empty(0, np.int64), np.empty(0, np.int64))
+    valid = dataset.interactions.valid if phase == "test" else nobody
     user_tasks = []
     for user in users:
         seen = np.unique(np.concatenate([[0], train[1][train[0] == user], valid[1][valid[0] == user]]))
-        targets = test[1][test[0] == user]
+        targets = held_out[1][held_out[0] == user]
         scores = view.scores(torch.tensor([user]))[0].detach().cpu()
         target_scores = scores[torch.from_numpy(targets)]
         scores[torch.from_numpy(seen)] = -torch.inf

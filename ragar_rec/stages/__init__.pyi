@@ -1,5 +1,6 @@
 from .catalogue import Catalogue as Catalogue
 from .catalogue import Pictures as Pictures
+from .diagnosis import Diagnosis as Diagnosis
 from .drawn import DrawnPictures as DrawnPictures
 from .drawn import draw_requests as draw_requests
 from .features import FeatureFile as FeatureFile
@@ -28,6 +29,7 @@ from .recommended import CandidatePictures as CandidatePictures
 from .recommended import lists_of as lists_of
 from .results import JudgedResults as JudgedResults
 from .rewards import Rewards as Rewards
+from .shuffled import ShuffledFeatures as ShuffledFeatures
 from .stage import Keyed as Keyed
 from .stage import Workspace as Workspace
 from .system import Generator as Generator

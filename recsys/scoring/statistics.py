@@ -5,7 +5,7 @@ The unit of resampling is the user: several values of one user (seeds, windows) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,3 +94,37 @@ def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.m
             f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
         )
     return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]
+
+
+def smallest_visible_gain(differences: Values, *, confidence: float = 0.95, power: float = 0.8) -> float:
+    """The smallest mean difference that a two-sided test of this many paired differences finds with this probability.
+
+    (z_{1 - alpha / 2} + z_power) * s / sqrt(n), the normal approximation (Cohen 1988, sec. 2.4); s is their standard
+    deviation, alpha is 1 - confidence.
+
+    Raises:
+        ValueError: there are fewer than two differences.
+    """
+    array = np.asarray(differences, dtype=float)
+    if len(array) < 2:
+        raise ValueError(f"the smallest visible gain needs at least two differences, got {len(array)}")
+    quantiles = stats.norm.ppf(1 - (1 - confidence) / 2) + stats.norm.ppf(power)
+    return float(quantiles * array.std(ddof=1) / np.sqrt(len(array)))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down adjusted p-values (Holm 1979): below alpha, the family-wise error is at most alpha.
+
+    Args:
+        p_values: by hypothesis.
+    """
+    adjusted, largest = {}, 0.0
+    for position, (name, p) in enumerate(sorted(p_values.items(), key=lambda entry: entry[1])):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
+
+
+def is_equivalent(estimate: Interval, margin: float) -> bool:
+    """Whether the interval lies within plus and minus the smallest gain of interest, which shows that there is none."""
+    return -margin < estimate.low and estimate.high < margin

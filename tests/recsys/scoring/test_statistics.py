@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.scoring.statistics import Interval, interval, paired_difference, per_user_mean
+from recsys.scoring.statistics import (
+    Interval,
+    holm,
+    interval,
+    is_equivalent,
+    paired_difference,
+    per_user_mean,
+    smallest_visible_gain,
+)
 
 COINS = [0.0, 1.0] * 50
 
@@ -76,3 +84,31 @@ def test_a_paired_difference_needs_the_same_people(index):
 def test_an_interval_of_means_holds_between_the_extremes(values):
     actual = interval(values, resamples=100)
     assert min(values) - 1e-9 <= actual.low <= actual.high <= max(values) + 1e-9
+
+
+def test_the_smallest_visible_gain_of_known_differences() -> None:
+    """(1.95996 + .84162) * s / sqrt(n) with s = 2 and n = 4 (differences 1, 1, 1 and -3: s^2 = 12 / 3): 2.80158."""
+    assert smallest_visible_gain([1, 1, 1, -3]) == pytest.approx(2.80158, abs=1e-4)
+    assert smallest_visible_gain([0.5, 0.5, 0.5]) == 0
+    with pytest.raises(ValueError, match="at least two differences, got 1"):
+        smallest_visible_gain([1])
+
+
+def test_the_smallest_visible_gain_is_seen_four_times_of_five() -> None:
+    """2,000 experiments of 100 people with that true gain: the t interval excludes 0 in .80, here within .03."""
+    rng = np.random.default_rng(0)
+    gain = 2.80158 / 10
+    draws = rng.normal(gain, 1, (2000, 100))
+    seen = draws.mean(1) - 1.984 * draws.std(1, ddof=1) / 10 > 0
+    assert seen.mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_holms_adjusted_p_values() -> None:
+    """Sorted .01, .02, .04: 3 * .01, 2 * .02, and .04, which may not be below the one before it."""
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.02}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.04})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [(-0.1, 0.1, True), (-0.3, 0.1, False), (0.0, 0.2, False)])
+def test_no_gain_is_an_interval_within_the_margin(low: float, high: float, expected: bool) -> None:
+    assert is_equivalent(Interval(0.0, low, high, 9), 0.2) is expected
