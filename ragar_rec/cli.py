@@ -266,12 +266,30 @@ def notes() -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """The message of an exception as a sentence, without the quotes that KeyError puts around its own."""
+    """The message of an exception as a sentence, without the quotes that KeyError puts around its own.
+
+    An exception out of a module of the user's own comes with its type, file and line.
+    """
+    if place := _own_code(error):
+        return f"{place} raised {type(error).__name__}: {error}; --debug shows the whole trace"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
     if isinstance(error, KeyError) and len(error.args) == 1:
         return str(error.args[0])
     return str(error) or type(error).__name__
+
+
+def _own_code(error: BaseException) -> str | None:
+    """File and line that raised, if they belong neither to this library nor to an installed one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return None
+    file, home = Path(frames[-1].filename).resolve(), Path(__file__).resolve().parents[1]
+    libraries = [home / name for name in ("ragar_rec", "recsys", "generation")]
+    installed = [*map(Path, (sys.prefix, sys.base_prefix)), *libraries]
+    if not file.is_file() or any(file.is_relative_to(folder) for folder in installed):
+        return None
+    return f"{file.name}, line {frames[-1].lineno},"
 
 
 if __name__ == "__main__":

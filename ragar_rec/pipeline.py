@@ -77,7 +77,7 @@ def _frame_sentence(shapes: Sequence[tuple[int, int]], frame: tuple[int, int], f
         f"{found.notable:,} of {len(shapes):,} pictures by more than {NOTABLE:.0%} (median {found.median:.1%}, "
         f"worst {found.worst:.0%})"
     )
-    what = f"padded; cropping would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
+    what = f"padded; pictures.fit: crop would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
     return (
         f"frame {frame[0]} x {frame[1]} (height x width; the median picture is {median_ratio(shapes):.2f} times as "
         f"wide as high): pictures are {what}"
@@ -241,6 +241,8 @@ def recommend(
     length = k or run.config.evaluation.k
     reporting.check_suffix(file)
     run.check_list_lengths()
+    if users is not None and not Path(users).is_file():  # Before anything is trained.
+        raise FileNotFoundError(f"no users at {users}: name a CSV file with the column user_id")
     ranker = run.ranker
     if not original:
         _ = ranker.reward  # Before the generator is trained: whether new pictures can be judged at all.

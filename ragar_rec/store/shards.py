@@ -71,7 +71,8 @@ class ImageShards:
             existing = json.loads(file.read_text(encoding="utf-8"))
             if existing != self.provenance:
                 raise ValueError(
-                    f"{folder} holds pictures made with {existing}, not with {self.provenance}; use another folder"
+                    f"{folder} holds pictures of another generator or setting ({existing}, not {self.provenance}): "
+                    "give another --output, or move that folder away"
                 )
         else:
             write_whole(file, json.dumps(self.provenance, indent=1).encode())

@@ -32,7 +32,7 @@ def source(data: Path | None = None) -> Path:
         if not (data / f"{NAME}.{suffix}").is_file():
             raise FileNotFoundError(
                 f"no {NAME}.{suffix} in {data}; the folder must hold RecBole's {NAME} files (other data: "
-                "set catalog.preparer to ml-latest or own)"
+                "--config own, or another preset or config of yours)"
             )
     return data
 

@@ -34,6 +34,7 @@ def pipeline(monkeypatch):
     for name in cli.STEPS:
         setattr(module, name.replace("-", "_"), step(name))
     monkeypatch.setitem(sys.modules, "ragar_rec.pipeline", module)
+    monkeypatch.setattr(cli, "_own_code", lambda error: None)  # What it raises stands for the library's exceptions.
     monkeypatch.setattr(ragar_rec, "pipeline", module, raising=False)
     return state
 
@@ -76,6 +77,17 @@ def test_an_exception_becomes_its_sentence_on_stderr(pipeline, capsys, error, wo
     captured = capsys.readouterr()
     assert captured.err == f"ragar-rec: {words}\n"
     assert captured.out == ""
+
+
+def test_an_exception_out_of_ones_own_module_names_its_file_and_line(tmp_path):
+    """`oops` alone, which is all that a KeyError says, would be looked for in the library."""
+    file = tmp_path / "shade.py"
+    file.write_text("def generate():\n    return {}['oops']\n")
+    names: dict = {}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    with pytest.raises(KeyError) as caught:
+        names["generate"]()
+    assert cli.sentence(caught.value) == "shade.py, line 2, raised KeyError: 'oops'; --debug shows the whole trace"
 
 
 def test_what_our_packages_note_is_shown_once_and_nobody_elses(pipeline, capsys, monkeypatch):

@@ -671,7 +671,9 @@ def test_pictures_that_somebody_names_on_the_command_line(copy: World, world: Wo
     file.write_text("user_id,item_id\n{},{}\n".format(*names[0]))
     for change in ("--reflection.reward_steps=3", "--evaluation.batch_size=4"):
         line = fails(capsys, *arguments, f"--requests={file}", change)
-        assert re.search(r"output/pictures holds pictures made with .*use another folder", line)
+        assert re.search(
+            r"output/pictures holds pictures of another generator or setting .*give another --output", line
+        )
 
 
 def drawn_by(world: World, number: int, of: int, port: int) -> None:

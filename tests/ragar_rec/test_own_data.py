@@ -99,7 +99,7 @@ def test_pictures_are_fitted_into_a_frame_of_the_median_proportions(tmp_path, ca
     out = capsys.readouterr().out
     assert "frame 80 x 80 (height x width; the median picture is 1.00 times as wide as high): pictures are " in out
     cut = "2 of 8 pictures by more than 5% (median 0.0%, worst 33%)"
-    assert f"{'padded; cropping would cut' if fit == 'pad' else 'cropped, which cuts'} {cut}" in out
+    assert f"{'padded; pictures.fit: crop would cut' if fit == 'pad' else 'cropped, which cuts'} {cut}" in out
     run = Experiment.open(world.config, auto, world.data, output=world.output, progress=False)
     assert run.pictures.size == (80, 80)
     assert (run.new_features("hog").image.height, run.pictures.fit) == (16, fit)  # type: ignore[union-attr]
