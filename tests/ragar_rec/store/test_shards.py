@@ -67,7 +67,7 @@ def test_values_outside_are_clipped_and_none_is_no_shard(tmp_path):
 
 def test_other_provenance_does_not_mix(tmp_path):
     ImageShards(tmp_path, {"seed": 0}).write(["a"], pictures(1))
-    with pytest.raises(ValueError, match="use another folder"):
+    with pytest.raises(ValueError, match="give another --output"):
         ImageShards(tmp_path, {"seed": 1})
 
 
