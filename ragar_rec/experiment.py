@@ -32,6 +32,7 @@ BASELINES = ("Pop", "ItemKNN", "EASE")
 
 TRAINING = (
     "learning_rate",
+    "reg_weight",
     "train_batch_size",
     "epochs",
     "eval_step",

@@ -272,7 +272,9 @@ def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Seq
     Raises:
         FileNotFoundError: a config, or raw data or weights that one of them needs, cannot be found.
     """
-    space, used = run.workspace, run.used_folders()
+    space = run.workspace
+    # Looked up anew: a stage that this run has built asks the store no more.
+    used = Experiment(run.config, run.output, data=space.data, weights=space.weights).used_folders()
     for config in keep:
         used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
     entries = stored_entries(run.store.root)

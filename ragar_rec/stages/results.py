@@ -84,7 +84,7 @@ class JudgedResults(Stage):
         self, judge: Ranker, setting: EvaluationSetting, features: FeaturesByPair
     ) -> dict[str, FeatureSource | None]:
         """Image features by control; None is the original."""
-        dim = judge.reward.encoder.dim
+        dim = judge.view.feature_dim
         controls: dict[str, Callable[[], FeatureSource | None]] = {
             "original": lambda: None,
             "shuffled_user": lambda: PersonalFeatures(features, dim, owner=setting.shuffled_user),

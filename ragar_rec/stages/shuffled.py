@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from generation.encoders.encoder import ImageEncoder
 from ragar_rec.stages.features import Features
 from ragar_rec.stages.stage import Stage
+from ragar_rec.store.hashing import digest
+from ragar_rec.store.store import content
 from recsys.features import FeatureTable
 
 
@@ -26,6 +29,11 @@ class ShuffledFeatures(Stage):
     name: ClassVar[str] = "shuffled-features"
     features: Features
     seed: int
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the shuffled images and of all other tables, which are the features' own."""
+        return digest([content(self.folder), self.features.content])
 
     def build(self, to: Path) -> None:
         FeatureTable.read(self.features.file("image")).permuted(self.seed).write(to / "image.safetensors")
