@@ -76,6 +76,12 @@ def keywords_for(function: Callable[..., Any], available: Mapping[str, Any]) -> 
 
 
 def code_of(name: str) -> Path | None:
-    """Source file of the module in ``package.module:name``, if it has one: a changed file makes another part."""
-    file = getattr(import_module(name.partition(":")[0]), "__file__", None)
+    """Source file in which ``package.module:name`` is defined, if it has one: a changed file makes another part."""
+    module, _, attribute = name.partition(":")
+    imported = import_module(module)
+    try:  # A package may only hand on what one of its modules defines.
+        file = inspect.getsourcefile(inspect.unwrap(getattr(imported, attribute)))
+    except (TypeError, OSError, AttributeError):  # neither class nor function
+        file = None
+    file = file or getattr(imported, "__file__", None)
     return None if file is None else Path(file)

@@ -91,4 +91,4 @@ def encode_stored_images(
     blocks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
     bar = tqdm(blocks, desc="features of generated pictures", unit=f"x{BATCH}", disable=not progress)
     features = [encode_images(reward, shards.read(block), progress=False) for block in bar]
-    return torch.cat(features) if features else torch.empty(0, reward.encoder.dim)
+    return torch.cat(features) if features else torch.empty(0, reward.view.feature_dim)

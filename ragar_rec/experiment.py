@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
-from generation import encoders
 from generation.backbone.config import DualEncoderConfig, UNetConfig
-from generation.encoders.choice import PACKAGED, TIMM_MODELS, encoder_conflicts
-from generation.encoders.packaged import minilm_folder
-from generation.framing import choose_frame
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
+from generation.systems.choice import SYSTEMS
 from ragar_rec import evaluation, stages
+from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gpu
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
-from ragar_rec.config.recbole_values import sampled_modes
 from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
+from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.store.store import Store
-from recsys.recbole.keys import DEFAULTS, with_ranker
-
-logger = logging.getLogger(__name__)
-
-BASELINES = ("Pop", "ItemKNN", "EASE")
-"""Simple rankers that a ranker is compared with on the test: popularity, neighbours, a closed form."""
-
-TRAINING = (
-    "learning_rate",
-    "reg_weight",
-    "train_batch_size",
-    "epochs",
-    "eval_step",
-    "stopping_step",
-    "seed",
-    "train_neg_sample_args",
-)
-"""RecBole's keys on which the baselines do not depend."""
-
-EASE_ITEMS = 10_000
-"""Items up to which EASE is a baseline: a minute or two of one core."""
-
-KNN_SCORES = 10_000_000
-"""Users x items up to which ItemKNN is a baseline: RecBole keeps all its scores in a Python list of lists."""
-
-SMALL, FULL_SIZE, FILES = (96, 64), (512, 512), (192, 128)
-"""Frames whose areas those of the small generator, of SD-1.x and of encoders that read files have."""
+from recsys.recbole.keys import with_ranker
 
 
 class Experiment:
@@ -94,7 +65,7 @@ class Experiment:
         """From what the command line takes: a YAML file or a preset's name; without one, the embedded default."""
         data, weights = (None if folder is None else Path(folder) for folder in (data, weights))
         read = Config.read(config or DEFAULT, overrides)
-        _note_missing_gpu(read)
+        note_missing_gpu(read)
         return cls(read, Path(output), data=data, weights=weights, progress=progress)
 
     @cached_property
@@ -112,9 +83,7 @@ class Experiment:
     @cached_property
     def pictures(self) -> stages.Pictures:
         """The catalogue's pictures at the generator's size."""
-        backbone = self.config.backbone
-        like, multiple = (SMALL, 8) if self.config.models.backbone is None else (FULL_SIZE, 64)
-        frame = self._frame(like, multiple, backbone.image_height, backbone.image_width)
+        frame = self._sources.generator_frame()
         return stages.Pictures(self.workspace, self.catalogue, *frame, self.config.pictures.fit)
 
     @cached_property
@@ -175,14 +144,18 @@ class Experiment:
         return self.new_ranker()
 
     @cached_property
+    def shuffled_ranker(self) -> stages.Ranker:
+        """The config's ranker, trained on pictures of other items."""
+        return replace(self.ranker, features=stages.ShuffledFeatures(self.workspace, self.features, seed=0))
+
+    @cached_property
     def diagnosis(self) -> stages.Diagnosis:
         """What the config's ranker makes of pictures, before any generator."""
         evaluation, generator = self.config.evaluation, self.config.generator
-        shuffled = replace(self.ranker, features=stages.ShuffledFeatures(self.workspace, self.features, seed=0))
         return stages.Diagnosis(
             self.workspace,
             self.ranker,
-            shuffled,
+            self.shuffled_ranker,
             tuple(self.baselines()),
             self.config.diagnosis,
             candidates=evaluation.candidates,
@@ -199,7 +172,7 @@ class Experiment:
     @cached_property
     def system(self) -> stages.System:
         """The system that the config names: RAGAR, or a generator of the user's own."""
-        return self.ragar if self.config.generator.system == "ragar" else self.new_own_system()
+        return self.ragar if self.config.generator.system in SYSTEMS else self.new_own_system()
 
     @property
     def generator(self) -> stages.Generator:
@@ -222,13 +195,14 @@ class Experiment:
         Raises:
             FileNotFoundError: raw data or weights that the config needs are not where they were said to be.
         """
-        models: list[Callable[[], stages.Keyed]] = [partial(self.new_baseline, name) for name in BASELINES]
         return stages.used_folders(
             [
                 lambda: self.catalogue,
                 lambda: self.pictures,
                 lambda: self.ranker,
-                *models,
+                lambda: self.shuffled_ranker,
+                self.baselines,
+                lambda: self.diagnosis,
                 lambda: self.components,
                 self.new_candidate_pictures,
                 lambda: self.report(evaluation.Results(rows=())),
@@ -252,9 +226,10 @@ class Experiment:
         # A data set that brings its features along has neither pictures nor words to make others of.
         raw = not self.catalogue.feature_files
         if image_encoder is not None or (image is None and raw):
-            image = self._picture_encoder(image_encoder or settings.image_encoder)
+            encoder = image_encoder or settings.image_encoder
+            image = self._sources.image(encoder, self.pictures, lambda: self.encoder)
         if text is None and raw:
-            text = self._text_features()
+            text = self._sources.text()
         return stages.Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
 
     def new_ranker(
@@ -270,18 +245,15 @@ class Experiment:
         return stages.Ranker(self.workspace, self.catalogue, features, settings)
 
     def baselines(self) -> list[stages.BaselineRanker]:
-        """The simple rankers of :data:`BASELINES` that train in seconds or a minute on this catalogue."""
-        dataset = self.ranker.dataset
-        # An items x items matrix is inverted for EASE; ItemKNN keeps users x items scores.
-        fits = {"EASE": dataset.n_items <= EASE_ITEMS, "ItemKNN": dataset.n_users * dataset.n_items <= KNN_SCORES}
-        names = [name for name in BASELINES if fits.get(name, True) and name != self.config.recbole["model"]]
-        return [self.new_baseline(name) for name in names]
-
-    def new_baseline(self, model: str) -> stages.BaselineRanker:
-        """A ranker of interactions alone, by RecBole's keys of the config that say what is read and how it is split."""
-        # Rankers that count do not train in steps: another learning rate leaves the same baseline in the store.
-        keys = with_ranker({key: value for key, value in self.config.recbole.items() if key not in TRAINING}, model)
-        return stages.BaselineRanker(self.workspace, self.catalogue, self.features, keys)
+        """Simple rankers beside the config's, of those that train in seconds or a minute on this catalogue."""
+        summary, settings = self.catalogue.summary, self.config.recbole
+        names = stages.baseline_names(settings, summary["users"], summary["items"])
+        return [
+            stages.BaselineRanker(
+                self.workspace, self.catalogue, self.features, stages.baseline_settings(settings, name)
+            )
+            for name in names
+        ]
 
     def new_system(self, reward: stages.Ranker, *, seed: int | None = None) -> stages.RagarSystem:
         """RAGAR rewarded by this ranker.
@@ -304,13 +276,7 @@ class Experiment:
         """A generator of the user's own, ``package.module:name``, by default the config's."""
         source, reflection = name or self.config.generator.system, self.config.reflection
         return stages.OwnSystem(
-            self.workspace,
-            self.pictures,
-            self.ranker,
-            source,
-            reflection.held_out,
-            reflection.seed,
-            lambda: self.components.gallery,
+            self.workspace, self.pictures, self.ranker, source, reflection.held_out, reflection.seed, self.components
         )
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
@@ -352,13 +318,16 @@ class Experiment:
         Raises:
             ValueError: the ranker's scores do not change with pictures, or its metrics rank sampled items.
         """
-        if sampled := sampled_modes(self.config.recbole):
-            raise ValueError(
-                f"eval_args.mode {', '.join(sampled)} ranks a held-out item among a few sampled ones, where every "
-                "ranker looks good; the tables of results rank among all items: write --eval_args.mode=full. "
-                "`train-ranker` takes it, and says so beside every metric"
-            )
-        self.ranker.check_reads_pictures()
+        check_sampling(self.config)
+        self.check_reads_pictures()
+
+    def check_reads_pictures(self) -> None:
+        """Refuse before anything is made for it a ranker whose scores do not change with pictures.
+
+        Raises:
+            ValueError: they do not; the rankers whose scores do are named.
+        """
+        stages.check_reads_pictures(self.config.recbole)
 
     def check_list_lengths(self) -> None:
         """Refuse lists longer than the catalogue before anything is trained for them.
@@ -366,61 +335,12 @@ class Experiment:
         Raises:
             ValueError: ``topk``, ``evaluation.k`` or ``evaluation.candidates`` is above the number of items.
         """
-        n_items, settings = len(self.catalogue.rows), self.config.evaluation
-        topk = self.config.recbole.get("topk", DEFAULTS["topk"])
-        longest = max(topk) if isinstance(topk, Sequence) else topk
-        lengths = {"topk": longest, "evaluation.k": settings.k, "evaluation.candidates": settings.candidates}
-        for name, length in lengths.items():
-            if length > n_items:
-                raise ValueError(f"{name} asks for lists of {length}, but there are {n_items} items")
+        check_list_lengths(self.config, len(self.catalogue.rows))
 
     @cached_property
     def _captions(self) -> stages.Captions | stages.BlipCaptions:
         return stages.captions_of(self.pictures, self.config.words)
 
-    def _frame(self, like: tuple[int, int], multiple: int, height: int, width: int) -> tuple[int, int]:
-        # Headers of pictures are read only where their proportions count.
-        shapes = [] if height and width else self.catalogue.shapes
-        return choose_frame(shapes, like, multiple=multiple, height=height, width=width)
-
-    def _text_features(self) -> stages.TextFeatures | stages.SentenceFeatures:
-        if self.config.features.text_encoder == "tfidf":
-            return stages.TextFeatures(self.workspace, self.catalogue, self.config.features.text_dim)
-        return stages.SentenceFeatures(
-            self.workspace, self.catalogue, stages.Weights(self.workspace, str(minilm_folder()))
-        )
-
-    def _picture_encoder(self, encoder: stages.EncoderChoice) -> stages.PictureEncoder:
-        if isinstance(encoder, str) or not isinstance(encoder, Sequence):
-            return self._single_encoder(encoder)
-        parts = tuple(self._single_encoder(part) for part in encoder)
-        return parts[0] if len(parts) == 1 else stages.SeveralPictureEncoders(self.workspace, parts)
-
-    def _single_encoder(self, encoder: str | encoders.ImageEncoder) -> stages.SinglePictureEncoder:
-        settings = self.config.features
-        # Multiples of 8: the cells of HOG divide them.
-        size = self._frame(FILES, 8, settings.image_height, settings.image_width)
-        if not isinstance(encoder, str):
-            return stages.ObjectPictureEncoder(self.workspace, self.pictures, encoder, *size)
-        if encoder == "dual":
-            return stages.DualPictureEncoder(self.workspace, self.pictures, self.encoder)
-        for problem in encoder_conflicts([encoder]):
-            raise ValueError(problem)
-        if encoder in PACKAGED:
-            weights = PACKAGED[encoder]()
-        else:
-            weights = self.workspace.weights_file(encoder) if encoder in TIMM_MODELS else None
-        return stages.FilePictureEncoder(self.workspace, self.pictures, encoder, *size, weights)
-
-
-def _note_missing_gpu(config: Config) -> None:
-    """Say at once that a GPU that the config asks for is not there; RecBole takes the CPU without a word."""
-    if not config.recbole.get("use_gpu"):
-        return
-    # Imported late: most configs ask for no GPU, and torch takes its seconds.
-    import torch
-
-    if not torch.cuda.is_available():
-        logger.warning(
-            "use_gpu is true, but this machine, or this build of torch, has no GPU: the CPU trains the ranker"
-        )
+    @cached_property
+    def _sources(self) -> FeatureSources:
+        return FeatureSources(self.config, self.workspace, self.catalogue)

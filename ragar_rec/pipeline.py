@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from generation.framing import NOTABLE, Fit, cuts, median_ratio
 from ragar_rec import evaluation, stages
 from ragar_rec import report as reporting
 from ragar_rec import store as stored
@@ -20,7 +19,7 @@ from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
-from ragar_rec.store.inventory import remove, size_text, stored_entries
+from ragar_rec.store.inventory import remove_unused, stored_entries
 
 __all__ = [
     "Run",
@@ -63,25 +62,11 @@ def prepare(run: Experiment) -> Path:
     if brought := run.catalogue.feature_files:
         print(f"features that came with the data set: {', '.join(brought)}")
     if shapes := run.catalogue.shapes:
-        print(_frame_sentence(shapes, run.pictures.size, run.pictures.fit))
+        print(reporting.frame_sentence(shapes, run.pictures.size, run.pictures.fit))
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
     return run.catalogue.folder
-
-
-def _frame_sentence(shapes: Sequence[tuple[int, int]], frame: tuple[int, int], fit: Fit) -> str:
-    """What fitting the pictures into the frame does to them."""
-    found = cuts(shapes, frame)
-    lost = (
-        f"{found.notable:,} of {len(shapes):,} pictures by more than {NOTABLE:.0%} (median {found.median:.1%}, "
-        f"worst {found.worst:.0%})"
-    )
-    what = f"padded; pictures.fit: crop would cut {lost}" if fit == "pad" else f"cropped, which cuts {lost}"
-    return (
-        f"frame {frame[0]} x {frame[1]} (height x width; the median picture is {median_ratio(shapes):.2f} times as "
-        f"wide as high): pictures are {what}"
-    )
 
 
 def pretrain(run: Experiment) -> Path:
@@ -138,6 +123,7 @@ def diagnose(run: Experiment) -> Path:
 
     Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
     """
+    run.check_reads_pictures()
     run.check_list_lengths()
     settings, diagnosis = run.config.evaluation, run.diagnosis
     found = evaluation.findings(
@@ -183,6 +169,7 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
         ValueError: it asks for what is unknown (the line is named), or pictures of another generator or
             `evaluation.batch_size` stand there.
     """
+    run.check_reads_pictures()
     folder = run.output / "pictures"
     if requests is not None:
         shards = stages.draw_requests(run.system, run.drawn.settings, Path(requests), folder)
@@ -240,6 +227,8 @@ def recommend(
     file = Path(lists or run.output / "recommendations.csv")
     length = k or run.config.evaluation.k
     reporting.check_suffix(file)
+    if not original:
+        run.check_reads_pictures()
     run.check_list_lengths()
     if users is not None and not Path(users).is_file():  # Before anything is trained.
         raise FileNotFoundError(f"no users at {users}: name a CSV file with the column user_id")
@@ -279,15 +268,9 @@ def store(run: Experiment, prune: bool = False, dry_run: bool = False, keep: Seq
         used |= Experiment.open(config, (), space.data, space.weights, run.output).used_folders()
     entries = stored_entries(run.store.root)
     print(reporting.store_table(entries, used))
-    for entry in entries if prune or dry_run else []:
-        if entry.folder not in used:
-            try:
-                if not dry_run:
-                    remove(entry)
-            except RuntimeError as error:
-                print(f"kept {entry.folder.name}: {error}")
-                continue
-            print(f"{'would remove' if dry_run else 'removed'} {entry.folder.name}: {size_text(entry.size)}")
+    if prune or dry_run:
+        for line in remove_unused(entries, used, dry_run=dry_run):
+            print(line)
     return run.store.root
 
 

@@ -90,8 +90,11 @@ class FeatureTable:
             raise ValueError(f"feature table {path}: {error}") from error
 
     def permuted(self, seed: int) -> FeatureTable:
-        """The same rows, given to the items in a random order: what features say of single items is lost."""
-        return FeatureTable(self.ids, self.values[np.random.default_rng(seed).permutation(len(self.ids))])
+        """The rows in a random order among the items that have any: what features say of single items is lost."""
+        values = self.values.copy()
+        rows = values.any(axis=1).nonzero()[0]  # a row of zeros is a hole and stays one
+        values[rows] = values[np.random.default_rng(seed).permutation(rows)]
+        return FeatureTable(self.ids, values)
 
     def align(self, tokens: Sequence[str]) -> tuple[Float32[np.ndarray, "tokens width"], Bool[np.ndarray, " tokens"]]:
         """Features in the order of ``tokens``, and which tokens have any; absent rows and rows of zeros are holes."""

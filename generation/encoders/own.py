@@ -33,25 +33,26 @@ def load_encoder(name: str, size: tuple[int, int]) -> ImageEncoder:
     )
     if isinstance(encoder, nn.Module):
         encoder.eval().requires_grad_(False)
-    check_encoder(encoder, name)
+    check_encoder(encoder, f"{name} gave {type(encoder).__name__}, which")
     return cast("ImageEncoder", encoder)
 
 
-def check_encoder(encoder: object, name: str) -> None:
+def check_encoder(encoder: object, subject: str | None = None) -> None:
     """Refuse an object that is no image encoder, or one that gives other features each time.
 
     Args:
         encoder: the object.
-        name: where it comes from, for the message.
+        subject: how the message begins; by default with the class of the object.
 
     Raises:
         ValueError: it lacks ``name``, ``dim`` or ``encode_images``, or is a module of torch that is being trained.
     """
+    subject = subject or f"a {type(encoder).__name__}"
     if missing := [member for member in MEMBERS if not hasattr(encoder, member)]:
         raise ValueError(
-            f"{name} gave {type(encoder).__name__}, no image encoder: it has no {', '.join(missing)}; an image encoder "
-            "has a name, the dim of its features, and encode_images(images) -> features"
+            f"{subject} is no image encoder: it has no {', '.join(missing)}; an image encoder has a name, the dim of "
+            "its features, and encode_images(images) -> features"
         )
     # Batch norm and dropout would make other features at each call.
     if isinstance(encoder, nn.Module) and encoder.training:
-        raise ValueError(f"{name} is in training mode: call its eval() first")
+        raise ValueError(f"{subject} is in training mode: call its eval() first")

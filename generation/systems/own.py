@@ -5,13 +5,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from generation.plugins import call_named, import_named, keywords_for
 from generation.request import Generator, Request
-
-BUILT_IN = ("ragar",)
-"""Built-in systems, which a config names by one word; any other is ``package.module:name``."""
+from generation.systems.choice import SYSTEMS
 
 
 def load_generator(name: str, available: Mapping[str, Callable[[], Any]]) -> "OwnGenerator":
@@ -24,13 +22,13 @@ def load_generator(name: str, available: Mapping[str, Callable[[], Any]]) -> "Ow
     Raises:
         ValueError: the name cannot be imported or called so, or what it returns is no generator.
     """
-    factory = import_named("system", name, BUILT_IN)
+    factory = import_named("system", name, SYSTEMS)
     arguments = f"those of the keyword arguments {', '.join(available)} that it has"
-
-    def call() -> Any:
-        return factory(**{keyword: value() for keyword, value in keywords_for(factory, available).items()})
-
-    generator = call_named("a generator", name, arguments, call)
+    # Made outside the call: what goes wrong there is no fault of the user's code.
+    keywords = {keyword: value() for keyword, value in keywords_for(factory, available).items()}
+    generator = call_named("a generator", name, arguments, lambda: factory(**keywords))
+    if isinstance(generator, nn.Module):
+        generator.eval().requires_grad_(False)  # dropout would make another picture of the same request
     if not isinstance(generator, Generator):
         raise ValueError(
             f"{name} gave {type(generator).__name__}, no generator: that has generate(requests) -> images in [0, 1]"
@@ -48,6 +46,7 @@ class OwnGenerator:
 
     def __init__(self, name: str, generator: Generator) -> None:
         self.name, self.generator = name, generator
+        self._size: tuple[int, ...] | None = None
 
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:
         """Pictures in [0, 1], as float32 on the CPU.
@@ -68,5 +67,11 @@ class OwnGenerator:
             low, high = float(images.min()), float(images.max())
             raise ValueError(
                 f"{self.name} gave {images.dtype} from {low:g} to {high:g}; pictures are float tensors in [0, 1]"
+            )
+        self._size = self._size or tuple(images.shape[2:])
+        if images.shape[2:] != self._size:
+            raise ValueError(
+                f"{self.name} gave pictures of {' x '.join(map(str, self._size))} first and of "
+                f"{' x '.join(map(str, images.shape[2:]))} now; all must have one size"
             )
         return images.float().cpu()

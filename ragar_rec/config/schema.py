@@ -40,7 +40,6 @@ Count = Annotated[int, Range(1)]
 """An integer from 1 on."""
 Natural = Annotated[int, Range(0)]
 """An integer from 0 on."""
-"""A number above 0."""
 
 _NAMES = {
     Any: "anything",

@@ -12,6 +12,7 @@ from generation.encoders.packaged import minilm_folder
 from generation.framing import Fit
 from generation.plugins import import_named
 from generation.ragar.config import RagarConfig
+from generation.systems.choice import SYSTEMS
 from ragar_rec.config.schema import Count, Natural, Range, narrowed
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
@@ -126,7 +127,7 @@ class GeneratorConfig(RagarConfig):
         """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
         yield from super().conflicts()
         try:
-            _ = self.system == "ragar" or import_named("system", self.system, ["ragar"])
+            _ = self.system in SYSTEMS or import_named("system", self.system, SYSTEMS)
         except ValueError as error:
             yield str(error)
 

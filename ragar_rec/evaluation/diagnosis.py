@@ -6,18 +6,23 @@ A finding is a sentence for people who run a shop, the numbers that it rests on,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from recsys.scoring.metrics import list_metric_name
 from recsys.scoring.statistics import Interval, interval, paired_difference, smallest_visible_gain
 
 COLUMNS = ("step", "subject", "metric", "user", "value")
 
 OWN = "own"
 """The subject to which the others of a step are compared: the ranker, or the user, as they are."""
+
+RANKER_ITSELF = (OWN, "trained on shuffled", "image permuted", "text permuted", "both permuted")
+"""Subjects of the step `reading` that are the ranker under other pictures; the others are simple rankers."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,10 @@ class Finding:
     numbers: Mapping[str, Interval | float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON, which has no word for a number that is none."""
+        tree = asdict(self)
+        numbers = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in tree["numbers"].items()}
+        return tree | {"numbers": numbers}
 
 
 class _Frame:
@@ -46,6 +53,10 @@ class _Frame:
     def has(self, step: str, subject: str) -> bool:
         """Whether anything was measured of this subject."""
         return bool(((self.frame["step"] == step) & (self.frame["subject"] == subject)).any())
+
+    def subjects(self, step: str) -> list[str]:
+        """What was measured in a step, in the order of the frame."""
+        return self.frame.loc[self.frame["step"] == step, "subject"].unique().tolist()
 
     def users(self, step: str, subject: str, metric: str) -> pd.Series:
         """One value per user."""
@@ -93,7 +104,7 @@ def _reads_pictures(data: _Frame, metric: str) -> Iterator[Finding]:
     for name in ("text permuted", "both permuted"):
         if data.has("reading", name):
             numbers[name] = data.difference("reading", OWN, name, metric)
-    name = metric.replace("ndcg", "NDCG").replace("recall", "Recall")
+    name = list_metric_name(metric)
     if shuffled.low > 0:
         answer = f"Yes: trained on the pictures of other items it would lose {_text(shuffled)} of {name}."
         advice = ""
@@ -117,7 +128,7 @@ def _reads_pictures(data: _Frame, metric: str) -> Iterator[Finding]:
 
 
 def _baselines(data: _Frame, metric: str) -> Iterator[Finding]:
-    names = [n for n in ("Pop", "ItemKNN", "EASE") if data.has("reading", n)]
+    names = [n for n in data.subjects("reading") if n not in RANKER_ITSELF]
     if not names:
         return
     leads = {name: data.difference("reading", OWN, name, metric) for name in names}
@@ -183,7 +194,7 @@ def _equal_treatment(data: _Frame, metric: str) -> Iterator[Finding]:
         name: data.difference("equal treatment", name, "original", metric)
         for name in ("best of pool", "retrieved", "random item")
     }
-    name = metric.replace("ndcg", "NDCG").replace("recall", "Recall")
+    name = list_metric_name(metric)
     best = gains["best of pool"]
     answer = (
         f"If every candidate carried its best picture for the person, {name} among the candidates would move by "
@@ -204,7 +215,7 @@ def _equal_treatment(data: _Frame, metric: str) -> Iterator[Finding]:
 def _power(data: _Frame, metric: str, confidence: float) -> Iterator[Finding]:
     retrieved, original = (data.users("equal treatment", name, metric) for name in ("retrieved", "original"))
     least = smallest_visible_gain((retrieved - original).to_numpy(), confidence=confidence)
-    name = metric.replace("ndcg", "NDCG").replace("recall", "Recall")
+    name = list_metric_name(metric)
     answer = (
         f"With these {len(original)} people a gain of {name} of {least:.4f} would be seen with a probability of 80 %; "
         "smaller ones usually would not."

@@ -112,8 +112,10 @@ def tasks(
 ) -> list[Task]:
     """The ranking task of each of these users, under a ranker's original scores.
 
-    For validation, that part's interactions are to be found, and those of the test count for nothing.
+    For validation, that part's interactions are to be found, and those of the test count for nothing. Under the split
+    `COLD` the items withheld for the phase are ranked among each other, as by `held_out_ranks`.
     """
+    candidates = dataset.candidates(phase)
     train, held_out = dataset.interactions.train, getattr(dataset.interactions, phase)
     nobody = (np.empty(0, np.int64), np.empty(0, np.int64))
     valid = dataset.interactions.valid if phase == "test" else nobody
@@ -124,6 +126,8 @@ def tasks(
         scores = view.scores(torch.tensor([user]))[0].detach().cpu()
         target_scores = scores[torch.from_numpy(targets)]
         scores[torch.from_numpy(seen)] = -torch.inf
+        if candidates is not None:
+            scores[torch.from_numpy(np.setdiff1d(np.arange(len(scores)), candidates))] = -torch.inf
         scores[torch.from_numpy(targets)] = target_scores  # a target that was seen too is still ranked, as RecBole does
         user_tasks.append(Task(int(user), targets, seen, scores))
     return user_tasks

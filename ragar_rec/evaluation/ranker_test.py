@@ -98,6 +98,9 @@ def compared_on_test(name: str, rankers: Mapping[str, TrainedRanker], bootstrap:
     comparison, metric = Comparison(name, values, bootstrap), str(config["valid_metric"]).lower()
     # Validation may look at a metric of RecBole's that is none of ours, such as MRR@10.
     verdict = comparison.verdict(metric if metric in values[name] else next(iter(values[name])))
+    if (cold := rankers[name].dataset.candidates("test")) is not None:
+        n = len(cold)
+        verdict = f"the {n:,} items withheld for the test are ranked among each other: by chance Recall@k is k / {n}"
     return f"{comparison.table()}\n{verdict}".rstrip()
 
 

@@ -1,3 +1,4 @@
+from .frame import frame_sentence as frame_sentence
 from .lists import check_suffix as check_suffix
 from .lists import lists_summary as lists_summary
 from .lists import lists_table as lists_table

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
+from recsys.scoring.metrics import list_metric_name
 
 QUESTIONS: Mapping[str, str] = {
     "candidates": "Would personalised pictures help where nobody knows what the person will choose next?",
@@ -61,7 +62,7 @@ METRIC_NAMES: Mapping[str, str] = {
 
 def metric_name(metric: str) -> str:
     """Format a metric as a heading: ``recall@10`` as Recall@10, ``delta_r`` as ΔR, mean."""
-    return METRIC_NAMES.get(metric, metric.replace("recall@", "Recall@").replace("ndcg@", "NDCG@"))
+    return METRIC_NAMES.get(metric, list_metric_name(metric))
 
 
 @dataclass(frozen=True)

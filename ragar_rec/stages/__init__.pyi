@@ -1,3 +1,6 @@
+from .baseline import BaselineRanker as BaselineRanker
+from .baseline import baseline_names as baseline_names
+from .baseline import baseline_settings as baseline_settings
 from .catalogue import Catalogue as Catalogue
 from .catalogue import Pictures as Pictures
 from .diagnosis import Diagnosis as Diagnosis
@@ -23,8 +26,8 @@ from .picture_encoders import SinglePictureEncoder as SinglePictureEncoder
 from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
-from .ranker import BaselineRanker as BaselineRanker
 from .ranker import Ranker as Ranker
+from .ranker import check_reads_pictures as check_reads_pictures
 from .recommended import CandidatePictures as CandidatePictures
 from .recommended import lists_of as lists_of
 from .results import JudgedResults as JudgedResults

@@ -110,6 +110,15 @@ class Pictures(Stage):
         """Also the pictures' files."""
         return super().key | {"files": self.catalogue.pictures_hash}
 
+    @property
+    def file_key(self) -> dict[str, Any]:
+        """What :meth:`read` depends on: pixels may differ in files, and by the fit, that are equal in this frame."""
+        return {"files": self.catalogue.pictures_hash, "fit": self.fit}
+
+    def read(self, rows: Sequence[int], size: tuple[int, int]) -> Tensor:
+        """The files of some items at another size, (height, width), as bytes of shape (n, 3, height, width)."""
+        return read_pictures([self.items[row] for row in rows], size, self.fit)
+
     def build(self, to: Path) -> None:
         broken = undecodable(self.catalogue.rows)
         decodable = self.catalogue.rows.without_images_of(broken)

@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from generation.gallery import Gallery
-from generation.plugins import code_of
+from generation.plugins import code_of, import_named, keywords_for
 from generation.request import Explanation, Generator, Request
 from generation.settings import INCIDENTAL
+from generation.systems.choice import SYSTEMS
 from generation.systems.own import OwnGenerator, load_generator
 from ragar_rec.evaluation.people import People, divide
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
 from ragar_rec.store.hashing import hash_file
@@ -36,7 +37,7 @@ class OwnSystem(Keyed):
         source: ``package.module:name``.
         held_out: share of the people who judge the generator, as for RAGAR.
         people_seed: of the division of people.
-        gallery: makes the gallery, if the generator asks for it.
+        components: of RAGAR; the gallery is made of them, and they count, if the generator asks for it.
     """
 
     pictures: Pictures
@@ -44,13 +45,14 @@ class OwnSystem(Keyed):
     source: str
     held_out: float
     people_seed: int
-    gallery: Callable[[], Gallery] = field(metadata=INCIDENTAL, repr=False)
+    components: Components = field(metadata=INCIDENTAL, repr=False)
 
     @property
     def key(self) -> dict[str, Any]:
-        """Also the generator's code."""
-        code = code_of(self.source)
-        return super().key | ({"code": hash_file(code)} if code else {})
+        """Also the generator's code, and the gallery if it asks for it."""
+        code, factory = code_of(self.source), import_named("system", self.source, SYSTEMS)
+        gallery = {"gallery": self.components.gallery_content} if keywords_for(factory, {"gallery": None}) else {}
+        return super().key | gallery | ({"code": hash_file(code)} if code else {})
 
     @property
     def label(self) -> str:
@@ -74,7 +76,7 @@ class OwnSystem(Keyed):
             "items": lambda: pictures.items,
             "images": lambda: pictures.images,
             "size": lambda: pictures.size,
-            "gallery": self.gallery,
+            "gallery": lambda: self.components.gallery,
         }
         return load_generator(self.source, available)
 

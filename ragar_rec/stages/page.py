@@ -22,6 +22,7 @@ from ragar_rec.stages.stage import Stage
 from ragar_rec.stages.system import System
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_files
+from recsys.scoring.metrics import list_metric_name
 
 RENDERED = (
     "Interactions, titles and genres are real (MovieLens-100k). The covers are rendered by this library from genres, "
@@ -121,7 +122,7 @@ def _summary(rows: tuple[Row, ...], k: int) -> list[str]:
 
 
 def _gain_sentences(rows: tuple[Row, ...], protocol: str, metric: str) -> Iterator[str]:
-    name = metric.replace("@", " at ").replace("ndcg", "NDCG").replace("recall", "Recall")
+    name = list_metric_name(metric).replace("@", " at ")
     for row in rows:
         if (row.protocol, row.metric, row.control, row.compared_with) == (protocol, metric, OWN, "original"):
             yield (

@@ -17,7 +17,6 @@ from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
 from generation.encoders.own import check_encoder, load_encoder
 from generation.encoders.timm import TimmEncoder
-from generation.pictures import read_pictures
 from generation.plugins import code_of
 from generation.settings import INCIDENTAL
 from ragar_rec.stages.catalogue import Pictures
@@ -69,8 +68,7 @@ class FilePictureEncoder(Keyed):
     def key(self) -> dict[str, Any]:
         """Also the files, as a pixel may differ in them that is lost in the small pictures, and the user's code."""
         code = code_of(self.encoder) if ":" in self.encoder else None
-        files = {"files": self.pictures.catalogue.pictures_hash}
-        return super().key | files | ({"code": hash_file(code)} if code else {})
+        return super().key | self.pictures.file_key | ({"code": hash_file(code)} if code else {})
 
     @property
     def model(self) -> ImageEncoder:
@@ -90,7 +88,7 @@ class FilePictureEncoder(Keyed):
 
     def read(self, rows: list[int]) -> Tensor:
         """Pictures of some items at this encoder's size."""
-        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
+        return self.pictures.read(rows, (self.height, self.width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,16 +111,16 @@ class ObjectPictureEncoder(Keyed):
     width: int
 
     def __post_init__(self) -> None:
-        check_encoder(self.model, "image_encoder")
+        check_encoder(self.model)
 
     @property
     def key(self) -> dict[str, Any]:
         """Also the encoder's fingerprint and the files."""
-        return super().key | {"model": fingerprint(self.model), "files": self.pictures.catalogue.pictures_hash}
+        return super().key | {"model": fingerprint(self.model)} | self.pictures.file_key
 
     def read(self, rows: list[int]) -> Tensor:
         """Pictures of some items at this encoder's size."""
-        return read_pictures([self.pictures.items[row] for row in rows], (self.height, self.width), self.pictures.fit)
+        return self.pictures.read(rows, (self.height, self.width))
 
 
 SinglePictureEncoder = DualPictureEncoder | FilePictureEncoder | ObjectPictureEncoder

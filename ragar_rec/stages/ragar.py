@@ -30,13 +30,13 @@ from ragar_rec.evaluation.frames import GlobalGenerator
 from ragar_rec.evaluation.people import People, divide, training_requests
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
-from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.ranker import Ranker, check_reads_pictures
 from ragar_rec.stages.rewards import Rewards
 from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import Keywords, LlmKeywords
 from ragar_rec.store.curves import recorded_curves
-from ragar_rec.store.hashing import digest
+from ragar_rec.store.hashing import digest, hash_file
 from ragar_rec.store.store import content
 from recsys.recbole.dataset import Dataset
 
@@ -68,6 +68,14 @@ class Components(Keyed):
     prompt: str
     visual_weights: Path | None = None
     sentences: Weights | None = None
+
+    @cached_property
+    def gallery_content(self) -> str:
+        """Hash of what the gallery is made of: not of backbone and language model, which need not be trained for it."""
+        weights = None if self.visual_weights is None else hash_file(self.visual_weights)
+        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences]
+        contents = [None if part is None else part.content for part in parts]
+        return digest([*contents, self.models.visual, self.words.semantic, weights])
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -231,7 +239,7 @@ class RagarSystem(Stage):
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
                 one's own cannot be made.
         """
-        self.ranker.check_reads_pictures()
+        check_reads_pictures(self.ranker.settings)
         if self.training.objective == "path":
             self.ranker.check_gradient()
         _ = self.training_requests

@@ -58,25 +58,6 @@ class Ranker(Stage):
                 "unit: write --edge_weights=cosine, or --reflection.objective=reinforce"
             )
 
-    def check_reads_pictures(self) -> None:
-        """Check before it is trained that its scores change with pictures, as those of a reward and a judge must.
-
-        Raises:
-            ValueError: they do not; the rankers whose scores do are named.
-        """
-        model: str = self.settings["model"]
-        if not reads_pictures(model):
-            reason = "has no method `frozen`, which replaces pictures" if is_own(model) else "scores without pictures"
-            raise ValueError(
-                f"model {model} {reason}, so it cannot say which picture a person would like better: take "
-                f"{', '.join(PICTURE_READERS)} (--model=MICRO). `train-ranker` trains and measures {model} all the same"
-            )
-        if self.settings.get("train_features"):
-            raise ValueError(
-                f"train_features moves {model}'s features away from the pictures that they came from, so it cannot "
-                "judge new ones: leave it out, or write --train_features=false"
-            )
-
     def build(self, to: Path) -> None:
         train_ranker(self.recbole, to, progress=self.workspace.progress)
 
@@ -130,18 +111,24 @@ class Ranker(Stage):
         return ItemFeatures(torch.from_numpy(values), torch.from_numpy(present))
 
 
-@dataclass(frozen=True, eq=False)
-class BaselineRanker(Ranker):
-    """A simple ranker that another is compared with; it reads interactions alone."""
+def check_reads_pictures(settings: Mapping[str, Any]) -> None:
+    """Check that a ranker's scores change with pictures, as those of a reward and a judge must.
 
-    name: ClassVar[str] = "baseline"
+    Args:
+        settings: RecBole's keys.
 
-    @property
-    def recbole(self) -> dict[str, Any]:
-        """Without features, so that none of them is made or read for it."""
-        return {**self.settings, "data_path": str(self.catalogue.folder)}
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Without the features."""
-        return {name: value for name, value in super().key.items() if name != "features"}
+    Raises:
+        ValueError: they do not; the rankers whose scores do are named.
+    """
+    model: str = settings["model"]
+    if not reads_pictures(model):
+        reason = "has no method `frozen`, which replaces pictures" if is_own(model) else "scores without pictures"
+        raise ValueError(
+            f"model {model} {reason}, so it cannot say which picture a person would like better: take "
+            f"{', '.join(PICTURE_READERS)} (--model=MICRO). `train-ranker` trains and measures {model} all the same"
+        )
+    if settings.get("train_features"):
+        raise ValueError(
+            f"train_features moves {model}'s features away from the pictures that they came from, so it cannot "
+            "judge new ones: leave it out, or write --train_features=false"
+        )

@@ -100,7 +100,7 @@ def pairs(system: System, seed: int) -> list[Pair]:
     pictures, catalog = system.pictures, system.pictures.catalog
     requests = training_requests(system.ranker.dataset, system.people.test, pictures.pictured, seed)[:PAIRS]
     blocks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
-    generated = torch.cat([system.generator.generate(block) for block in blocks])
+    generated = [picture for block in blocks for picture in system.generator.generate(block)]
     return [
         Pair(_picture(system, request.reference), picture, f"{catalog[request.reference].title}, for {request.user}")
         for request, picture in zip(requests, generated, strict=True)

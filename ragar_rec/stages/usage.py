@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ from ragar_rec.stages.stage import Keyed, Stage
 from ragar_rec.store.store import NotBuiltError, Store
 
 
-def used_folders(roots: Iterable[Callable[[], Keyed]], store: Store) -> set[Path]:
+def used_folders(roots: Iterable[Callable[[], Keyed | Sequence[Keyed]]], store: Store) -> set[Path]:
     """Folders of the stages that these depend on: finished ones, and unfinished ones that a run would continue.
 
     A stage's key is made of its parents' contents. So below a stage that is not built nothing else can be there.
 
     Args:
-        roots: each makes a stage. Making it may need parents that are not there, which ends the search below it.
+        roots: each makes a stage, or several. Making it may need parents that are not there,
+            which ends the search below it.
         store: the store of all of them.
     """
     with store.looking_up() as looked_up:

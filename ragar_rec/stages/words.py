@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generation.gallery import caption
-from generation.pictures import read_pictures
 from generation.words.blip import PIXELS
 from generation.words.config import CaptionsConfig, KeywordsConfig, WordsConfig
 from generation.words.keywords import KeywordExtractor
@@ -52,7 +51,7 @@ class BlipCaptions(Stage):
     @property
     def key(self) -> dict[str, Any]:
         """Also the pictures' files, which BLIP-2 sees."""
-        return super().key | {"files": self.catalogue.pictures_hash}
+        return super().key | self.pictures.file_key
 
     @cached_property
     def content(self) -> str:
@@ -64,7 +63,8 @@ class BlipCaptions(Stage):
         items = self.pictures.items
         for start in range(0, len(items), BLOCK):
             block = items[start : start + BLOCK]
-            texts += caption(block, read_pictures(block, PIXELS, self.pictures.fit), model)
+            images = self.pictures.read(range(start, start + len(block)), PIXELS)
+            texts += caption(block, images, model)
         _write(to / "captions.json", texts)
 
     @cached_property

@@ -52,7 +52,7 @@ class _Pickler(pickle.Pickler):
             numbers = value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
             return repr, (str(value.dtype), tuple(value.shape), numbers)
         if isinstance(value, type):
-            return repr, (_name(value), self._hash_code(value), *value.__bases__)
+            return repr, (_name(value), self._hash_code(value), _constants(value), *value.__bases__)
         if isinstance(value, FunctionType):
             cells = [cell.cell_contents for cell in value.__closure__ or ()]
             # One file may hold many a function called <lambda>.
@@ -86,12 +86,25 @@ def _code(value: type | FunctionType) -> str | None:
         file = inspect.getsourcefile(value)
         if file is not None and Path(file).is_file():
             return hash_file(Path(file))
-    except TypeError:  # "is a built-in class": so of an extension module, and of a class in a notebook
+    except TypeError:  # of an extension module, or of a notebook
         if value.__module__ != "__main__":
             return None
-    functions = [value] if isinstance(value, FunctionType) else vars(value).values()
+    except OSError:  # a class of a notebook, since Python 3.10
+        pass
+    members = [value] if isinstance(value, FunctionType) else [*map(_unwrapped, vars(value).values())]
     try:
-        texts = [inspect.getsource(function) for function in functions if isinstance(function, FunctionType)]
+        texts = [inspect.getsource(member) for member in members if isinstance(member, FunctionType)]
     except OSError as error:
         raise ValueError(f"the code of {_name(value)} is in no file") from error
     return "\n".join(texts)
+
+
+def _unwrapped(member: Any) -> Any:
+    """The function of a static or class method or a property."""
+    return member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+
+
+def _constants(value: type) -> list[tuple[str, str]]:
+    """Attributes of a class that are plain numbers and texts, which stand in no function's source."""
+    plain = (bool, int, float, str, bytes, type(None))
+    return sorted((name, repr(item)) for name, item in vars(value).items() if isinstance(item, plain))

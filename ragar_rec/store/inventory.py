@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -71,3 +72,17 @@ def _entry(folder: Path) -> StoredEntry:
         written = max([folder.stat().st_mtime, *(file.st_mtime for file in files)])
         created = datetime.fromtimestamp(written, timezone.utc)
     return StoredEntry(folder, stage, key, sum(file.st_size for file in files), created, finished)
+
+
+def remove_unused(entries: Iterable[StoredEntry], used: Collection[Path], *, dry_run: bool) -> Iterator[str]:
+    """Remove the entries that nobody uses, unless they are only to be named; a line for each of them."""
+    for entry in entries:
+        if entry.folder in used:
+            continue
+        try:
+            if not dry_run:
+                remove(entry)
+        except RuntimeError as error:
+            yield f"kept {entry.folder.name}: {error}"
+        else:
+            yield f"{'would remove' if dry_run else 'removed'} {entry.folder.name}: {size_text(entry.size)}"

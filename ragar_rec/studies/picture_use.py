@@ -18,6 +18,7 @@ from recsys.features import FeatureTable
 from recsys.recbole import checkpoint
 from recsys.recbole.keys import with_ranker
 from recsys.recbole.models import full_scores
+from recsys.recbole.registry import reads_pictures
 from recsys.recbole.training import TrainedRanker, load_ranker
 from recsys.scoring.metrics import per_user
 from recsys.scoring.ranks import Candidates, held_out_ranks, write_parquet
@@ -34,9 +35,6 @@ POINTS: Mapping[str, Point] = {
     "MICRO": {"learning_rate": 0.015, "cl_weight": 0.03},
 }
 """Settings of each ranker: those that the table of rankers on movie-posters chose on validation (docs/results.md)."""
-
-READERS = ("VBPR", "LATTICE", "FREEDOM", "MICRO")
-"""Rankers that read image features when they score."""
 
 METRICS = ("recall@10", "ndcg@10")
 
@@ -62,7 +60,7 @@ class PictureUse:
 
     def add(self, model: str) -> None:
         """Train and measure one row."""
-        reads = model in READERS
+        reads = reads_pictures(model)
         kinds = ("own", "shuffled") if reads else ("own",)
         self._train([(model, kind, seed) for kind in kinds for seed in self.seeds])
         frame = pd.concat(self._values(model, reads=reads), ignore_index=True)

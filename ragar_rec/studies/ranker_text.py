@@ -7,6 +7,7 @@ from typing import Any
 
 from ragar_rec.studies.grids import WHOLE
 from ragar_rec.studies.markdown import interval_text, markdown_table
+from recsys.scoring.metrics import list_metric_name
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """In the order of the columns."""
@@ -19,7 +20,7 @@ def table_text(rows: Mapping[str, Mapping[str, Any]], differences: Mapping[str, 
         rows: as rankers.json has them, by name.
         differences: an interval by name of the other row and metric.
     """
-    titles = [metric.replace("recall", "Recall").replace("ndcg", "NDCG") for metric in METRICS]
+    titles = [list_metric_name(metric) for metric in METRICS]
     heading = ("ranker", *titles, "chosen", "s / epoch", "fit s", "peak GB")
     blocks = [markdown_table(heading, map(_cells, rows.values()))]
     if cautions := [f"{name}: {'; '.join(row['cautions'])}" for name, row in rows.items() if row["cautions"]]:

@@ -127,6 +127,8 @@ def check_split(split: Any) -> None:
     ((kind, value),) = split.items()
     if kind == "LS" and value not in _LEAVE_ONE_OUT:
         raise ValueError(f"eval_args.split.LS is {value!r}, but must be one of {', '.join(_LEAVE_ONE_OUT)}")
+    if kind == "COLD" and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1):
+        raise ValueError(f"eval_args.split.COLD is {value!r}, but must be a share of the items, between 0 and 1")
     if kind in ("RS", "TS") and not _are_shares(value):
         raise ValueError(f"eval_args.split.{kind} is {value!r}, but must be three shares such as [0.8, 0.1, 0.1]")
 

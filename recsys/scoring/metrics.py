@@ -10,6 +10,11 @@ Ranks = np.ndarray | int | float
 """One rank or an array of ranks, from 1."""
 
 
+def list_metric_name(metric: str) -> str:
+    """A metric of lists as a heading: ``recall@10`` as Recall@10."""
+    return metric.replace("recall@", "Recall@").replace("ndcg@", "NDCG@")
+
+
 def delta_r(rank_original: Ranks, rank_generated: Ranks) -> np.ndarray | float:
     """Delta R (eq. 16), (rk_ori - rk_gen) / (1 + rk_ori): below 1, positive where the generated image ranks higher."""
     return (rank_original - rank_generated) / (1 + rank_original)

@@ -5,7 +5,7 @@ The unit of resampling is the user: several values of one user (seeds, windows) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,21 +110,3 @@ def smallest_visible_gain(differences: Values, *, confidence: float = 0.95, powe
         raise ValueError(f"the smallest visible gain needs at least two differences, got {len(array)}")
     quantiles = stats.norm.ppf(1 - (1 - confidence) / 2) + stats.norm.ppf(power)
     return float(quantiles * array.std(ddof=1) / np.sqrt(len(array)))
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p-values (Holm 1979): below alpha, the family-wise error is at most alpha.
-
-    Args:
-        p_values: by hypothesis.
-    """
-    adjusted, largest = {}, 0.0
-    for position, (name, p) in enumerate(sorted(p_values.items(), key=lambda entry: entry[1])):
-        largest = max(largest, min(1.0, (len(p_values) - position) * p))
-        adjusted[name] = largest
-    return {name: adjusted[name] for name in p_values}
-
-
-def is_equivalent(estimate: Interval, margin: float) -> bool:
-    """Whether the interval lies within plus and minus the smallest gain of interest, which shows that there is none."""
-    return -margin < estimate.low and estimate.high < margin

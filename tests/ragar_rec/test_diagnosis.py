@@ -10,6 +10,7 @@ import torch
 
 from film_world import PEOPLE, config_file, open_run
 from ragar_rec import pipeline
+from ragar_rec.evaluation.diagnosis import findings
 from ragar_rec.experiment import Experiment
 from recsys.recbole.models import full_scores
 from recsys.scoring.metrics import per_user
@@ -71,7 +72,7 @@ def test_what_is_printed_is_what_is_written(run: Experiment, capsys: pytest.Capt
     ("changes", "words"),
     [
         ({"diagnosis": SETTINGS | {"pictures": 100}}, r"diagnosis\.pictures asks for 100, but only 23 items have one"),
-        ({"diagnosis": SETTINGS, "model": "BPR"}, "BPR reads no pictures when it scores"),
+        ({"diagnosis": SETTINGS, "model": "BPR"}, "model BPR scores without pictures"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_said(films: Path, tmp_path: Path, changes: dict, words: str) -> None:
@@ -87,3 +88,32 @@ def test_permuted_features_belong_to_other_items(run: Experiment) -> None:
     assert not torch.equal(drawn[0], own) and not torch.equal(drawn[0], drawn[1])
     for features in drawn:
         torch.testing.assert_close(features.sum(0), own.sum(0))
+
+
+def test_the_shuffled_ranker_counts_by_all_its_tables(run: Experiment, films: Path, tmp_path: Path) -> None:
+    """Only the images are shuffled, but it reads the texts too: other texts make another ranker."""
+    keys = {"model": "VBPR", "knn_k": None, "features__image_encoder": "hog", "features__text_dim": 4}
+    other = open_run(config_file(tmp_path, **keys), films, run.output)
+    assert other.features.content != run.features.content
+    assert other.shuffled_ranker.features.content != run.shuffled_ranker.features.content
+    assert other.shuffled_ranker.key != run.shuffled_ranker.key
+
+
+def test_pruning_keeps_the_diagnosis_and_what_this_very_run_has_built(run: Experiment) -> None:
+    built = [run.pictures, run.features, run.ranker, run.shuffled_ranker, *run.baselines(), run.diagnosis]
+    folders = [stage.folder for stage in built]
+    pipeline.store(run, prune=True)
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_a_baseline_has_its_own_penalty_and_none_stands_beside_cold_items(films: Path, tmp_path: Path) -> None:
+    config = config_file(tmp_path, model="VBPR", knn_k=None, features__image_encoder="hog", reg_weight=1e-5)
+    ease = open_run(config, films, tmp_path / "out").baselines()[-1]
+    assert (ease.settings["model"], "reg_weight" in ease.settings) == ("EASE", False)
+    cold = config_file(tmp_path, features__image_encoder="hog", eval_args={"split": {"COLD": 0.4}})
+    assert open_run(cold, films, tmp_path / "out").baselines() == []
+
+
+def test_shares_of_nobodys_reaction_are_no_number_in_json(run: Experiment) -> None:
+    found = findings(run.diagnosis.frame, metric="ndcg@10", personal_share=float("nan"), resamples=20)
+    assert json.loads(json.dumps([f.as_dict() for f in found], allow_nan=False))[2]["numbers"]["personal share"] is None

@@ -1,6 +1,7 @@
 """Image encoders and generators of the user's own: named in the YAML, or built in Python."""
 
 import importlib.util
+import pickle
 import re
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from film_world import config_file, film_folder, open_run
+from film_world import TINY, config_file, film_folder, open_run
 from generation.pictures import read_pictures, to_bytes
 from generation.request import Request
 from ragar_rec import pipeline
@@ -182,9 +183,12 @@ def test_what_is_no_encoder_is_one_sentence(run: Experiment, shop: Path) -> None
     for encoder, sentence in (
         ("hogg", "there is no image encoder 'hogg': do you mean hog?"),
         ("shop_encoders:Color", "the image encoder 'shop_encoders:Color' is not there: module 'shop_encoders' has no"),
-        ("shop_encoders:nothing", "shop_encoders:nothing gave int, no image encoder: it has no name, dim, encode_im"),
+        (
+            "shop_encoders:nothing",
+            "shop_encoders:nothing gave int, which is no image encoder: it has no name, dim, encode_im",
+        ),
         ("shop_encoders:wide", "colour gave features of shape (23, 3) for 23 pictures; its dim is 4, so it must give"),
-        (Colour(1).train(), "image_encoder is in training mode: call its eval() first"),
+        (Colour(1).train(), "a Colour is in training mode: call its eval() first"),
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             image_features(run, encoder)
@@ -273,3 +277,42 @@ def test_what_is_no_generator_is_one_sentence(run: Experiment, studio: Path) -> 
         with pytest.raises(ValueError, match=re.escape(sentence)):
             run.new_own_system(name).generator.generate(requests)
     assert run.new_own_system("studio:everything").generator.generate(requests).shape == (1, 3, 32, 32)
+
+
+def test_files_that_are_read_at_another_size_count_by_their_fit(tmp_path: Path) -> None:
+    """32 x 48 pictures in frames of 48 x 32: pad and crop give the same pixels there, and others at 32 x 32."""
+    keys, raw, found = ("pictures", "features"), film_folder(tmp_path / "raw"), []
+    size = {"image_encoder": "hog", "image_height": 32, "image_width": 32, "text_dim": 8}
+    frame = {**TINY["backbone"], "image_height": 48}
+    for fit in ("pad", "crop"):
+        config = config_file(tmp_path, **dict(zip(keys, ({"fit": fit}, size), strict=True)), backbone=frame)
+        found.append(open_run(config, raw, tmp_path / "output"))
+    pad, crop = (run.features.image for run in found)
+    assert torch.equal(found[0].pictures.images, found[1].pictures.images)
+    assert pad.key != crop.key  # pyright: ignore[reportOptionalMemberAccess]
+    assert not torch.equal(pad.read([0]), crop.read([0]))  # pyright: ignore
+
+
+def test_a_generator_that_asks_for_the_gallery_counts_by_it_and_goes_to_other_processes(
+    tmp_path: Path, studio: Path
+) -> None:
+    """More keywords an item make another gallery, for `everything`; `Shade` never sees it."""
+    raw, keys = film_folder(tmp_path / "raw"), {}
+    for name in ("everything", "Shade"):
+        for per_item in (2, 3):
+            changes = {"generator__system": f"studio:{name}", "words": {"per_item": per_item}}
+            run = open_run(config_file(tmp_path, features__image_encoder="hog", **changes), raw, tmp_path / "output")
+            keys[name, per_item] = run.system.key  # type: ignore[attr-defined]
+            _ = run.system.content
+            assert pickle.dumps(run.system)  # as distributed.call_on_all sends it
+    assert keys["everything", 2] != keys["everything", 3]
+    assert keys["Shade", 2] == keys["Shade", 3]
+
+
+def test_whitened_features_and_an_item_without_a_picture(tmp_path: Path, studio: Path) -> None:
+    """HOG is wider than the 4 whitened components that the ranker reads; the hole keeps its original features."""
+    keys = {"features__image_encoder": "hog", "features__whiten": 4, "generator__system": "studio:Shade"}
+    run = open_run(config_file(tmp_path, **keys), film_folder(tmp_path / "raw"), tmp_path / "output")
+    pipeline.evaluate(run)
+    assert run.ranker.view.feature_dim == 4
+    assert set(run.results.frame["system"]) == {"Shade"}

@@ -116,3 +116,10 @@ def test_permuted_rows_go_to_other_items_and_none_is_lost() -> None:
     assert sorted(permuted.values[:, 0]) == list(range(8))
     assert not np.array_equal(permuted.values, table.values)
     np.testing.assert_array_equal(permuted.values, table.permuted(3).values)
+
+
+def test_permuting_leaves_holes_where_they_are() -> None:
+    values = np.arange(8, dtype=np.float32)[:, None]  # the first row is zeros
+    permuted = FeatureTable(tuple("abcdefgh"), values).permuted(3).values
+    assert permuted[0] == 0
+    assert sorted(permuted[1:, 0]) == list(range(1, 8))

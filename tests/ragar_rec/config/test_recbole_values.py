@@ -52,6 +52,11 @@ def problems(folder: Path, *overrides: str, text: str = TEXT) -> list[str]:
             "valid_only, test_only",
         ),
         (
+            "--eval_args.split={COLD: 2}",
+            "`eval_args.split` on the command line: eval_args.split.COLD is 2, but must be a share of the items, "
+            "between 0 and 1",
+        ),
+        (
             "--eval_args.split={RS: [0.8, 0.2]}",
             "`eval_args.split` on the command line: eval_args.split.RS is [0.8, 0.2], but must be three shares such as "
             "[0.8, 0.1, 0.1]",

@@ -1,13 +1,18 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from film_world import TINY
 from ragar_rec.evaluation.protocols import Candidates, EvaluationProtocol, Reference, measure, tasks
+from recsys.data import ml_latest
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
 from recsys.scoring.metrics import recall_at
+from recsys.scoring.ranks import held_out_ranks
 from toy_scores import product_view, toy_task
 
 # Item 5 was seen. Ranks: item 1 first, items 2 and 3 share place 2-3 and so both stand third, item 4 fourth.
@@ -124,3 +129,20 @@ def test_tasks_leave_out_what_was_seen_and_keep_what_was_held_out(dataset: Datas
         assert allowed == set(range(1, dataset.n_items)) - train - valid
         own = view.scores(torch.tensor([user]))[0]
         assert torch.equal(task.scores[list(allowed)], own[list(allowed)])
+
+
+def test_cold_items_are_ranked_among_each_other_as_elsewhere(films: Path, tmp_path: Path) -> None:
+    """Ranks of tasks are those of `held_out_ranks`, and nobody's candidates have been trained."""
+    ml_latest.prepare(films, tmp_path)
+    keys = {key: TINY[key] for key in ("dataset", "TIME_FIELD", "load_col", "use_gpu", "topk")}
+    split = {"eval_args": {"split": {"COLD": 0.4}}, "topk": [3], "valid_metric": "Recall@3"}
+    dataset = Dataset.load({**keys, **split, "data_path": str(tmp_path)})
+    rng = np.random.default_rng(0)
+    view = product_view(rng.normal(size=dataset.n_users).tolist(), rng.normal(size=dataset.n_items).tolist())
+    expected = held_out_ranks(view.scores, dataset).groupby("user")["rank"].apply(sorted)
+    cold = set(dataset.candidates("test").tolist())  # pyright: ignore[reportOptionalMemberAccess]
+    users = np.unique(dataset.interactions.test[0])
+    for task in tasks(dataset, view, users):
+        ranks = task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)])
+        assert sorted(ranks.tolist()) == expected[dataset.user_tokens[task.user]]
+        assert set(Candidates(10).items(task).tolist()) <= cold

@@ -1,6 +1,7 @@
 """Fingerprints of objects: equal for equal class, code and state; other for any of these that differs."""
 
 import importlib
+import linecache
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,28 @@ def test_what_cannot_be_hashed_is_one_sentence(tmp_path: Path) -> None:
     net.file = [net]  # type: ignore[assignment]
     with pytest.raises(ValueError, match="a Linear cannot be hashed"):
         fingerprint(net)
+
+
+CELL = """
+class Tint:
+    name, dim, strength = "tint", 3, {strength}
+    def encode_images(self, images):
+        return self.shifted(images.mean((2, 3)))
+    @staticmethod
+    def shifted(values):
+        return values + {shift}
+"""
+
+
+def test_a_class_of_a_notebook_counts_by_its_methods_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's cells are in no file; Python keeps their lines, by which methods are told apart."""
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    prints = []
+    for cell, (strength, shift) in enumerate([(1, 1), (2, 1), (1, 2), (1, 1)]):
+        text, name = CELL.format(strength=strength, shift=shift), f"<cell {cell}>"
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(text, name, "exec"), space)
+        prints.append(fingerprint(space["Tint"]()))
+    assert prints[0] == prints[3]
+    assert len(set(prints)) == 3

@@ -4,15 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.scoring.statistics import (
-    Interval,
-    holm,
-    interval,
-    is_equivalent,
-    paired_difference,
-    per_user_mean,
-    smallest_visible_gain,
-)
+from recsys.scoring.statistics import Interval, interval, paired_difference, per_user_mean, smallest_visible_gain
 
 COINS = [0.0, 1.0] * 50
 
@@ -101,14 +93,3 @@ def test_the_smallest_visible_gain_is_seen_four_times_of_five() -> None:
     draws = rng.normal(gain, 1, (2000, 100))
     seen = draws.mean(1) - 1.984 * draws.std(1, ddof=1) / 10 > 0
     assert seen.mean() == pytest.approx(0.8, abs=0.03)
-
-
-def test_holms_adjusted_p_values() -> None:
-    """Sorted .01, .02, .04: 3 * .01, 2 * .02, and .04, which may not be below the one before it."""
-    assert holm({"a": 0.04, "b": 0.01, "c": 0.02}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.04})
-    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
-
-
-@pytest.mark.parametrize(("low", "high", "expected"), [(-0.1, 0.1, True), (-0.3, 0.1, False), (0.0, 0.2, False)])
-def test_no_gain_is_an_interval_within_the_margin(low: float, high: float, expected: bool) -> None:
-    assert is_equivalent(Interval(0.0, low, high, 9), 0.2) is expected
