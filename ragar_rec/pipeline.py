@@ -138,9 +138,7 @@ def diagnose(run: Experiment) -> Path:
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
     for finding in found:
-        print(f"\n{finding.question}\n  {finding.answer}")
-        if finding.advice:
-            print(f"  -> {finding.advice}")
+        print(f"\n{finding.text()}")
     return run.output / "diagnosis.json"
 
 

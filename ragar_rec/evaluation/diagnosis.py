@@ -7,6 +7,7 @@ A finding is a sentence for people who run a shop, the numbers that it rests on,
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,9 @@ COLUMNS = ("step", "subject", "metric", "user", "value")
 
 OWN = "own"
 """The subject to which the others of a step are compared: the ranker, or the user, as they are."""
+
+WIDTH = 100
+"""Columns of the printed text."""
 
 RANKER_ITSELF = (OWN, "trained on shuffled", "image permuted", "text permuted", "both permuted")
 """Subjects of the step `reading` that are the ranker under other pictures; the others are simple rankers."""
@@ -36,6 +40,12 @@ class Finding:
     advice: str
     """What to change if this is where the gain is lost; empty if it is not."""
     numbers: Mapping[str, Interval | float]
+
+    def text(self) -> str:
+        """Question, answer and advice in lines of at most :data:`WIDTH` columns."""
+        advice = [textwrap.fill(f"-> {self.advice}", WIDTH, initial_indent="  ", subsequent_indent="     ")]
+        answer = textwrap.fill(self.answer, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        return "\n".join([self.question, answer, *(advice if self.advice else [])])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, which has no word for a number that is none."""

@@ -65,7 +65,9 @@ def test_what_is_printed_is_what_is_written(run: Experiment, capsys: pytest.Capt
         "equal treatment",
         "power",
     ]
-    assert all(f"{finding['question']}\n  {finding['answer']}" in printed for finding in written["findings"])
+    said = " ".join(printed.split())
+    assert all(f"{finding['question']} {finding['answer']}" in said for finding in written["findings"])
+    assert max(map(len, printed.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(
