@@ -17,7 +17,7 @@ from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gp
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
 from ragar_rec.config.schema import narrowed
-from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
+from ragar_rec.config.sections import DrawingConfig, MeasuringConfig, RankerDiagnosisConfig
 from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.store.store import Store
 from recsys.recbole.keys import with_ranker
@@ -157,7 +157,7 @@ class Experiment:
             self.ranker,
             self.shuffled_ranker,
             tuple(self.baselines()),
-            self.config.diagnosis,
+            narrowed(RankerDiagnosisConfig, self.config.diagnosis),
             candidates=evaluation.candidates,
             k=evaluation.k,
             retrieved=generator.k,

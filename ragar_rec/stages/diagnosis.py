@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ragar_rec.config.sections import DiagnosisConfig
+from ragar_rec.config.sections import RankerDiagnosisConfig
 from ragar_rec.evaluation.controls import RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diagnosis import COLUMNS, OWN
 from ragar_rec.evaluation.headroom import headroom, personal_share
@@ -54,7 +54,7 @@ class Diagnosis(Stage):
     ranker: Ranker
     shuffled: Ranker
     baselines: tuple[Ranker, ...]
-    settings: DiagnosisConfig
+    settings: RankerDiagnosisConfig
     candidates: int
     k: int
     retrieved: int
