@@ -33,7 +33,8 @@ def appearance(images: Float[Tensor, "n 3 height width"]) -> Mapping[str, Float[
     * ``brightness``: mean luma, 0 for black and 1 for white.
     * ``saturation``: mean HSV saturation, (max - min) / max of the channels, 0 for grey.
     * ``colour entropy``: entropy in bits of the histogram of :data:`ENTROPY_LEVELS` levels a channel.
-    * ``edge density``: share of pixels whose luma differs by more than :data:`EDGE` from the next to the right or below.
+    * ``edge density``: share of pixels whose luma differs by more than :data:`EDGE` from that of the next pixel to the
+      right or below.
     """
     luma = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA))
     highest, lowest = images.amax(1), images.amin(1)
@@ -49,24 +50,30 @@ def appearance(images: Float[Tensor, "n 3 height width"]) -> Mapping[str, Float[
     }
 
 
-def commonest_palette_share(images: Float[Tensor, "n 3 height width"]) -> float:
-    """Share of the pictures that have the commonest palette among them.
+def palettes(images: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n colours"]:
+    """The palette of each picture: the set of its commonest of 27 coarse colours, whichever is the more common.
 
-    A palette is the set of a picture's :data:`PALETTE_COLOURS` commonest of 27 coarse colours, whichever is the more
-    common. Few pictures have a high share by chance: compare it with that of as many others.
+    Returns:
+        :data:`PALETTE_COLOURS` cells of the colour cube a picture, in ascending order; equal rows are one palette.
+    """
+    histograms = _histograms(images, PALETTE_LEVELS)
+    # A stable sort: of equally common colours the first is taken, on every machine.
+    order = histograms.argsort(dim=1, descending=True, stable=True)[:, :PALETTE_COLOURS]
+    # A picture of a single colour has a palette of one: it stands for the missing ones too.
+    return torch.where(histograms.gather(1, order) > 0, order, order[:, :1]).sort(dim=1).values
+
+
+def commonest_share(rows: Int[Tensor, "n colours"]) -> float:
+    """Share of the pictures that have the commonest of these :func:`palettes`.
+
+    Few pictures have a high share by chance: compare it with that of as many others.
 
     Raises:
         ValueError: there is no picture.
     """
-    if not len(images):
+    if not len(rows):
         raise ValueError("the share of the commonest palette needs at least one picture, got 0")
-    histograms = _histograms(images, PALETTE_LEVELS)
-    # A stable sort: of equally common colours the first is taken, on every machine.
-    order = histograms.argsort(dim=1, descending=True, stable=True)[:, :PALETTE_COLOURS]
-    # A picture of a single colour has a palette of one: the colour stands for the missing ones.
-    palettes = torch.where(histograms.gather(1, order) > 0, order, order[:, :1]).sort(dim=1).values
-    counts = palettes.unique(dim=0, return_counts=True)[1]
-    return int(counts.max()) / len(images)
+    return int(rows.unique(dim=0, return_counts=True)[1].max()) / len(rows)
 
 
 def _histograms(images: Float[Tensor, "n 3 height width"], levels: int) -> Float[Tensor, "n colours"]:

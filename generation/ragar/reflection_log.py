@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from generation.appearance import appearance, commonest_palette_share
+from generation.appearance import appearance, commonest_share, palettes
 from generation.training import Curves
 
 
@@ -46,4 +46,4 @@ class ReflectionLog:
         for label, images in (("v_gen", v_gen), ("reference", references)):
             for name, values in appearance(images).items():
                 self.curves.add(f"{name}: {label}", step, values.mean().item())
-            self.curves.add(f"commonest palette: {label}", step, commonest_palette_share(images))
+            self.curves.add(f"commonest palette: {label}", step, commonest_share(palettes(images)))

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from ragar_rec.evaluation.finding import Finding
 from ragar_rec.evaluation.per_user import OWN, check_per_user
 from recsys.scoring.statistics import Interval, Statistic, interval, paired_difference, per_user_mean
 
@@ -67,10 +68,13 @@ class Results:
     verdicts: tuple[Mapping[str, Any], ...] = ()
     run: Mapping[str, Any] | None = None
     """Provenance: command, config, versions, seconds."""
+    diagnosis: tuple[Finding, ...] = ()
+    """What each step of the diagnosis found; empty where none was possible."""
 
     def write(self, path: Path) -> None:
         """Write as JSON, with null for numbers that are not finite; the file appears under its name only when whole."""
         tree = {"rows": [asdict(row) for row in self.rows], "verdicts": list(self.verdicts), "run": self.run or {}}
+        tree["diagnosis"] = [finding.as_dict() for finding in self.diagnosis]
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
         temporary.replace(path)
@@ -89,9 +93,10 @@ class Results:
             tree = json.loads(path.read_text(encoding="utf-8"))
             names = [entry.name for entry in fields(Row)]
             rows = tuple(Row(**{name: row[name] for name in names}) for row in tree["rows"])
+            found = tuple(Finding.from_dict(finding) for finding in tree.get("diagnosis", ()))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no results file of ragar-rec: {error!r}") from error
-        return cls(rows=rows, verdicts=tuple(tree.get("verdicts", ())), run=tree.get("run", {}))
+        return cls(rows=rows, verdicts=tuple(tree.get("verdicts", ())), run=tree.get("run", {}), diagnosis=found)
 
 
 def rows_from_per_user(

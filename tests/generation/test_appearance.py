@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.appearance import appearance, commonest_palette_share
+from generation.appearance import appearance, commonest_share, palettes
 
-RED, WHITE, BLACK, GREY, BLUE = (1.0, 0.0, 0.0), (1.0,) * 3, (0.0,) * 3, (0.5,) * 3, (0.0, 0.0, 1.0)
+RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+WHITE, BLACK, GREY = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5)
 
 
 def picture(*rows: list[tuple[float, float, float]]) -> Tensor:
@@ -62,20 +63,21 @@ def test_the_commonest_palette_by_hand() -> None:
             picture([WHITE, BLACK, BLACK, BLACK]),
         ]
     )
-    assert commonest_palette_share(images) == pytest.approx(3 / 5)
-    assert commonest_palette_share(images[3:]) == pytest.approx(1 / 2)
-    assert commonest_palette_share(images[:1]) == 1.0
+    assert commonest_share(palettes(images)) == pytest.approx(3 / 5)
+    assert commonest_share(palettes(images[3:])) == pytest.approx(1 / 2)
+    assert commonest_share(palettes(images[:1])) == 1.0
     with pytest.raises(ValueError, match="needs at least one picture, got 0"):
-        commonest_palette_share(images[:0])
+        commonest_share(palettes(images[:0]))
 
 
 def test_shades_of_a_colour_are_one_palette() -> None:
     """Levels begin at 0, 1/3 and 2/3: .7 and .95 are both the highest."""
-    assert commonest_palette_share(torch.tensor([0.7, 0.95])[:, None, None, None].expand(-1, 3, 2, 2)) == 1.0
+    images = torch.tensor([0.7, 0.95])[:, None, None, None].expand(-1, 3, 2, 2)
+    assert commonest_share(palettes(images)) == 1.0
 
 
 def test_no_random_number_is_drawn() -> None:
     state = torch.get_rng_state()
     appearance(torch.ones(1, 3, 2, 2))
-    commonest_palette_share(torch.ones(1, 3, 2, 2))
+    palettes(torch.ones(1, 3, 2, 2))
     assert torch.equal(state, torch.get_rng_state())

@@ -45,7 +45,11 @@ def test_a_requests_picture_is_its_own_whoever_is_beside_it(world: World) -> Non
 def test_where_nothing_is_better_v_gen_is_kept(world: World) -> None:
     """A constant reward (with a gradient of 0) never exceeds that of the first picture."""
     ragar = world.ragar()
-    best = optimised_pictures(ragar, REQUESTS, lambda _, images: 0 * images.sum((1, 2, 3)), steps=2, progress=False)
+
+    def constant(requests: Sequence[Request], images: Tensor) -> Tensor:
+        return 0 * images.sum((1, 2, 3))
+
+    best = optimised_pictures(ragar, REQUESTS, constant, steps=2, progress=False)
     torch.testing.assert_close(best, ragar.generate(REQUESTS), atol=1e-5, rtol=0)
 
 

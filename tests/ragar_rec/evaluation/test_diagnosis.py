@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ragar_rec.evaluation.diagnosis import COLUMNS, Finding, findings
+from ragar_rec.evaluation.diagnosis import findings
+from ragar_rec.evaluation.finding import COLUMNS, Finding
 
 PEOPLE = 40
 NDCG = "ndcg@10"
