@@ -24,7 +24,13 @@ STEP_SIZE = 0.1
 
 
 def optimised_pictures(
-    ragar: Ragar, requests: Sequence[Request], reward: Reward, *, steps: int = 25, progress: bool = True
+    ragar: Ragar,
+    requests: Sequence[Request],
+    reward: Reward,
+    *,
+    steps: int = 25,
+    checkpointing: bool = False,
+    progress: bool = True,
 ) -> Float[Tensor, "n 3 height width"]:
     """Draw each request's best picture on the way of Adam from the generator's own preference rows to higher rewards.
 
@@ -38,6 +44,7 @@ def optimised_pictures(
         reward: its scores must carry the gradient of the pictures, see
             :func:`generation.ragar.scoring.check_gradient`.
         steps: of Adam.
+        checkpointing: compute the UNet's blocks again in the backward pass instead of keeping what they hold.
         progress: show a bar.
 
     Raises:
@@ -46,7 +53,8 @@ def optimised_pictures(
     if not requests:
         raise ValueError("optimised pictures need at least one request, got 0")
     starts = range(0, len(requests), BATCH_SIZE)
-    with tqdm(total=len(starts) * (steps + 1), desc="optimised pictures", unit="step", disable=not progress) as bar:
+    bar = tqdm(total=len(starts) * (steps + 1), desc="optimised pictures", unit="step", disable=not progress)
+    with bar, ragar.sampling_backbone.checkpointing(checkpointing):
         parts = [_optimised(ragar, requests[start : start + BATCH_SIZE], reward, steps, bar) for start in starts]
     return torch.cat(parts)
 

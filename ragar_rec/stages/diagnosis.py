@@ -73,7 +73,9 @@ class Diagnosis(Stage):
         if not len(dataset.interactions.valid[0]):
             raise ValueError("the split has no interaction for validation, on which a ranker is diagnosed")
         if self.settings.pictures > (n := int(present.sum())):
-            raise ValueError(f"diagnosis.pictures asks for {self.settings.pictures}, but only {n} items have one")
+            raise ValueError(
+                f"diagnosis.pictures asks for {self.settings.pictures}, but only {n} items have one: lower it to {n}"
+            )
         if len(self._requests) < 2:
             raise ValueError(
                 f"{len(self._requests)} of {len(self._people())} people have a pictured training item with something "

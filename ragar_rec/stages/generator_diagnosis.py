@@ -124,7 +124,12 @@ class GeneratorDiagnosis(Stage):
         # Both in one call: batches stay full.
         both = [*chosen, *(strangers[i] for i in at)]
         pictures = optimised_pictures(
-            generator, both, self.ranker.reward, steps=self.steps, progress=self.workspace.progress
+            generator,
+            both,
+            self.ranker.reward,
+            steps=self.steps,
+            checkpointing=isinstance(self.system, RagarSystem) and self.system.training.checkpointing,
+            progress=self.workspace.progress,
         )
         for subject, images in zip((OWN, STRANGER), pictures.chunk(2), strict=True):
             yield from self._gains(REACH, subject, chosen, images)

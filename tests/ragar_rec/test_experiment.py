@@ -30,6 +30,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
+from generation.appearance import commonest_share, palettes
 from generation.backbone.backbone import LORA_FILE
 from generation.encoders.hog import HogEncoder
 from generation.pictures import read_pictures, to_float
@@ -48,6 +49,7 @@ from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import models
 from ragar_rec.stages import ragar as ragar_module
+from ragar_rec.stages.appearances import appearances
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
@@ -525,6 +527,31 @@ def test_the_diagnosis_of_a_generator_by_command(copy: World, tmp_path: Path, ca
     frame = pd.read_parquet(copy.output / "diagnosis.parquet")
     assert {"reading", "headroom", "learned", "codec"} <= set(frame["step"])
     assert "reach" not in set(frame["step"])
+
+
+def test_how_evaluated_pictures_look_beside_their_references(world: World) -> None:
+    """Means over each person's pictures, then over the six people; palettes of all pictures together."""
+    run = world.again()
+    drawn, pictures = run.results.drawn, run.pictures
+    found = {row.name: row for row in appearances(drawn, run.config.evaluation)}
+    assert list(found) == ["brightness", "saturation", "colour entropy", "edge density", "commonest palette"]
+    means: dict[str, list[tuple[float, float]]] = {}
+    items = []
+    for name in drawn.shards.ids:
+        user, item = json.loads(name)[:2]
+        items.append(item)
+        both = (drawn.shards.read([name])[0], to_float(pictures.images[pictures.rows([item])])[0])
+        luma = [float(0.299 * p[0].mean() + 0.587 * p[1].mean() + 0.114 * p[2].mean()) for p in both]
+        means.setdefault(user, []).append((luma[0], luma[1]))
+    people = np.array([np.mean(values, axis=0) for values in means.values()])
+    brightness = found["brightness"]
+    assert (brightness.generated, brightness.reference) == pytest.approx(tuple(people.mean(0)), abs=1e-5)
+    assert brightness.difference is not None
+    assert brightness.difference.value == pytest.approx(float(np.subtract(*people.T).mean()), abs=1e-5)
+    assert brightness.difference.n == len(people) == 6
+    expected = commonest_share(palettes(to_float(pictures.images[pictures.rows(items)])))
+    assert found["commonest palette"].reference == pytest.approx(expected)
+    assert found["commonest palette"].difference is None
 
 
 def test_a_catalogue_too_small_for_a_diagnosis_is_evaluated_without_one(copy: World, tmp_path: Path, caplog) -> None:
