@@ -23,8 +23,7 @@ def reach(data: DiagnosisFrame, left_out: Mapping[str, str]) -> Iterator[Finding
     own, personal = data.mean(REACH, OWN, "score"), data.difference(REACH, OWN, STRANGER, "score")
     answer = (
         f"Optimised by the exact gradient for each of {own.n} people, its picture gains {signed(own)} deviations over "
-        f"the item's own; {signed(personal)} of these are personal, as the one optimised for a stranger gains that "
-        "much less."
+        f"the item's own, and {signed(personal)} over the one optimised for a stranger, which is the personal part."
     )
     if own.high <= 0:
         advice = (
@@ -33,8 +32,8 @@ def reach(data: DiagnosisFrame, left_out: Mapping[str, str]) -> Iterator[Finding
         )
     elif personal.low <= 0:
         advice = (
-            "It cannot draw what one person likes more than another, and no reward can teach what cannot be drawn: "
-            "raise generator.strength, or train the backbone longer."
+            "Nothing personal is shown in what it can draw, and no reward can teach what cannot be drawn: raise "
+            "generator.strength, or train the backbone longer; more diagnosis.optimised narrow the interval."
         )
     else:
         advice = ""
@@ -48,7 +47,7 @@ def learned(data: DiagnosisFrame) -> Iterator[Finding]:
     own, personal = data.mean(LEARNED, OWN, "score"), data.difference(LEARNED, OWN, STRANGER, "score")
     answer = (
         f"For {own.n} people whom it was not trained on, its picture gains {signed(own)} deviations over the item's "
-        f"own; {signed(personal)} of these are personal, as the one made for a stranger gains that much less."
+        f"own, and {signed(personal)} over the one made for a stranger, which is the personal part."
     )
     if personal.low > 0:
         advice = ""
@@ -58,7 +57,7 @@ def learned(data: DiagnosisFrame) -> Iterator[Finding]:
             "reflection.objective: path and a higher reflection.alpha."
         )
     else:
-        advice = "What it draws is the same taste for everybody: nothing personal may be claimed for it."
+        advice = "Nothing personal is shown in what it draws: it may please everybody alike."
     yield Finding(LEARNED, "What did the generator learn?", answer, advice, {"own": own, "personal": personal})
 
 
