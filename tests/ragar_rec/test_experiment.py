@@ -588,7 +588,8 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
     assert not (tmp_path / "results.json").exists()
     run = world.again(output=tmp_path)
     pipeline.evaluate(run)
-    assert ran(run) == sorted(set(STAGES) - set(finished) - {"report"})
+    # The ranker on shuffled pictures, for the diagnosis, is trained in any case.
+    assert ran(run) == sorted(set(STAGES) - set(finished) - {"report"} | {"ranker"})
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
 
 
