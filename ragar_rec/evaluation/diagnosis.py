@@ -176,4 +176,4 @@ def _power(data: DiagnosisFrame, metric: str, confidence: float) -> Iterator[Fin
 
 
 def _minus(number: Interval) -> Interval:
-    return Interval(-number.value, -number.high, -number.low, number.n)
+    return Interval(-number.value, -number.high, -number.low, number.n, number.error)

@@ -493,7 +493,7 @@ def test_the_generators_diagnosis_is_in_results_and_report(world: World) -> None
     (request,) = (r for r in run.generator_diagnosis.requests if r.user == frame["user"].iloc[0])
     own = to_float(system.pictures.images[system.pictures.rows([request.reference])])
     with torch.no_grad():
-        cost = run.ranker.reward([request], system.components.pipeline.reconstruct(own)) - run.ranker.reward(
+        cost = run.ranker.reward([request], run.ragar.components.pipeline.reconstruct(own)) - run.ranker.reward(
             [request], own
         )
     assert gains["codec", "own"][request.user] == pytest.approx(float(cost), abs=1e-4)
