@@ -140,7 +140,7 @@ class GeneratorConfig(RagarConfig):
 
 
 @dataclass(frozen=True)
-class DiagnosisConfig:
+class RankerDiagnosisConfig:
     """How thoroughly a ranker is diagnosed before any picture is generated."""
 
     pictures: Count = 300
@@ -151,6 +151,17 @@ class DiagnosisConfig:
     """People in the sample; 0 takes all with an interaction for validation."""
     seed: Natural = 0
     """Of the sample, the pictures and the permutations."""
+
+
+@dataclass(frozen=True)
+class DiagnosisConfig(RankerDiagnosisConfig):
+    """How thoroughly a ranker is diagnosed, and the generator that it rewards."""
+
+    optimised: Natural = 50
+    """People whose pictures are optimised for them one by one, to see what the generator could draw; 0 leaves it
+    out."""
+    steps: Count = 25
+    """Steps by which such a picture's preference is optimised."""
 
 
 @dataclass(frozen=True)
