@@ -27,6 +27,9 @@ from recsys.recbole.keys import SEED, with_ranker
 
 logger = logging.getLogger(__name__)
 
+# Named by strings: the stages load torch when they are asked for.
+Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
+
 
 class Experiment:
     """A config's stages by name, each built when first asked for; ``new_*`` make further ones beside the config's own.
@@ -462,9 +465,6 @@ class Experiment:
     @cached_property
     def _sources(self) -> FeatureSources:
         return FeatureSources(self.config, self.workspace, self.catalogue)
-
-
-Diagnosis = TypeVar("Diagnosis", stages.Diagnosis, stages.GeneratorDiagnosis)
 
 
 def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
