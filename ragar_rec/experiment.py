@@ -281,7 +281,7 @@ class Experiment:
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
-        settings = narrowed(DrawingConfig, self.config.evaluation)
+        settings = narrowed(DrawingConfig, self.config.evaluation.for_lists)
         return stages.DrawnPictures(self.workspace, system, tuple(judges), settings)
 
     def new_candidate_pictures(self, users: Sequence[str] | None = None) -> stages.CandidatePictures:
@@ -300,8 +300,24 @@ class Experiment:
 
     def new_results(self, drawn: stages.DrawnPictures) -> stages.JudgedResults:
         """Every user's numbers under the judges of these pictures."""
-        settings = narrowed(MeasuringConfig, self.config.evaluation)
-        return stages.JudgedResults(self.workspace, drawn, drawn.system, drawn.judges, settings)
+        system, everybody = drawn.system, None
+        settings = narrowed(MeasuringConfig, self.config.evaluation.for_lists)
+        if "everybody" in settings.controls:
+            items = stages.DrawnItems(self.workspace, drawn)
+            everybody = stages.EverybodyPictures(
+                self.workspace, stages.EverybodySystem.beside(system), items, settings.seeds, settings.batch_size
+            )
+        trial = self.new_catalogue_trial(system)
+        catalogue = () if trial is None else tuple(trial.results(judge) for judge in drawn.judges)
+        return stages.JudgedResults(self.workspace, drawn, system, drawn.judges, settings, everybody, catalogue)
+
+    def new_catalogue_trial(self, system: stages.System) -> stages.CatalogueTrial | None:
+        """The stages of the protocol ``catalogue`` for this system; None if the config does not ask for it."""
+        settings = self.config.evaluation
+        if not settings.retrains:
+            return None
+        everybody = stages.EverybodySystem.beside(system) if "everybody" in settings.controls else None
+        return stages.CatalogueTrial(system, settings, everybody)
 
     @cached_property
     def feature_files(self) -> dict[str, Path]:
@@ -316,10 +332,17 @@ class Experiment:
         """Refuse before anything is trained what the tables of results cannot show.
 
         Raises:
-            ValueError: the ranker's scores do not change with pictures, or its metrics rank sampled items.
+            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, the control
+                ``everybody`` is asked for beside a system that no reward trains, or more pictures of the catalogue
+                are to be replaced than it has.
         """
         check_sampling(self.config)
         self.check_reads_pictures()
+        settings = self.config.evaluation
+        if "everybody" in settings.controls:
+            stages.EverybodySystem.beside(self.system)
+        if settings.retrains:
+            stages.check_catalogue_items(settings.catalogue_items, len(self.pictures.pictured))
 
     def check_reads_pictures(self) -> None:
         """Refuse before anything is made for it a ranker whose scores do not change with pictures.

@@ -174,6 +174,9 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
     else:
         run.check_list_lengths()
         shards = run.drawn.shards
+        trial = run.new_catalogue_trial(run.system)
+        for stage in trial.drawn if trial is not None else ():
+            _ = stage.folder
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)

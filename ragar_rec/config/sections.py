@@ -18,8 +18,8 @@ from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
 
-Protocol = Literal["reference", "candidates"]
-Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
+Protocol = Literal["reference", "candidates", "catalogue"]
+Control = Literal["original", "reconstruction", "shuffled_user", "random_item", "noise", "everybody"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class DrawingConfig:
     targets: Natural = 5
     """Held-out items per person, the earliest, that ``reference`` judges; 0 takes all."""
     protocols: tuple[Protocol, ...] = ("reference", "candidates")
-    """Which items are regenerated."""
+    """Which items are regenerated. ``catalogue``, every item once, trains rankers on the new pictures."""
     seeds: tuple[Natural, ...] = (0,)
     """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
     batch_size: Count = 64
@@ -169,13 +169,25 @@ class MeasuringConfig(DrawingConfig):
     """Settings on which a person's numbers depend, beside the pictures."""
 
     controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
-    """What the generated pictures are compared with."""
+    """What the generated pictures are compared with. ``everybody`` trains a second generator, without the person."""
     k: Count = 10
     """Length of the list for Recall@k and NDCG@k."""
 
 
 @dataclass(frozen=True)
-class EvaluationConfig(MeasuringConfig):
+class RetrainingConfig:
+    """The protocol ``catalogue``: which pictures are replaced, for whom they are made, and how often it is trained."""
+
+    catalogue_items: Natural = 0
+    """Items, drawn by seed, that get a new picture under ``catalogue``; 0 takes all, the others keep their own."""
+    audience: Count = 1
+    """People an item for each of whom ``catalogue`` draws a picture: the item has the mean of their features."""
+    catalogue_seeds: tuple[Natural, ...] = (2020, 2021, 2022)
+    """Seeds with each of which ``catalogue`` trains the ranker from scratch, on own and on new pictures."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(RetrainingConfig, MeasuringConfig):
     """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
     resamples: Count = 2000
@@ -185,12 +197,23 @@ class EvaluationConfig(MeasuringConfig):
     report_users: Natural = 6
     """People shown in the report."""
 
+    @property
+    def retrains(self) -> bool:
+        """Whether the protocol ``catalogue`` is asked for."""
+        return "catalogue" in self.protocols
+
+    @property
+    def for_lists(self) -> EvaluationConfig:
+        """The section with the protocols alone that change lists of a trained ranker, for what depends on these."""
+        return replace(self, protocols=tuple(name for name in self.protocols if name != "catalogue"))
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each list that would measure nothing, or the same twice."""
         lists: tuple[tuple[str, tuple[object, ...]], ...] = (
             ("protocols", self.protocols),
             ("controls", self.controls),
             ("seeds", self.seeds),
+            ("catalogue_seeds", self.catalogue_seeds),
         )
         for name, values in lists:
             if not values or len(set(values)) < len(values):

@@ -24,13 +24,15 @@ OWN_AGAINST_ALL = ("generator", "diversity")
 MEDIANS = {"delta_r": "delta_r_median"}
 """Metrics whose mean a few users dominate: each is also given as a median, under this name."""
 
-PROTOCOL_ORDER = ("candidates", "reference", "generator", "diversity")
+PROTOCOL_ORDER = ("candidates", "catalogue", "reference", "generator", "diversity")
 CONTROL_ORDER = (
     OWN,
     "original",
     "reconstruction",
     "shuffled_user",
     "random_item",
+    "noise",
+    "everybody",
     "reference_image",
     "global",
     "untrained",
