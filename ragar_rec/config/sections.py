@@ -182,8 +182,9 @@ class RetrainingConfig:
     """Items, drawn by seed, that get a new picture under ``catalogue``; 0 takes all, the others keep their own."""
     audience: Count = 1
     """People an item for each of whom ``catalogue`` draws a picture: the item has the mean of their features."""
-    catalogue_seeds: tuple[Natural, ...] = (2020, 2021, 2022)
-    """Seeds with each of which ``catalogue`` trains the ranker from scratch, on own and on new pictures."""
+    catalogue_seeds: tuple[Natural, ...] = (0, 1, 2)
+    """For each of them ``catalogue`` trains the ranker from scratch on original and on new pictures, with a ``seed``
+    that is so much higher than the config's."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def retrained_values(trained: TrainedRanker, k: int) -> Iterator[tuple[str, str,
         lambda users: full_scores(ranker, users), dataset, phase="test", users=sample(dataset, count=0, seed=0)
     )
     clicks = np.bincount(dataset.interactions.train[1], minlength=dataset.n_items)
-    sparse = ranks[ranks["item"].isin(dataset.item_tokens[clicks < SPARSE])]
+    sparse = ranks.loc[ranks["item"].isin(dataset.item_tokens[clicks < SPARSE].tolist())]
     slices: dict[str, pd.DataFrame] = {"": ranks}
     if 0 < len(sparse) < len(ranks):
         slices[" sparse"] = sparse

@@ -122,9 +122,7 @@ class JudgedResults(Stage):
             compared["everybody"] = self.everybody.system.generator_for(seed)
         how = {"system": system.label, "judge": judge.label, "seed": seed, "progress": self.workspace.progress}
         return [
-            generator_frame(
-                system.generator, compared, to_float(references), requests, strangers, judge.reward, **how
-            ),
+            generator_frame(system.generator, compared, to_float(references), requests, strangers, judge.reward, **how),
             diversity_frame(system.generator, requests, judge.reward, **how),
         ]
 

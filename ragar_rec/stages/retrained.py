@@ -126,8 +126,8 @@ class CatalogueResults(Stage):
     Attributes:
         system: its name in the frame.
         judge: its name in the frame.
-        rankers: by control, one for each seed of the ranker.
-        seeds: the rankers' seeds.
+        rankers: by control, one for each seed.
+        seeds: by how much the rankers' seeds are higher than the judge's.
         k: length of the list.
     """
 
@@ -209,9 +209,7 @@ class CatalogueTrial:
             regenerated = RegeneratedFeatures(space, features, source)
             tables[name] = lambda permutation, regenerated=regenerated: regenerated
         rankers = {
-            control: tuple(
-                _with(judge, tables[control](at), seed) for at, seed in enumerate(settings.catalogue_seeds)
-            )
+            control: tuple(_with(judge, tables[control](seed), seed) for seed in settings.catalogue_seeds)
             for control in (OWN, *settings.controls)
             if control in tables
         }
@@ -226,7 +224,8 @@ class CatalogueTrial:
 
 
 def _with(judge: Ranker, features: Features | ReplacedFeatures, seed: int) -> Ranker:
-    """The judge on other features with another seed; with its own of both it is the same entry of the store."""
-    if judge.settings.get("seed", RECBOLE_SEED) == seed:
+    """The judge on other features, with a seed that is so much higher; by 0 on its own it is the judge itself."""
+    if not seed:
         return replace(judge, features=features)
-    return replace(judge, features=features, settings={**judge.settings, "seed": seed})
+    own = judge.settings.get("seed", RECBOLE_SEED)
+    return replace(judge, features=features, settings={**judge.settings, "seed": own + seed})
