@@ -38,10 +38,11 @@ def _catalogue(table: Table, own: Line) -> Iterator[str]:
     metric = _first(table, "ndcg")
     random = _difference(_control(table, own, "random_item"), metric, "original")
     if random is not None:
-        verdict = ("it learns from pictures", "that it learns from pictures is not shown", "they do better")[
-            random.sign + 1
-        ]
-        yield f"On pictures of other items the ranker's {metric_name(metric)} is {random.text(signed=True)}: {verdict}."
+        verdict = ("it learns from pictures", "that it learns from pictures is not shown", "they do better")
+        yield (
+            f"On pictures of other items the ranker's {metric_name(metric)} changes by {random.text(signed=True)}: "
+            f"{verdict[random.sign + 1]}."
+        )
 
 
 def _reference(table: Table, own: Line) -> Iterator[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+
+# Before Python 3.12 isinstance with a protocol of `typing` evaluates every property, and so would draw the pictures.
+from typing_extensions import Protocol, runtime_checkable
 
 from generation.pictures import to_float
 from ragar_rec.augment import encode_images
@@ -27,6 +29,7 @@ Blocks = Iterable[tuple[Sequence[str], Tensor]]
 """Ids of items with their pictures, (n, 3, height, width) in [0, 1]."""
 
 
+@runtime_checkable
 class PictureSource(Protocol):
     """New pictures of items; also a :class:`ragar_rec.stages.stage.Keyed`."""
 
