@@ -31,9 +31,7 @@ from ragar_rec.stages.shuffled import PartlyShuffledFeatures, ShuffledFeatures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.stages.system import System
 from recsys.features import FeatureTable
-
-RECBOLE_SEED = 2020
-"""RecBole's `seed` where a config names none."""
+from recsys.recbole.keys import SEED
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +125,8 @@ class CatalogueResults(Stage):
         system: its name in the frame.
         judge: its name in the frame.
         rankers: by control, one for each seed.
-        seeds: by how much the rankers' seeds are higher than the judge's.
+        seeds: the rankers' seeds, as so much above the config's: `training_seed` of the frame.
+        seed: of the pictures.
         k: length of the list.
     """
 
@@ -136,17 +135,25 @@ class CatalogueResults(Stage):
     judge: str
     rankers: Mapping[str, tuple[Ranker, ...]]
     seeds: tuple[int, ...]
+    seed: int
     k: int
 
     def build(self, to: Path) -> None:
         rows = [
-            (user, self.system, "catalogue", control, self.judge, seed, metric, value)
+            (user, self.system, "catalogue", control, self.judge, training_seed, self.seed, metric, value)
             for control, rankers in self.rankers.items()
-            for seed, ranker in zip(self.seeds, rankers, strict=True)
+            for training_seed, ranker in zip(self.seeds, rankers, strict=True)
             # A copy, which goes with its tables: two dozen loaded rankers need not fit into memory.
             for user, metric, value in retrained_values(replace(ranker).trained, self.k)
         ]
         write_per_user(pd.DataFrame(rows, columns=pd.Index(COLUMNS)), to / "per_user.parquet")
+
+    @property
+    def drawings(self) -> list[PictureStage]:
+        """The pictures that a generator draws for these rankers."""
+        features = [rankers[0].features for rankers in self.rankers.values()]
+        sources = [table.source for table in features if isinstance(table, RegeneratedFeatures)]
+        return [source for source in sources if isinstance(source, PictureStage)]
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -160,12 +167,14 @@ class CatalogueTrial:
 
     Attributes:
         system: who draws.
-        settings: controls, audiences, seeds.
+        settings: controls, audiences, seeds of the pictures.
+        seeds: seeds of the rankers, as so much above the config's, with what each adds to the judge's own.
         everybody: the system without the person, for the control of this name.
     """
 
     system: System
     settings: EvaluationConfig
+    seeds: Mapping[int, int]
     everybody: EverybodySystem | None = None
 
     @cached_property
@@ -192,13 +201,13 @@ class CatalogueTrial:
             sources["everybody"] = EverybodyPictures(space, self.everybody, items, (seed,), batch)
         return {name: source for name, source in sources.items() if name in (OWN, *settings.controls)}
 
-    @property
-    def drawn(self) -> list[PictureStage]:
-        """The pictures that a generator draws."""
-        return [source for source in self.sources.values() if isinstance(source, PictureStage)]
+    def results(self, name: str, judge: Ranker) -> CatalogueResults:
+        """The judge, trained with every seed on its own pictures and on those of every source.
 
-    def results(self, judge: Ranker) -> CatalogueResults:
-        """The judge, trained with every seed on its own pictures and on those of every source."""
+        Args:
+            name: the judge's in the frame.
+            judge: a ranker on the items' own features.
+        """
         space, settings, features = judge.workspace, self.settings, judge.features
         assert isinstance(features, Features)
         tables: dict[str, Callable[[int], Features | ReplacedFeatures]] = {
@@ -209,11 +218,12 @@ class CatalogueTrial:
             regenerated = RegeneratedFeatures(space, features, source)
             tables[name] = lambda permutation, regenerated=regenerated: regenerated
         rankers = {
-            control: tuple(_with(judge, tables[control](seed), seed) for seed in settings.catalogue_seeds)
+            control: tuple(_with(judge, tables[control](seed), more) for seed, more in self.seeds.items())
             for control in (OWN, *settings.controls)
             if control in tables
         }
-        return CatalogueResults(space, self.system.label, judge.label, rankers, settings.catalogue_seeds, settings.k)
+        seeds, seed = tuple(self.seeds), settings.seeds[0]
+        return CatalogueResults(space, self.system.label, name, rankers, seeds, seed, settings.k)
 
     def _shuffled(self, features: Features, permutation: int) -> ShuffledFeatures:
         """The old pictures permuted among the items that have new ones; each seed of the ranker sees another order."""
@@ -223,9 +233,9 @@ class CatalogueTrial:
         return PartlyShuffledFeatures(space, features, permutation, self.items)
 
 
-def _with(judge: Ranker, features: Features | ReplacedFeatures, seed: int) -> Ranker:
-    """The judge on other features, with a seed that is so much higher; by 0 on its own it is the judge itself."""
-    if not seed:
+def _with(judge: Ranker, features: Features | ReplacedFeatures, more: int) -> Ranker:
+    """The judge on these features, its seed so much higher; by 0 on its own ones it is the judge itself."""
+    if not more:
         return replace(judge, features=features)
-    own = judge.settings.get("seed", RECBOLE_SEED)
-    return replace(judge, features=features, settings={**judge.settings, "seed": own + seed})
+    settings = {**judge.settings, "seed": int(judge.settings.get("seed", SEED)) + more}
+    return replace(judge, features=features, settings=settings)

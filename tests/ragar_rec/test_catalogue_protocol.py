@@ -10,6 +10,7 @@ import torch
 
 from film_world import HOLE, PEOPLE, config_file, open_run
 from ragar_rec import pipeline
+from ragar_rec.config.sections import EvaluationConfig
 from ragar_rec.evaluation import retrained
 from ragar_rec.evaluation.per_user import OWN, read_per_user
 from ragar_rec.evaluation.ranker_test import held_out_values
@@ -44,7 +45,7 @@ def run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 @pytest.fixture(scope="module")
 def frame(run: Experiment) -> pd.DataFrame:
     found = read_per_user(run.output / "per_user.parquet")
-    return found[found["protocol"] == "catalogue"]
+    return found.query("protocol == 'catalogue'")
 
 
 def trial_of(run: Experiment) -> CatalogueTrial:
@@ -56,29 +57,36 @@ def trial_of(run: Experiment) -> CatalogueTrial:
 def test_every_control_has_every_person_and_seed(frame: pd.DataFrame) -> None:
     assert set(frame["control"]) == {OWN, *CONTROLS}
     assert set(frame["metric"]) == {"recall@10", "ndcg@10"}
-    cells = frame.groupby(["control", "seed", "metric"]).size()
+    cells = frame.groupby(["control", "training_seed", "metric"]).size()
     assert set(cells) == {PEOPLE}
     assert len(cells) == 7 * 2
 
 
 def test_the_originals_are_the_run_s_own_ranker_and_values(run: Experiment, frame: pd.DataFrame) -> None:
-    rankers = trial_of(run).results(run.ranker).rankers
+    rankers = trial_of(run).results("MICRO", run.ranker).rankers
     assert rankers["original"][0].folder == run.ranker.folder
     assert rankers["random_item"][0].folder == run.shuffled_ranker.folder
     expected = held_out_values(run.ranker.trained.ranker, run.ranker.dataset, [10])["ndcg@10"]
-    rows = frame.query("control == 'original' and seed == 0 and metric == 'ndcg@10'")
+    rows = frame.query("control == 'original' and training_seed == 0 and metric == 'ndcg@10'")
     np.testing.assert_array_equal(rows.set_index("user")["value"].sort_index(), expected.sort_index())
 
 
 def test_every_seed_trains_every_control(run: Experiment) -> None:
-    trial = CatalogueTrial(run.system, replace(run.config.evaluation, catalogue_seeds=(0, 3)))
-    for control, (first, second) in trial.results(run.ranker).rankers.items():
+    trial = CatalogueTrial(run.system, run.config.evaluation, {0: 0, 3: 3})
+    for control, (first, second) in trial.results("MICRO", run.ranker).rankers.items():
         assert first.settings == run.ranker.settings, control
         assert second.settings == {**run.ranker.settings, "seed": 2023}, control
 
 
+def test_a_generator_draws_for_the_rankers_of_its_own_seed_and_the_first_for_those_of_no_generator() -> None:
+    settings = EvaluationConfig(training_seeds=(0, 1), catalogue_seeds=(0, 1, 2))
+    assert settings.retraining_seeds(0) == (0, 2)
+    assert settings.retraining_seeds(1) == (1,)
+    assert EvaluationConfig(training_seeds=(0, 5)).retraining_seeds(5) == ()
+
+
 def test_the_ranker_s_other_features_are_those_of_new_pictures_centred_anew(run: Experiment) -> None:
-    for name, ranker in trial_of(run).results(run.ranker).rankers.items():
+    for name, ranker in trial_of(run).results("MICRO", run.ranker).rankers.items():
         table = FeatureTable.read(ranker[0].features.file("image"))
         assert table.ids == FeatureTable.read(run.features.file("image")).ids
         assert HOLE not in table.ids
@@ -123,19 +131,19 @@ def test_the_store_knows_what_the_protocol_uses(run: Experiment) -> None:
     used = again.used_folders()
     names = {folder.name.rsplit("-", 1)[0] for folder in used}
     assert {"catalogue-images", "regenerated-features", "everybody-images", "generator-everybody"} <= names
-    rankers = [ranker for seeds in trial_of(run).results(run.ranker).rankers.values() for ranker in seeds]
+    rankers = [ranker for seeds in trial_of(run).results("MICRO", run.ranker).rankers.values() for ranker in seeds]
     assert len({ranker.folder for ranker in rankers}) == 7
     assert {ranker.folder for ranker in rankers} <= used
 
 
 def test_some_of_the_items_are_drawn_by_seed_and_shuffled_among_themselves(run: Experiment) -> None:
     settings = replace(run.config.evaluation, catalogue_items=5)
-    trial = CatalogueTrial(run.system, settings)
+    trial = CatalogueTrial(run.system, settings, {0: 0})
     own = trial.sources[OWN]
     assert isinstance(own, CataloguePictures)
     assert {request.reference for request in own.requests()} == set(trial.items.ids)
     assert len(set(trial.items.ids)) == 5
-    table = FeatureTable.read(trial.results(run.ranker).rankers["random_item"][0].features.file("image"))
+    table = FeatureTable.read(trial.results("MICRO", run.ranker).rankers["random_item"][0].features.file("image"))
     originals = FeatureTable.read(run.features.file("image"))
     moved = [
         item for item, old, new in zip(table.ids, originals.values, table.values, strict=True) if (old != new).any()
