@@ -34,6 +34,9 @@ from ragar_rec.stages.system import System
 OWNERSHIP = "ownership.parquet"
 """File of the permutations, beside the per-user frame."""
 
+OWNERSHIP_COLUMNS = ("protocol", "metric", "draw", "value", "system", "judge", "seed")
+"""Columns of the permutations, without the training seed."""
+
 FeaturesByPair = Mapping[tuple[int, int], Tensor]
 """Image features of generated pictures by (user, item), internal ids."""
 
@@ -64,14 +67,16 @@ class JudgedResults(Stage):
     def build(self, to: Path) -> None:
         frames, draws = [*self._scores()], []
         for judge in self.judges:
-            for seed in self.settings.seeds:
+            # `catalogue` alone shows nobody a list, and has no owners to permute.
+            for seed in self.settings.seeds if self.settings.protocols else ():
                 ranks, permuted = self._ranks(judge, seed)
                 frames += ranks
                 draws.append(permuted)
         frame = pd.concat(frames, ignore_index=True).assign(training_seed=self.training_seed)
         frame = pd.concat([frame, *(stage.frame for stage in self.catalogue)], ignore_index=True)
         write_per_user(frame, to / "per_user.parquet")
-        pd.concat(draws, ignore_index=True).assign(training_seed=self.training_seed).to_parquet(to / OWNERSHIP)
+        owners = pd.concat(draws, ignore_index=True) if draws else pd.DataFrame(columns=pd.Index(OWNERSHIP_COLUMNS))
+        owners.assign(training_seed=self.training_seed).to_parquet(to / OWNERSHIP)
 
     @property
     def drawings(self) -> list[PictureStage]:

@@ -214,9 +214,9 @@ class CatalogueTrial:
             "original": lambda permutation: features,
             "random_item": lambda permutation: self._shuffled(features, permutation),
         }
-        for name, source in self.sources.items():
+        for control, source in self.sources.items():
             regenerated = RegeneratedFeatures(space, features, source)
-            tables[name] = lambda permutation, regenerated=regenerated: regenerated
+            tables[control] = lambda permutation, regenerated=regenerated: regenerated
         rankers = {
             control: tuple(_with(judge, tables[control](seed), more) for seed, more in self.seeds.items())
             for control in (OWN, *settings.controls)

@@ -57,6 +57,7 @@ def trial_of(run: Experiment) -> CatalogueTrial:
 def test_every_control_has_every_person_and_seed(frame: pd.DataFrame) -> None:
     assert set(frame["control"]) == {OWN, *CONTROLS}
     assert set(frame["metric"]) == {"recall@10", "ndcg@10"}
+    assert set(frame["judge"]) == {"MICRO on dual"}
     cells = frame.groupby(["control", "training_seed", "metric"]).size()
     assert set(cells) == {PEOPLE}
     assert len(cells) == 7 * 2
@@ -124,6 +125,13 @@ def test_the_protocol_is_no_part_of_what_the_others_are_drawn_for(run: Experimen
     without = open_run(run.output.parent / "tiny.yaml", run.workspace.data or Path(), run.output)
     without.config = replace(without.config, evaluation=replace(run.config.evaluation, protocols=("candidates",)))
     assert without.drawn.key == run.drawn.key
+
+
+def test_the_protocol_stands_alone(run: Experiment) -> None:
+    alone = open_run(run.output.parent / "tiny.yaml", run.workspace.data or Path(), run.output)
+    alone.config = replace(alone.config, evaluation=replace(run.config.evaluation, protocols=("catalogue",)))
+    assert set(alone.results.frame["protocol"]) == {"catalogue", "generator", "diversity"}
+    assert len(alone.results.ownership) == 0
 
 
 def test_the_store_knows_what_the_protocol_uses(run: Experiment) -> None:
