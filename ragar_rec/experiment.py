@@ -198,7 +198,7 @@ class Experiment:
         for training_seed in self.config.evaluation.training_seeds:
             judges = self.judges(training_seed)
             reward = next(iter(judges.values()))
-            for name in (generator.system, *generator.compared_with):
+            for name in generator.systems:
                 own = (name, training_seed) == (generator.system, 0)
                 system = self.system if own else self.named_system(name, reward, training_seed)
                 drawn = self.new_drawn(system, list(judges.values()))
@@ -387,7 +387,7 @@ class Experiment:
         settings, system = narrowed(MeasuringConfig, self.config.evaluation.for_lists), drawn.system
         named = dict(judges or {judge.label: judge for judge in drawn.judges})
         everybody = None
-        if "everybody" in settings.controls:
+        if "everybody" in settings.controls and system.learned_from_ranker:
             everybody = stages.EverybodyPictures(
                 self.workspace,
                 stages.EverybodySystem.beside(system),
@@ -410,7 +410,8 @@ class Experiment:
         seeds = settings.retraining_seeds(training_seed)
         if not settings.retrains or not seeds:
             return None
-        everybody = stages.EverybodySystem.beside(system) if "everybody" in settings.controls else None
+        beside = "everybody" in settings.controls and system.learned_from_ranker
+        everybody = stages.EverybodySystem.beside(system) if beside else None
         return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
 
     @cached_property
@@ -433,7 +434,7 @@ class Experiment:
         check_sampling(self.config)
         self.check_reads_pictures()
         settings = self.config.evaluation
-        if "everybody" in settings.controls:
+        if "everybody" in settings.controls and "ragar" not in self.config.generator.systems:
             stages.EverybodySystem.beside(self.system)
         if settings.retrains:
             stages.check_catalogue_items(settings.catalogue_items, len(self.pictures.pictured))

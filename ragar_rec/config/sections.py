@@ -126,10 +126,15 @@ class GeneratorConfig(RagarConfig):
     compared_with: tuple[str, ...] = ()
     """Further systems, named in the same way, whose pictures are judged in the same tables."""
 
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """All systems that are judged, the run's own first."""
+        return (self.system, *self.compared_with)
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
         yield from super().conflicts()
-        systems = (self.system, *self.compared_with)
+        systems = self.systems
         if len(set(systems)) < len(systems):
             yield f"system and compared_with, {', '.join(systems)}, must name no system twice"
         for name in systems:
