@@ -174,7 +174,8 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
         run.check_list_lengths()
         shards = run.drawn.shards
         for results in run.all_results:
-            _ = results.drawn.shards
+            for stage in results.drawings:
+                _ = stage.folder
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)
