@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
@@ -171,12 +171,15 @@ class Experiment:
 
     @cached_property
     def system(self) -> stages.System:
-        """The system that the config names: RAGAR, or a generator of the user's own."""
-        return self.ragar if self.config.generator.system in SYSTEMS else self.new_own_system()
+        """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
+        name = self.config.generator.system
+        if name not in SYSTEMS:
+            return self.new_own_system()
+        return self.ragar if name == "ragar" else self.new_pmg(self.ranker)
 
     @property
     def generator(self) -> stages.Generator:
-        """The system's generator, trained if it is RAGAR."""
+        """The system's generator, trained if it is one of ours."""
         return self.system.generator
 
     @cached_property
@@ -271,6 +274,27 @@ class Experiment:
         head = reflection.aesthetic_head
         rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
+
+    def new_pmg(self, ranker: stages.Ranker, *, seed: int | None = None) -> stages.PmgSystem:
+        """PMG, which asks no ranker.
+
+        Args:
+            ranker: whose interactions it learns from, and whose lists the report shows.
+            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
+                training are always the config's.
+        """
+        reflection = self.config.reflection
+        return stages.PmgSystem(
+            self.workspace,
+            self.components,
+            ranker,
+            reflection.held_out,
+            reflection.seed,
+            reflection.seed if seed is None else seed,
+            self.config.pmg,
+            narrowed(SamplingConfig, self.config.generator),
+            self.config.backbone.save_every,
+        )
 
     def new_own_system(self, name: str | None = None) -> stages.OwnSystem:
         """A generator of the user's own, ``package.module:name``, by default the config's."""

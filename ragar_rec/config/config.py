@@ -18,8 +18,9 @@ from typing import Any, cast
 import yaml
 
 from generation.models import ModelsConfig
-from generation.ragar.language_config import LanguageConfig
+from generation.language.config import LanguageConfig
 from generation.ragar.reflection_config import ReflectionConfig
+from generation.systems.pmg.config import PmgConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
@@ -56,6 +57,7 @@ class Config:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
+    pmg: PmgConfig = field(default_factory=PmgConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

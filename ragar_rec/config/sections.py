@@ -121,7 +121,8 @@ class GeneratorConfig(RagarConfig):
     """Who generates the pictures, and RAGAR's settings."""
 
     system: str = "ragar"
-    """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+    """``ragar``; ``pmg``, which asks no ranker (its settings: the section ``pmg``); or a generator of your own,
+    ``package.module:name``, which nothing here trains."""
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""

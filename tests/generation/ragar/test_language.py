@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from generation.ragar.language import PROMPT, LanguageModel, load_language_model
-from generation.ragar.language_config import LanguageConfig
-from generation.ragar.small_language_model import train_language_model
+from generation.language.loading import load_language_model
+from generation.ragar.language import PROMPT, LanguageModel
+from generation.language.config import LanguageConfig
+from generation.language.small import train_language_model
 from generation.training import Curves
 from generation_world import World
 

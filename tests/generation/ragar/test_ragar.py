@@ -229,7 +229,7 @@ def test_a_batch_does_not_change_its_members(ragar: Ragar) -> None:
 
 def test_the_negative_has_the_same_shape_and_repeats_the_empty_prompt(ragar: Ragar) -> None:
     embeds = ragar.encode_preference([REQUEST, SHORT_REQUEST]).embeds()
-    negative = ragar.negative(embeds)
+    negative = ragar.backbone.negative(embeds)
     empty = ragar.backbone.states([""])[0]
     assert negative.shape == embeds.shape == (2, 36, 32)
     for rows in (slice(0, 16), slice(16, 32)):
