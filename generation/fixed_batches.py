@@ -16,8 +16,8 @@ class FixedBatches:
     """Generates what another generator does, always in batches of exactly ``batch_size`` requests.
 
     How a network splits the sum over a batch, and so its last bit, depends on the number of rows. Here it is always the
-    same, the last request repeated where there are fewer, so that runs which divide the same requests in other ways make
-    the same pictures, on one kind of machine and with one ``batch_size``.
+    same, the last request repeated where there are fewer. So runs that divide the same requests in other ways make the
+    same pictures, on one kind of machine and with one ``batch_size``.
 
     Args:
         generator: draws the pictures; what it computes for a request must depend on the others of a batch by their

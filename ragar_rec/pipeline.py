@@ -143,7 +143,7 @@ def diagnose(run: Experiment) -> Path:
 
 
 def train_generator(run: Experiment) -> Path:
-    """The generator on the backbone of :func:`pretrain`: RAGAR's warm start and reflection with the ranker as reward."""
+    """The generator, on the backbone of :func:`pretrain`: RAGAR with the ranker as reward, or what the config names."""
     system = run.system
     if isinstance(system, stages.Stage):
         return system.folder

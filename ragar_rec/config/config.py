@@ -17,8 +17,8 @@ from typing import Any, cast
 
 import yaml
 
-from generation.models import ModelsConfig
 from generation.language.config import LanguageConfig
+from generation.models import ModelsConfig
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.systems.pmg.config import PmgConfig
 from generation.words.config import WordsConfig

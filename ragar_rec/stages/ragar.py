@@ -14,10 +14,10 @@ from torch import Tensor
 
 from generation.backbone.backbone import Backbone
 from generation.gallery import Gallery, build_gallery
+from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
-from generation.language.loading import load_language_model
 from generation.ragar.language import LanguageModel
 from generation.ragar.projection import fit_projection
 from generation.ragar.ragar import Ragar

@@ -1,4 +1,4 @@
-"""What systems on RAGAR's frozen components have in common that learn from interactions, but from no ranker's reward."""
+"""What systems on RAGAR's frozen components have in common that learn from interactions, but from no reward."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class UnrewardedSystem(Stage):
         """Hash of what was trained, of the frozen components, and of who is held out."""
         return digest([content(self.folder), self.components.content, self.people_seed, self.held_out])
 
-    @property
+    @cached_property
     def generator(self) -> Generator:
         """The trained generator."""
         raise NotImplementedError

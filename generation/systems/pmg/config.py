@@ -14,16 +14,16 @@ class PmgConfig:
     repetitions: tuple[int, ...] = (1, 2, 3)
     """How often the preference's keywords are repeated beside the target's: one picture for each, the best is kept."""
     prompt: Literal["windows", "single"] = "windows"
-    """``windows``: the text encoder reads the target's keywords, and the preference's, each in a context of its own, and
-    the rows of the latter are repeated; ``single``: one text, as published, cut off at the context, which must be long
-    enough for the repetitions to be read (77 tokens in SD-1.5)."""
+    """``windows``: the text encoder reads the target's keywords and the preference's in a context each, and the rows of
+    the latter are repeated; ``single``: one text, as published, cut off at the context. That must be long enough for
+    the repetitions: SD-1.5's has 77 tokens, the small backbone's 32."""
     preference_weight: float = 2.0
     """Weight of the similarity with the preference, where that with the target weighs 1, when the best picture is
     chosen."""
     soft_tokens: int = 4
     """Trainable input embeddings behind the language model's prompt, read at the last hidden state."""
     soft_rows: int = 2
-    """Rows of the condition that one linear layer makes of these states (in SD-1.5: 75 rows of words and 2 of these)."""
+    """Rows of the condition that one linear layer makes of these states (published: 2 behind 75 rows of words)."""
     prefix_tokens: int = 8
     """Positions of the trainable prefix of every layer of the language model (P-tuning v2)."""
     negative_weight: float = 0.5

@@ -116,7 +116,7 @@ class Pmg:
     def scores(
         self, candidates: Float[Tensor, "n m 3 height width"], keywords: Sequence[RequestKeywords]
     ) -> Float[Tensor, "n m"]:
-        """log cos(picture, target's words) + ``preference_weight`` log cos(picture, preference's words), by the encoder.
+        """The logarithms of a picture's cosines with the target's and, times a weight, with the preference's words.
 
         A cosine below :data:`LEAST_SIMILARITY` counts as that.
         """

@@ -54,12 +54,11 @@ def train_pmg(
         targets = pmg.gallery.rows([request.reference for request in batch]).tolist()
         keywords = pmg.keywords(batch)
         condition = torch.cat([pmg.word_rows(keywords, repetitions), pmg.soft(pmg.prompts(keywords))], dim=1)
-        latents = [pmg.backbone.latents(to_float(pmg.gallery.images[of])) for of in (targets, negatives)]
-        training.update(
-            contrastive_denoising_loss(
-                pmg.backbone, *latents, condition, generator, negative_weight=config.negative_weight
-            )
+        wanted, unwanted = (pmg.backbone.latents(to_float(pmg.gallery.images[of])) for of in (targets, negatives))
+        loss = contrastive_denoising_loss(
+            pmg.backbone, wanted, unwanted, condition, generator, negative_weight=config.negative_weight
         )
+        training.update(loss)
 
 
 def contrastive_denoising_loss(
