@@ -19,7 +19,7 @@ class RagarConfig(SamplingConfig):
     """RAGAR's own settings; defaults are for the small backbone."""
 
     k: int = 5
-    """Items that are retrieved from the history (eq. 3)."""
+    """Items that are retrieved from the history (eq. 3); 0: none, so that the reference's caption alone remains."""
     history: HistoryMode = "top_k"
     """How the retrieved items are chosen (figure 2)."""
     temperature: float = 1.0
@@ -54,6 +54,8 @@ class RagarConfig(SamplingConfig):
             yield f"temperature {self.temperature} must be positive"
         if self.mapper_width < 4 or self.mapper_width % 4:
             yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
-        for name in ("k", "n_keywords", "image_tokens", "text_rows", "mapper_layers"):
+        if self.k < 0:
+            yield f"k {self.k} must not be negative (0 retrieves nothing)"
+        for name in ("n_keywords", "image_tokens", "text_rows", "mapper_layers"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
