@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from generation.pictures import to_float
-from generation.request import Request
-from generation.reward import Reward
 from generation.rewards.relevance import Relevance
 from ragar_rec.evaluation.controls import ShuffledUserSampler
-from ragar_rec.evaluation.frames import BATCH, generate_in_batches, shuffled_user_requests
+from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
 from ragar_rec.evaluation.people import training_requests
-from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user, write_per_user
+from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.store.hashing import digest
@@ -41,14 +38,17 @@ QUICK_KEYS: Changes = {
 QUICK_PEOPLE = 40
 """People on whom a quick run measures."""
 
+RELEVANCE = "relevance"
+"""Name of the relevance reward among the judges of the frame."""
+
 GAINS = {
     "score − own picture": ("generator", "score", "reference_image"),
     "score − a stranger's": ("generator", "score", "shuffled_user"),
-    "relevance − own picture": ("generator", "relevance", "reference_image"),
+    "relevance − own picture": ("generator", RELEVANCE, "reference_image"),
     "NDCG − original": ("candidates", "ndcg", "original"),
     "NDCG − a stranger's": ("candidates", "ndcg", "shuffled_user"),
 }
-"""What v_gen gains: protocol, metric and the control that it is compared with."""
+"""What v_gen gains: protocol, what is measured, and the control that it is compared with."""
 
 
 class VariantStudy:
@@ -128,33 +128,32 @@ class VariantStudy:
 def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataFrame:
     """A per-user frame of v_gen, of the pictures made for strangers, and of the references' own.
 
-    ``score`` is the ranker's, in standard deviations of the person's scores; ``relevance`` the dual encoder's cosine of
-    the picture with the reference's caption.
+    The ranker judges in standard deviations of the person's scores, :data:`RELEVANCE` by the dual encoder's cosine of the
+    picture with the reference's caption.
     """
     seed, dataset, system = run.config.evaluation.seeds[0], run.ranker.dataset, run.system
     test = system.people.test
     requests = training_requests(dataset, test, run.pictures.pictured, seed)[: people or None]
     strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, test), seed)
-    generator, progress = system.batched(run.config.evaluation.batch_size), run.workspace.progress
     references = run.pictures.images[run.pictures.rows([request.reference for request in requests])]
-    pictures = {
-        OWN: generate_in_batches(generator, requests, progress=progress, description="v_gen"),
-        "shuffled_user": generate_in_batches(generator, strangers, progress=progress, description="for others"),
-        "reference_image": to_float(references),
-    }
     encoder, gallery = run.encoder.model, run.components.gallery
     relevance = Relevance(encoder, gallery, encoder.encode_texts(gallery.captions))
-    records = [
-        (request.user, system.label, "generator", control, run.ranker.label, seed, metric, value)
-        for metric, reward in {"score": run.ranker.reward, "relevance": relevance}.items()
-        for control, images in pictures.items()
-        for request, value in zip(requests, _rewards(reward, requests, images), strict=True)
-    ]
-    frame = pd.DataFrame(records, columns=pd.Index(COLUMNS))
+    frame = generator_frame(
+        system.batched(run.config.evaluation.batch_size),
+        {},
+        to_float(references),
+        requests,
+        strangers,
+        {run.ranker.label: run.ranker.reward, RELEVANCE: relevance},
+        system=system.label,
+        seed=seed,
+        progress=run.workspace.progress,
+    ).assign(training_seed=0)
     if not candidates:
         return frame
     ranked = run.results.frame
-    return pd.concat([frame, ranked[ranked["protocol"] == "candidates"]], ignore_index=True)
+    chosen = (ranked["protocol"] == "candidates") & (ranked["judge"] == run.ranker.label)
+    return pd.concat([frame, ranked[chosen]], ignore_index=True)
 
 
 def gains(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -167,17 +166,10 @@ def gains(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _values(frame: pd.DataFrame, protocol: str, metric: str, control: str) -> pd.Series:
-    """One value a user, the mean over seeds; ``ndcg`` stands for ``ndcg@k``."""
+def _values(frame: pd.DataFrame, protocol: str, measured: str, control: str) -> pd.Series:
+    """One value a user, the mean over seeds, of the ranker's ``score`` or ``ndcg@k``, or of ``relevance``."""
+    metric, of_relevance = ("score", True) if measured == RELEVANCE else (measured, False)
     chosen = (frame["protocol"] == protocol) & (frame["control"] == control)
+    chosen &= (frame["judge"] == RELEVANCE) == of_relevance
     rows = frame[chosen & (frame["metric"].str.partition("@")[0] == metric)]
     return pd.Series(rows.groupby("user")["value"].mean())
-
-
-def _rewards(reward: Reward, requests: list[Request], images: torch.Tensor) -> list[float]:
-    with torch.no_grad():
-        parts = [
-            reward(requests[start : start + BATCH], images[start : start + BATCH])
-            for start in range(0, len(requests), BATCH)
-        ]
-    return torch.cat(parts).tolist()

@@ -16,7 +16,7 @@ from scipy import stats
 Statistic = Callable[..., np.ndarray]
 """A function of an array and `axis`, such as `np.mean`."""
 
-Values = Sequence[float] | Float[np.ndarray, " n"]
+Values = Sequence[float] | Float[np.ndarray, " n"] | Float[np.ndarray, "n seeds"]
 
 BATCH = 500
 """Bootstrap resamples computed at a time; all at once would take resamples x users numbers of memory."""
@@ -30,6 +30,15 @@ class Interval:
     low: float
     high: float
     n: int
+    error: float = 0.0
+    """Bootstrap standard error."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of "it is 0", by the normal approximation with the bootstrap error; 1 for an exact 0."""
+        if self.value == 0:
+            return 1.0
+        return 0.0 if self.error == 0 else float(2 * stats.norm.sf(abs(self.value) / self.error))
 
 
 def per_user_mean(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:
@@ -52,14 +61,15 @@ def interval(
 ) -> Interval:
     """A statistic of one value per user, with its percentile bootstrap interval (Efron 1979).
 
-    A single user, or equal values, give an interval of width 0.
+    A single user, or equal values, give an interval of width 0. Of values with a column for each training seed the
+    statistic is that of the users' means, and users and seeds are resampled independently of each other (Owen 2007).
 
     Raises:
         ValueError: there is no value, or one is not a finite number.
     """
-    array = np.asarray(values, dtype=float)
-    if not len(array) or not np.isfinite(array).all():
-        raise ValueError(f"an interval needs finite numbers, got {len(array)} of which {np.isfinite(array).sum()} are")
+    array = _finite(values)
+    if array.ndim == 2:
+        return _crossed_interval(array, statistic, confidence, resamples, seed)
     value = float(statistic(array))
     # scipy refuses a single value.
     if len(array) == 1 or np.ptp(array) == 0:
@@ -74,17 +84,53 @@ def interval(
         random_state=np.random.default_rng(seed),
         vectorized=True,
     )
-    return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
+    low, high = result.confidence_interval
+    return Interval(value, float(low), float(high), len(array), float(result.standard_error))
 
 
-def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.mean, **options: float) -> Interval:
+def _finite(values: Values) -> np.ndarray:
+    array = np.asarray(values, dtype=float)
+    if not len(array) or not np.isfinite(array).all():
+        raise ValueError(f"an interval needs finite numbers, got {array.size} of which {np.isfinite(array).sum()} are")
+    return array
+
+
+def _crossed_interval(
+    array: Float[np.ndarray, "users seeds"], statistic: Statistic, confidence: float, resamples: int, seed: int
+) -> Interval:
+    """The interval when users and training seeds are resampled independently of each other (Owen 2007)."""
+    users, seeds = array.shape
+    rng, statistics = np.random.default_rng(seed), []
+    for start in range(0, resamples, BATCH):
+        count = min(BATCH, resamples - start)
+        weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) / seeds
+        means = array @ weights.T
+        chosen = rng.integers(users, size=(users, count))
+        statistics.append(statistic(np.take_along_axis(means, chosen, axis=0), axis=0))
+    drawn = np.concatenate(statistics)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(statistic(array.mean(1))), float(low), float(high), users, float(drawn.std(ddof=1)))
+
+
+def paired_difference(
+    a: pd.Series | pd.DataFrame, b: pd.Series | pd.DataFrame, *, statistic: Statistic = np.mean, **options: float
+) -> Interval:
     """The statistic of ``a - b`` per user, with its bootstrap interval; the indices of both are users.
 
     Args:
-        a: one value per user.
-        b: one value per user, for the same users in any order.
+        a: one value per user, or a column of such values for each training seed.
+        b: the like for the same users in any order.
         statistic: see :func:`interval`.
         options: ``confidence``, ``resamples`` and ``seed`` of :func:`interval`.
+
+    Raises:
+        ValueError: the two are not about the same users.
+    """
+    return interval(paired(a, b).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]
+
+
+def paired(a: pd.Series | pd.DataFrame, b: pd.Series | pd.DataFrame) -> pd.Series | pd.DataFrame:
+    """``a - b`` per user, in the order of ``a``.
 
     Raises:
         ValueError: the two are not about the same users.
@@ -93,14 +139,11 @@ def paired_difference(a: pd.Series, b: pd.Series, *, statistic: Statistic = np.m
         raise ValueError(
             f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
         )
-    return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]
+    return a - b.reindex(a.index)
 
 
 def smallest_visible_gain(differences: Values, *, confidence: float = 0.95, power: float = 0.8) -> float:
     """The smallest mean difference that a two-sided test of this many paired differences finds with this probability.
-
-    (z_{1 - alpha / 2} + z_power) * s / sqrt(n), the normal approximation (Cohen 1988, sec. 2.4); s is their standard
-    deviation, alpha is 1 - confidence.
 
     Raises:
         ValueError: there are fewer than two differences.
@@ -108,5 +151,25 @@ def smallest_visible_gain(differences: Values, *, confidence: float = 0.95, powe
     array = np.asarray(differences, dtype=float)
     if len(array) < 2:
         raise ValueError(f"the smallest visible gain needs at least two differences, got {len(array)}")
-    quantiles = stats.norm.ppf(1 - (1 - confidence) / 2) + stats.norm.ppf(power)
-    return float(quantiles * array.std(ddof=1) / np.sqrt(len(array)))
+    return visible_gain(array.std(ddof=1) / np.sqrt(len(array)), confidence=confidence, power=power)
+
+
+def visible_gain(error: float, *, confidence: float = 0.95, power: float = 0.8) -> float:
+    """The smallest gain that a two-sided test finds with this probability, by the standard error of an estimate.
+
+    (z_{1 - alpha / 2} + z_power) * error, the normal approximation (Cohen 1988, sec. 2.4); alpha is 1 - confidence.
+    """
+    return float((stats.norm.ppf(1 - (1 - confidence) / 2) + stats.norm.ppf(power)) * error)
+
+
+def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
+    """Which of several hypotheses are rejected if the probability of any false rejection is to be at most ``alpha``.
+
+    Holm (1979): p-values in ascending order are compared with alpha / (m - i), up to the first that is above.
+    """
+    rejected = [False] * len(p_values)
+    for at, index in enumerate(np.argsort(p_values, kind="stable")):
+        if p_values[index] > alpha / (len(p_values) - at):
+            break
+        rejected[index] = True
+    return rejected

@@ -55,12 +55,12 @@ def test_gains_are_paired_differences_over_people() -> None:
     """Own 3 and 5, stranger's 2 and 2, own picture 4 and 4: gains 2 and 0. NDCG by seed is averaged first: .5 - .25."""
     rows = [("u", 3, 2, 4), ("v", 5, 2, 4)]
     scores = [
-        (user, "RAGAR", "generator", control, "MICRO", 0, "score", float(value))
+        (user, "RAGAR", "generator", control, "MICRO", 0, 0, "score", float(value))
         for user, *values in rows
         for control, value in zip((OWN, "shuffled_user", "reference_image"), values, strict=True)
     ]
     ranked = [
-        ("u", "RAGAR", "candidates", control, "MICRO", seed, "ndcg@10", value)
+        ("u", "RAGAR", "candidates", control, "MICRO", 0, seed, "ndcg@10", value)
         for control, values in ((OWN, (0.25, 0.75)), ("original", (0.25, 0.25)))
         for seed, value in enumerate(values)
     ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.scoring.statistics import Interval, interval, paired_difference, per_user_mean, smallest_visible_gain
+from recsys.scoring.statistics import Interval, holm, interval, paired_difference, per_user_mean, smallest_visible_gain
 
 COINS = [0.0, 1.0] * 50
 
@@ -27,8 +27,41 @@ def test_less_confidence_is_narrower():
 
 
 def test_two_people_are_drawn_as_00_01_10_11():
-    """Means 0, 1/2, 1 with weights 1/4, 1/2, 1/4: the interval is all of it."""
-    assert interval([0.0, 1.0]) == Interval(0.5, 0.0, 1.0, 2)
+    """Means 0, 1/2, 1 with weights 1/4, 1/2, 1/4: the interval is all of it; their variance is 1/8."""
+    actual = interval([0.0, 1.0])
+    assert actual == Interval(0.5, 0.0, 1.0, 2, actual.error)
+    assert actual.error == pytest.approx(np.sqrt(1 / 8), abs=0.01)
+
+
+def test_users_and_training_seeds_are_resampled_together():
+    """Values a_u + b_s: the variance of the mean is var(a) / users + var(b) / seeds (population variances)."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(400, 1)), np.array([[-0.3, 0.0, 0.3]])
+    actual = interval(a + b, resamples=4000)
+    assert actual.value == pytest.approx(a.mean())
+    assert actual.error == pytest.approx(np.sqrt(a.var() / 400 + b.var() / 3), rel=0.05)
+    assert actual.low == pytest.approx(actual.value - 1.96 * actual.error, abs=0.03)
+    assert actual.n == 400
+
+
+def test_seeds_that_agree_leave_the_interval_of_the_people():
+    people = np.random.default_rng(1).normal(size=300)
+    alone, crossed = interval(people), interval(np.tile(people[:, None], 3))
+    assert (crossed.low, crossed.high) == pytest.approx((alone.low, alone.high), abs=0.02)
+
+
+def test_the_p_value_is_that_of_a_normal_estimate():
+    assert Interval(1.959964, 0, 4, 9, error=1.0).p == pytest.approx(0.05)
+    assert Interval(-1.959964, -4, 0, 9, error=1.0).p == pytest.approx(0.05)
+    assert Interval(0.0, 0.0, 0.0, 9).p == 1.0
+    assert Interval(2.0, 2.0, 2.0, 9).p == 0.0  # everybody gains the same
+
+
+def test_holm_by_hand():
+    """Of 4, in ascending order: .01 <= .05 / 4, .015 <= .05 / 3, .03 > .05 / 2, so .04 is not looked at."""
+    assert holm([0.04, 0.01, 0.03, 0.015]) == [False, True, False, True]
+    assert holm([]) == []
+    assert holm([0.05]) == [True]
 
 
 def test_one_person_or_equal_values_have_no_width():

@@ -1,0 +1,214 @@
+"""Verdicts: one sentence for each system, by rules in a fixed order, from the numbers of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from recsys.scoring.statistics import Interval, holm, visible_gain
+
+Rule = Literal[
+    "harm",
+    "personal gain, confirmed",
+    "gain for the reward ranker only",
+    "gain, not personal",
+    "gain only where the target is privileged",
+    "gain as training data",
+    "no gain",
+    "nothing to gain",
+    "inconclusive",
+]
+"""The verdicts, in the order in which they are tried: the first whose condition holds is given."""
+
+
+@dataclass(frozen=True)
+class JudgeEvidence:
+    """What one judge says of a system under ``candidates``, in the primary metric.
+
+    Attributes:
+        judge: its name.
+        gain: own pictures less the originals.
+        personal: own pictures less permuted owners; None if nobody else has a picture of the same items.
+        ownership_p: p-value of the own pictures among permuted owners.
+        objection: why the judge may not confirm anything; empty if it may.
+    """
+
+    judge: str
+    gain: Interval
+    personal: Interval | None
+    ownership_p: float
+    objection: str = ""
+
+    @property
+    def p(self) -> float:
+        """Of a gain: two-sided, 1 for a loss."""
+        return self.gain.p if self.gain.value > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on.
+
+    Attributes:
+        system: whose pictures.
+        metric: the primary one, in words: ``NDCG@10``.
+        reward: the ranker of the config, which gave the reward where there was one.
+        original: the primary metric with the original pictures.
+        judges: rankers that took no part.
+        rewarded: whether ``reward`` took part in making the pictures; if not, it is a judge like the others.
+        reference: own less original in the primary metric under ``reference``, by the reward ranker.
+        catalogue: own less original in the primary metric under ``catalogue``.
+        barren: why there is nothing to gain by pictures (the diagnosis), if so.
+    """
+
+    system: str
+    metric: str
+    reward: JudgeEvidence
+    original: float
+    judges: tuple[JudgeEvidence, ...] = ()
+    rewarded: bool = True
+    reference: Interval | None = None
+    catalogue: Interval | None = None
+    barren: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one system.
+
+    Attributes:
+        system: whose pictures.
+        rule: the first rule that holds.
+        sentence: the answer in words.
+        numbers: what it rests on.
+    """
+
+    system: str
+    rule: Rule
+    sentence: str
+    numbers: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+class _Rules:
+    """The conditions of the rules for one system.
+
+    Args:
+        evidence: the numbers.
+        smallest_gain: the smallest gain of interest, as a share of the original metric.
+        alpha: the probability of a false rejection.
+    """
+
+    def __init__(self, evidence: Evidence, smallest_gain: float, alpha: float) -> None:
+        self.evidence, self.alpha = evidence, alpha
+        self.margin = smallest_gain * evidence.original
+        self.confirming = self._confirming(lambda judge: judge.p)
+        self.confirming_personal = self._confirming(lambda judge: max(judge.p, judge.ownership_p))
+
+    def _confirming(self, p: Callable[[JudgeEvidence], float]) -> list[JudgeEvidence]:
+        """Judges who see it, corrected for their number (Holm 1979), among those who may confirm."""
+        evidence = self.evidence
+        judges = [judge for judge in evidence.judges if not judge.objection]
+        if not evidence.rewarded and not evidence.reward.objection:
+            judges.insert(0, evidence.reward)
+        rejected = holm([p(judge) for judge in judges], self.alpha)
+        return [judge for judge, kept in zip(judges, rejected, strict=True) if kept and judge.gain.low > 0]
+
+    @property
+    def gain(self) -> bool:
+        """The reward ranker sees a gain."""
+        return self.evidence.reward.gain.low > 0
+
+    @property
+    def personal(self) -> bool:
+        """The reward ranker sees more in own pictures than in those of permuted owners."""
+        return self.evidence.reward.ownership_p <= self.alpha
+
+    def conditions(self) -> Iterator[tuple[Rule, bool, str]]:
+        """Rules in order: name, whether it holds, and its sentence."""
+        e = self.evidence
+        gain, personal = _text(e.reward.gain), "" if e.reward.personal is None else _text(e.reward.personal)
+        moved = f"{e.metric} among the candidates changes by {gain}"
+        yield "harm", e.reward.gain.high < 0, f"Personalised pictures do harm: {moved}."
+        yield (
+            "personal gain, confirmed",
+            self.gain and self.personal and bool(self.confirming_personal),
+            f"Yes: {moved}, of which {personal} is personal; a ranker that took no part in making the pictures agrees "
+            f"({_names(self.confirming_personal)}).",
+        )
+        yield (
+            "gain for the reward ranker only",
+            self.gain and not self.confirming,
+            f"Not shown: {moved} for {e.reward.judge}, "
+            + ("which gave the reward, but " if e.rewarded else "but ")
+            + f"{self._silence()}.",
+        )
+        yield (
+            "gain, not personal",
+            self.gain,
+            f"Better pictures help, personal ones no more than those made for others: {moved}, own less permuted "
+            f"owners by {personal or 'nothing'}.",
+        )
+        yield (
+            "gain only where the target is privileged",
+            e.reference is not None and e.reference.low > 0,
+            f"No gain in use is shown: {moved}. The item that is tested rises if it alone gets a new picture "
+            f"({'' if e.reference is None else _text(e.reference)}), which nobody can do who does not know it.",
+        )
+        yield (
+            "gain as training data",
+            e.catalogue is not None and e.catalogue.low > 0,
+            f"No gain by showing them is shown ({gain}), but a ranker trained on the generated pictures is better by "
+            f"{'' if e.catalogue is None else _text(e.catalogue)}.",
+        )
+        yield (
+            "no gain",
+            -self.margin < e.reward.gain.low and e.reward.gain.high < self.margin,
+            f"No: {moved}, and a change of {self.margin:.4f} is excluded.",
+        )
+        yield "nothing to gain", bool(e.barren), f"Nothing to gain here: {e.barren} ({moved})."
+        least = visible_gain(e.reward.gain.error, confidence=1 - self.alpha)
+        yield (
+            "inconclusive",
+            True,
+            f"Not decided: {moved}; a gain of {least:.4f} would have been seen with a probability of 80 %.",
+        )
+
+    def _silence(self) -> str:
+        """Why no judge confirms."""
+        judges = self.evidence.judges
+        if not judges:
+            return "no independent judge has looked"
+        unfit = [f"{judge.judge} {judge.objection}" for judge in judges if judge.objection]
+        heard = [f"{judge.judge} sees {_text(judge.gain)}" for judge in judges if not judge.objection]
+        return "; ".join([*heard, *unfit])
+
+
+def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0.05) -> Verdict:
+    """The first rule that holds.
+
+    Args:
+        evidence: the numbers of one system.
+        smallest_gain: the smallest gain of interest, as a share of the metric with the original pictures.
+        alpha: the probability of a false rejection; intervals are expected to have the confidence 1 - alpha.
+    """
+    rules = _Rules(evidence, smallest_gain, alpha)
+    rule, _, sentence = next(entry for entry in rules.conditions() if entry[1])
+    numbers = {
+        name: value
+        for name, value in asdict(evidence).items()
+        if name not in ("system", "metric") and value not in (None, "", ())
+    }
+    return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin})
+
+
+def _names(judges: list[JudgeEvidence]) -> str:
+    return " and ".join(judge.judge for judge in judges)
+
+
+def _text(number: Interval) -> str:
+    return f"{number.value:+.4f} [{number.low:+.4f}, {number.high:+.4f}]"
