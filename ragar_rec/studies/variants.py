@@ -128,8 +128,8 @@ class VariantStudy:
 def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataFrame:
     """A per-user frame of v_gen, of the pictures made for strangers, and of the references' own.
 
-    The ranker judges in standard deviations of the person's scores, :data:`RELEVANCE` by the dual encoder's cosine of the
-    picture with the reference's caption.
+    The ranker judges in standard deviations of the person's scores, :data:`RELEVANCE` by the dual encoder's cosine of
+    the picture with the reference's caption.
     """
     seed, dataset, system = run.config.evaluation.seeds[0], run.ranker.dataset, run.system
     test = system.people.test
@@ -153,7 +153,7 @@ def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataF
         return frame
     ranked = run.results.frame
     chosen = (ranked["protocol"] == "candidates") & (ranked["judge"] == run.ranker.label)
-    return pd.concat([frame, ranked[chosen]], ignore_index=True)
+    return pd.concat([frame, ranked.loc[chosen]], ignore_index=True)
 
 
 def gains(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from experiments import figure2, rq3
 KEYS = ("--reflection.warm_start_steps=2", "--reflection.reward_steps=2", "--reflection.held_out=0.2")
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_tiny_world(shared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     """RAGAR beside itself without retrieval and without reward, six people each; a second run trains nothing."""
     arguments, output = shared

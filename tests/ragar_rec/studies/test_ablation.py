@@ -10,10 +10,11 @@ from film_world import config_file
 from generation.ragar.config import RagarConfig
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.per_user import COLUMNS, OWN
+from ragar_rec.experiment import Experiment
 from ragar_rec.report.plots import Estimates, estimates_svg
-from ragar_rec.studies.ablation import PANELS, panels
+from ragar_rec.studies.ablation import PANELS, panels, write_plots
 from ragar_rec.studies.arguments import ExperimentSource, as_overrides
-from ragar_rec.studies.variants import QUICK_KEYS, gains
+from ragar_rec.studies.variants import QUICK_KEYS, VariantStudy, gains
 
 
 @pytest.fixture
@@ -75,6 +76,26 @@ def test_gains_are_paired_differences_over_people() -> None:
         "score − a stranger's": 2,
         "NDCG − original": 1,
     }
+
+
+def test_variants_that_are_one_config_share_its_trainings_and_its_numbers(run: Experiment) -> None:
+    """The default's own value changes nothing: the same six people, a difference of 0; a second study reads the rows."""
+    source = ExperimentSource(run.output.parent / "tiny.yaml", (), run.workspace.data, None, run.output)
+    variants = {"RAGAR": {}, "k 2": {"generator.k": 2}}
+    study = VariantStudy(source, "study", variants)
+    rows = {name: study.measure(name) for name in variants}
+    assert run.ragar.folder.is_dir()
+    assert rows["RAGAR"] == rows["k 2"]
+    scores = study.frame("RAGAR").query("judge != 'relevance'").pivot(index="user", columns="control", values="value")
+    expected = (scores["own"] - scores["shuffled_user"]).mean()
+    assert rows["RAGAR"]["gains"]["score − a stranger's"]["value"] == pytest.approx(expected)
+    assert rows["RAGAR"]["gains"]["score − a stranger's"]["n"] == len(scores) == 6
+    assert study.against_first("k 2")["value"] == 0
+    assert study.table().splitlines()[-1].endswith("| +0.000 [+0.000, +0.000] |")
+    again = VariantStudy(source, "study", variants)
+    assert again.rows == rows
+    assert VariantStudy(source, "study", variants, people=3).rows == {}
+    assert [file.name for file in write_plots(study, {"k": {"k 2": {}}, "r": {"r 2": {}}})] == ["k.svg"]
 
 
 def test_settings_in_numbers_stand_at_their_places() -> None:
