@@ -79,7 +79,7 @@ def test_gains_are_paired_differences_over_people() -> None:
 
 
 def test_variants_that_are_one_config_share_its_trainings_and_its_numbers(run: Experiment) -> None:
-    """The default's own value changes nothing: the same six people, a difference of 0; a second study reads the rows."""
+    """The default's own value changes nothing: the same six people, a difference of 0; a second study reads them."""
     source = ExperimentSource(run.output.parent / "tiny.yaml", (), run.workspace.data, None, run.output)
     variants = {"RAGAR": {}, "k 2": {"generator.k": 2}}
     study = VariantStudy(source, "study", variants)
