@@ -21,7 +21,7 @@ STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
     "pretrain": "the generation backbone: codec, text encoder and UNet, learned from the catalogue",
     "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
-    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator",
+    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator or with it",
     "train-generator": "RAGAR with the ranker as reward, on the generation backbone",
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
@@ -31,8 +31,8 @@ STEPS = {
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
-sections catalog, pictures, features, backbone, models, language, words, generator, reflection, evaluation
-and diagnosis (--reflection.reward_steps=50); `ragar-rec config` prints them all."""
+sections catalog, pictures, features, backbone, models, language, words, generator, reflection, evaluation,
+judges and diagnosis (--reflection.reward_steps=50); `ragar-rec config` prints them all."""
 USER_ERRORS = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
 """Exceptions that our packages raise with a sentence for the user; any other is a bug and keeps its traceback."""
 
@@ -132,8 +132,17 @@ def _add_store_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_diagnose_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--generator",
+        action="store_true",
+        help="also what the generator can draw, what it learned, and what its codec costs; it is trained if need be",
+    )
+
+
 OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "augment": _add_augment_options,
+    "diagnose": _add_diagnose_options,
     "recommend": _add_recommend_options,
     "store": _add_store_options,
 }

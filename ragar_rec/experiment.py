@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
 from generation.models import TIMM
@@ -19,10 +20,12 @@ from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gp
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
 from ragar_rec.config.schema import narrowed
-from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
+from ragar_rec.config.sections import DrawingConfig, MeasuringConfig, RankerDiagnosisConfig
 from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.store.store import Store
 from recsys.recbole.keys import SEED, with_ranker
+
+logger = logging.getLogger(__name__)
 
 
 class Experiment:
@@ -159,12 +162,33 @@ class Experiment:
             self.ranker,
             self.shuffled_ranker,
             tuple(self.baselines()),
-            self.config.diagnosis,
+            narrowed(RankerDiagnosisConfig, self.config.diagnosis),
             candidates=evaluation.candidates,
             k=evaluation.k,
             retrieved=generator.k,
             history_length=generator.history_length,
         )
+
+    @cached_property
+    def generator_diagnosis(self) -> stages.GeneratorDiagnosis:
+        """What the config's system could draw, what it learned to draw, and what its codec costs."""
+        settings, seed = self.config.diagnosis, self.config.evaluation.seeds[0]
+        return stages.GeneratorDiagnosis(
+            self.workspace, self.system, self.ranker, settings.optimised, settings.steps, seed
+        )
+
+    @cached_property
+    def possible_diagnosis(self) -> stages.Diagnosis | None:
+        """:attr:`diagnosis` for results and report, which must not fail for want of one.
+
+        None if these data allow none; the reason is noted.
+        """
+        return _possible(self.diagnosis)
+
+    @cached_property
+    def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
+        """:attr:`generator_diagnosis`, likewise."""
+        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
 
     @cached_property
     def ragar(self) -> stages.RagarSystem:
@@ -228,6 +252,7 @@ class Experiment:
                 lambda: self.shuffled_ranker,
                 self.baselines,
                 lambda: self.diagnosis,
+                lambda: self.generator_diagnosis,
                 lambda: self.components,
                 self.new_candidate_pictures,
                 lambda: self.report(evaluation.Results(rows=())),
@@ -238,7 +263,15 @@ class Experiment:
     def report(self, numbers: evaluation.Results) -> stages.ReportPage:
         """The page about :attr:`results` and what was computed from them."""
         return stages.ReportPage(
-            self.workspace, self.catalogue, self.all_results, self.readings, self.system, self.config, numbers
+            self.workspace,
+            self.catalogue,
+            self.all_results,
+            self.readings,
+            self.system,
+            self.config,
+            numbers,
+            self.possible_diagnosis,
+            self.possible_generator_diagnosis,
         )
 
     def new_features(
@@ -453,3 +486,16 @@ class Experiment:
     @cached_property
     def _sources(self) -> FeatureSources:
         return FeatureSources(self.config, self.workspace, self.catalogue)
+
+
+Diagnosis = TypeVar("Diagnosis", stages.Diagnosis, stages.GeneratorDiagnosis)
+
+
+def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
+    """The diagnosis, or None if its check says that these data allow none."""
+    try:
+        diagnosis.check()
+    except ValueError as error:
+        logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
+        return None
+    return diagnosis

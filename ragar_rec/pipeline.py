@@ -20,6 +20,7 @@ from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove_unused, stored_entries
+from recsys.scoring.ranks import write_parquet
 
 __all__ = [
     "Run",
@@ -118,23 +119,22 @@ def train_ranker(run: Experiment) -> Path:
     return run.ranker.folder
 
 
-def diagnose(run: Experiment) -> Path:
-    """Whether other pictures could help this ranker, without any generator; prints a sentence for each step.
+def diagnose(run: Experiment, generator: bool = False) -> Path:
+    """Whether other pictures could help this ranker; prints a sentence for each step.
 
     Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
+
+    Args:
+        run: whose ranker.
+        generator: also diagnose the system, which is trained if it is not; without it no generator is needed.
     """
     run.check_reads_pictures()
     run.check_list_lengths()
-    settings, diagnosis = run.config.evaluation, run.diagnosis
-    found = evaluation.findings(
-        diagnosis.frame,
-        metric=f"ndcg@{settings.k}",
-        personal_share=diagnosis.personal_share,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-    )
+    of_generator = run.generator_diagnosis if generator else None
+    frame = stages.joined_frame(run.diagnosis, of_generator)
+    found = stages.joined_findings(run.diagnosis, of_generator, run.config.evaluation)
     run.output.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(diagnosis.folder / "diagnosis.parquet", run.output / "diagnosis.parquet")
+    write_parquet(frame, run.output / "diagnosis.parquet")
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
     for finding in found:
@@ -207,7 +207,9 @@ def evaluate(run: Experiment) -> Path:
         smallest_gain=settings.smallest_gain,
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    evaluation.Results(rows, verdicts, provenance(run)).write(run.output / "results.json")
+    diagnosis, of_generator = run.possible_diagnosis, run.possible_generator_diagnosis
+    found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
+    evaluation.Results(rows, verdicts, provenance(run), found).write(run.output / "results.json")
     evaluation.write_per_user(frame, run.output / "per_user.parquet")
     ownership.to_parquet(run.output / "ownership.parquet", index=False)
     print("\n" + reporting.format_verdicts(verdicts))
@@ -305,5 +307,7 @@ def demo(run: Experiment) -> Path:
     prepare(run)
     run.check_list_lengths()
     train_ranker(run)
+    if run.possible_diagnosis is not None:
+        diagnose(run)
     train_generator(run)
     return report(run)

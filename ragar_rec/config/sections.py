@@ -141,7 +141,7 @@ class GeneratorConfig(RagarConfig):
 
 
 @dataclass(frozen=True)
-class DiagnosisConfig:
+class RankerDiagnosisConfig:
     """How thoroughly a ranker is diagnosed before any picture is generated."""
 
     pictures: Count = 300
@@ -152,6 +152,17 @@ class DiagnosisConfig:
     """People in the sample; 0 takes all with an interaction for validation."""
     seed: Natural = 0
     """Of the sample, the pictures and the permutations."""
+
+
+@dataclass(frozen=True)
+class DiagnosisConfig(RankerDiagnosisConfig):
+    """How thoroughly a ranker is diagnosed, and the generator that it rewards."""
+
+    optimised: Natural = 50
+    """People whose pictures are optimised for them one by one, to see what the generator could draw; 0 leaves it
+    out."""
+    steps: Count = 25
+    """Steps by which such a picture's preference is optimised."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +239,7 @@ class EvaluationConfig(MeasuringConfig):
 
     training_seeds: tuple[Natural, ...] = (0,)
     """For each of them rankers and generator are trained anew, with seeds that are so much higher; two or more are
-    resampled with the people. The first should be 0: it is the config's own run, which the report shows."""
+    resampled with the people. The first is 0: the config's own run, which the report shows."""
     primary: Literal["ndcg", "recall"] = "ndcg"
     """Metric of the primary endpoints, own pictures less the originals, and less permuted owners, under
     ``candidates``; all other differences are corrected together for their number."""
@@ -253,5 +264,7 @@ class EvaluationConfig(MeasuringConfig):
         for name, values in lists:
             if not values or len(set(values)) < len(values):
                 yield f"{name} {list(values)} must hold at least one and none twice"
+        if self.training_seeds and self.training_seeds[0] != 0:
+            yield f"training_seeds {list(self.training_seeds)} must begin with 0, the config's own run"
         if "original" not in self.controls:
             yield "controls must include original: every difference is a difference to it"

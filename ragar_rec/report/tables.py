@@ -93,7 +93,7 @@ class Estimate:
         """1 for a difference above 0, -1 for one below; 0 if its interval holds 0 or the correction keeps nothing."""
         if not self.excludes_zero or self.significant is False:
             return 0
-        return 1 if self.value > 0 else -1
+        return 1 if self.low is not None and self.low > 0 else -1
 
     def magnitude(self) -> Estimate:
         """The size of a number whose interval lies on one side of 0: of a negative one the negative, ends exchanged."""

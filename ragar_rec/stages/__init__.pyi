@@ -10,6 +10,9 @@ from .features import FeatureFile as FeatureFile
 from .features import Features as Features
 from .features import SentenceFeatures as SentenceFeatures
 from .features import TextFeatures as TextFeatures
+from .findings import joined_findings as joined_findings
+from .findings import joined_frame as joined_frame
+from .generator_diagnosis import GeneratorDiagnosis as GeneratorDiagnosis
 from .models import DualEncoder as DualEncoder
 from .models import DualEncoderTraining as DualEncoderTraining
 from .models import LanguageTraining as LanguageTraining

@@ -11,6 +11,7 @@ from generation.ragar.reflection_config import NoiseMode, Objective
 from ragar_rec.config.config import Config
 from ragar_rec.report.plots import Estimates, estimates_svg
 from ragar_rec.studies.variants import Changes, VariantStudy
+from recsys.scoring.statistics import Interval
 
 PANELS = ("parts", "k", "r", "alpha", "beta", "gamma", "noise", "objective", "calibrator")
 """Names of the panels. Every one but ``parts`` changes one setting; its values are those of :func:`panels`."""
@@ -80,9 +81,7 @@ def write_plots(study: VariantStudy, variants: Mapping[str, Mapping[str, Changes
             continue
         quantities = []
         for gain in SHOWN:
-            intervals = [study.rows[name]["gains"][gain] for name in names]
-            ends = ([each[end] for each in intervals] for end in ("value", "low", "high"))
-            quantities.append(Estimates(gain, *ends))
+            quantities.append(Estimates(gain, [Interval(**study.rows[name]["gains"][gain]) for name in names]))
         settings = [name.removeprefix(f"{panel} ") for name in names]
         file = study.folder / f"{panel}.svg"
         file.write_text(estimates_svg(settings, quantities, label="σ", x_label=panel), encoding="utf-8")

@@ -16,6 +16,7 @@ from generation.pictures import read_pictures, to_bytes
 from generation.request import Request
 from ragar_rec import pipeline
 from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.evaluation.results import Results
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages.picture_encoders import DualPictureEncoder
 from recsys.features import FeatureTable
@@ -241,7 +242,14 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     run = open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
     pipeline.demo(run)
     others = [name for name in run.store.ran if name != "baseline"]
-    assert others == ["data", "pictures", "features", "ranker", "images", "results", "report"]
+    diagnosed = ["shuffled-features", "ranker", "diagnosis", "generator-diagnosis"]
+    assert sorted(others) == sorted(
+        ["data", "pictures", "features", "ranker", "images", "results", "report", *diagnosed]
+    )
+    answers = {finding.step: finding.answer for finding in Results.read(tmp_path / "output" / "results.json").diagnosis}
+    assert answers["reach"] == "Left out: Shade gives no gradient of its pictures."
+    assert answers["codec"] == "Left out: Shade has no codec that is known here."
+    assert "people whom it was not trained on, its picture gains" in answers["learned"]
     out = capsys.readouterr().out
     assert "generator.system is studio:Shade: there is nothing to train" in out
     assert "pictures by studio:Shade; small on purpose." in out
@@ -249,7 +257,7 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     frame = run.results.frame
     assert set(frame["system"]) == {"Shade"}
     found = {str(protocol): set(group["control"]) for protocol, group in frame.groupby("protocol")}
-    ranked = {OWN, "original", "shuffled_user", "random_item"}
+    ranked = {OWN, "original", "shuffled_user", "permuted_owners", "random_item"}
     scored = {OWN, "reference_image", "shuffled_user"}
     assert found == {"candidates": ranked, "reference": ranked, "generator": scored, "diversity": {OWN, "seeds"}}
     page = (run.output / "report.html").read_text()

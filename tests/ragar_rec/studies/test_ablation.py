@@ -15,6 +15,7 @@ from ragar_rec.report.plots import Estimates, estimates_svg
 from ragar_rec.studies.ablation import PANELS, panels, write_plots
 from ragar_rec.studies.arguments import ExperimentSource, as_overrides
 from ragar_rec.studies.variants import QUICK_KEYS, VariantStudy, gains
+from recsys.scoring.statistics import Interval
 
 
 @pytest.fixture
@@ -100,7 +101,8 @@ def test_variants_that_are_one_config_share_its_trainings_and_its_numbers(run: E
 
 def test_settings_in_numbers_stand_at_their_places() -> None:
     """Words and numbers both become ticks; ids of equal plots are equal, so that files do not change by themselves."""
-    estimates = [Estimates("score", [0.1, 0.3, 0.2], [0.0, 0.2, 0.1], [0.2, 0.4, 0.3])]
+    intervals = [Interval(value, value - 0.1, value + 0.1, 6) for value in (0.1, 0.3, 0.2)]
+    estimates = [Estimates("score", intervals)]
     on_scale = estimates_svg(["0", "1", "10"], estimates, x_label="k")
     in_words = estimates_svg(["full", "low_rank", "1"], estimates, x_label="noise")
     assert on_scale == estimates_svg(["0", "1", "10"], estimates, x_label="k")
