@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
-from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
@@ -200,12 +200,12 @@ class Experiment:
 
     @cached_property
     def system(self) -> stages.System:
-        """The system that the config names: RAGAR, or a generator of the user's own."""
+        """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
         return self.named_system(self.config.generator.system, self.ranker)
 
     @property
     def generator(self) -> stages.Generator:
-        """The system's generator, trained if it is RAGAR."""
+        """The system's generator, trained if it is one of ours."""
         return self.system.generator
 
     @property
@@ -352,8 +352,11 @@ class Experiment:
             reward: the ranker.
             training_seed: is added to the seed of its training.
         """
+        seed = self.config.generator.seed + training_seed if training_seed else None
+        if name == "pmg":
+            return self.new_pmg(reward, seed=seed)
         if name in SYSTEMS:
-            return self.new_system(reward, seed=self.config.generator.seed + training_seed if training_seed else None)
+            return self.new_system(reward, seed=seed)
         return self.new_own_system(name, reward)
 
     def baselines(self) -> list[stages.BaselineRanker]:
@@ -383,6 +386,27 @@ class Experiment:
         head = reflection.aesthetic_head
         rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
+
+    def new_pmg(self, ranker: stages.Ranker, *, seed: int | None = None) -> stages.PmgSystem:
+        """PMG, which asks no ranker.
+
+        Args:
+            ranker: whose interactions it learns from, and whose lists the report shows.
+            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
+                training are always the config's.
+        """
+        reflection, generator = self.config.reflection, self.config.generator
+        return stages.PmgSystem(
+            self.workspace,
+            self.components,
+            ranker,
+            reflection.held_out,
+            reflection.seed,
+            generator.seed if seed is None else seed,
+            self.config.pmg,
+            narrowed(SamplingConfig, generator),
+            self.config.backbone.save_every,
+        )
 
     def new_own_system(self, name: str | None = None, ranker: stages.Ranker | None = None) -> stages.OwnSystem:
         """A generator of the user's own, ``package.module:name``, by default the config's, with the config's ranker."""

@@ -142,12 +142,13 @@ def diagnose(run: Experiment, generator: bool = False) -> Path:
 
 
 def train_generator(run: Experiment) -> Path:
-    """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
-    if isinstance(run.system, stages.OwnSystem):
-        _ = run.system.generator  # What keeps it from being built is said now.
-        print(f"generator.system is {run.system.source}: there is nothing to train")
-        return run.output
-    return run.ragar.folder
+    """The generator, on the backbone of :func:`pretrain`: RAGAR with the ranker as reward, or what the config names."""
+    system = run.system
+    if isinstance(system, stages.Stage):
+        return system.folder
+    _ = system.generator  # What keeps it from being built is said now.
+    print(f"generator.system is {run.config.generator.system}: there is nothing to train")
+    return run.output
 
 
 def augment(run: Experiment, requests: Path | str | None = None, images: stored.PictureFormat | None = None) -> Path:

@@ -122,7 +122,8 @@ class GeneratorConfig(RagarConfig):
     """Who generates the pictures, and RAGAR's settings."""
 
     system: str = "ragar"
-    """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+    """``ragar``; ``pmg``, which asks no ranker (its settings: the section ``pmg``); or a generator of your own,
+    ``package.module:name``, which nothing here trains."""
     compared_with: tuple[str, ...] = ()
     """Further systems, named in the same way, whose pictures are judged in the same tables."""
 

@@ -85,6 +85,52 @@ def curves_svg(curves: Sequence[Curve], *, label: str = "", x_label: str = "step
         return _svg(figure)
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """A quantity with its intervals at several settings.
+
+    Attributes:
+        name: of the quantity.
+        intervals: one for every setting.
+    """
+
+    name: str
+    intervals: Sequence[Interval]
+
+
+def estimates_svg(
+    settings: Sequence[str], quantities: Sequence[Estimates], *, label: str = "", x_label: str = ""
+) -> str:
+    """Plot quantities with their intervals; settings that are all numbers stand at their places, others side by side.
+
+    Args:
+        settings: in words or numbers, one for every value.
+        quantities: one colour each.
+        label: of the vertical axis.
+        x_label: of the horizontal axis.
+    """
+    numbers = [float(text) if text.replace(".", "", 1).isdigit() else None for text in settings]
+    on_scale = all(number is not None for number in numbers)
+    at = np.array(numbers if on_scale else range(len(settings)), dtype=float)
+    style: dict[Any, Any] = _STYLE | {"svg.hashsalt": repr((label, x_label, [each.name for each in quantities]))}
+    with rc_context(style):
+        figure = Figure(figsize=(4.6, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color=INK, linewidth=0.6)
+        step = 0.02 * (np.ptp(at) or 1.0)  # intervals at one setting stand beside each other
+        for index, each in enumerate(quantities):
+            values = [at_setting.value for at_setting in each.intervals]
+            # A bootstrap interval need not hold its value; matplotlib takes no negative lengths.
+            reach = np.array([[max(i.value - i.low, 0), max(i.high - i.value, 0)] for i in each.intervals]).T
+            how: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": each.name, "capsize": 2}
+            axes.errorbar(at + step * index, values, yerr=reach, fmt="o-" if on_scale else "o", markersize=4, **how)
+        axes.set_xticks(at, settings)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(label)
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure)
+
+
 def waterfall_svg(bars: Sequence[Bar], *, x_label: str = "gain, in deviations of the person's scores") -> str:
     """Draw the steps of a waterfall below each other, each gain above its personal part, intervals as whiskers.
 

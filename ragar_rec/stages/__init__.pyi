@@ -30,6 +30,7 @@ from .picture_encoders import ObjectPictureEncoder as ObjectPictureEncoder
 from .picture_encoders import PictureEncoder as PictureEncoder
 from .picture_encoders import SeveralPictureEncoders as SeveralPictureEncoders
 from .picture_encoders import SinglePictureEncoder as SinglePictureEncoder
+from .pmg import PmgSystem as PmgSystem
 from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
@@ -44,9 +45,11 @@ from .retrained import CatalogueTrial as CatalogueTrial
 from .rewards import Rewards as Rewards
 from .shuffled import ShuffledFeatures as ShuffledFeatures
 from .stage import Keyed as Keyed
+from .stage import Stage as Stage
 from .stage import Workspace as Workspace
 from .system import Generator as Generator
 from .system import System as System
+from .unrewarded import UnrewardedSystem as UnrewardedSystem
 from .usage import used_folders as used_folders
 from .weights import Weights as Weights
 from .words import BlipCaptions as BlipCaptions

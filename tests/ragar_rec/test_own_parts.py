@@ -264,7 +264,7 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     assert 'alt="v_glob"' not in page
     assert not set(frame["control"]) & {"untrained", "global"}
     assert "gave the reward" not in page
-    assert "what was retrieved stands out" not in page
+    assert "what counted stands out" not in page
     # the file of pictures: half as bright for odd users, the reference itself for even ones
     request = next(request for request in run.drawn.requests() if int(request.user) % 2 == 0)
     stored = to_bytes(run.drawn.shards.read([request]))[0]
