@@ -1,0 +1,235 @@
+"""A trial of a planted world: what the protocols estimate, what the verdict is, and the truth beside both."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+
+from ragar_rec.evaluation.ownership import ItemScores, Lists, ownership_test
+from ragar_rec.evaluation.protocols import Candidates, EvaluationProtocol, Reference, Task
+from ragar_rec.evaluation.verdict import Evidence, JudgeEvidence, Verdict, verdict
+from ragar_rec.evaluation.worlds.clicks import inclusion
+from ragar_rec.evaluation.worlds.rankers import Encoder, Log
+from ragar_rec.evaluation.worlds.scenarios import SCENARIOS, World
+from ragar_rec.evaluation.worlds.truth import expected_ndcg
+from recsys.scoring.counterfactual import Counterfactual
+from recsys.scoring.metrics import ndcg_at
+from recsys.scoring.statistics import Interval, interval
+
+REWARD, JUDGE = "VBPR on encoder A", "VBPR on encoder B"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of a world, and what is measured in it."""
+
+    people: int = 300
+    items: int = 240
+    clicks: tuple[int, int, int] = (20, 10, 10)
+    """Of each person, in training, validation and test."""
+    candidates: int = 20
+    k: int = 10
+    permutations: int = 199
+    """Of owners; as few as a p-value of .01 allows."""
+    smallest_gain: float = 0.1
+    """Smallest gain of interest, as a share of NDCG@k under the photos."""
+    alphas: tuple[float, ...] = (0.01, 0.05)
+    """Probabilities of a false rejection; a verdict is given for each."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One ranker's NDCG@k, a value for each person.
+
+    Attributes:
+        ranker: its name.
+        original: under the photos.
+        candidates: own pictures less photos under ``candidates``.
+        reference: own pictures less photos under ``reference``.
+        truth: expected gain of the list that shows the pictures of all candidates, over the list of photos.
+        reading: validation NDCG@k less that of the same ranker trained on shuffled photos.
+        permuted: own pictures less permuted owners; None where there is no gain whose owner could matter.
+        ownership_p: of own pictures among permuted owners; 1 where there is no gain.
+    """
+
+    ranker: str
+    original: Float[np.ndarray, " people"]
+    candidates: Float[np.ndarray, " people"]
+    reference: Float[np.ndarray, " people"]
+    truth: Float[np.ndarray, " people"]
+    reading: Float[np.ndarray, " people"]
+    permuted: Float[np.ndarray, " people"] | None
+    ownership_p: float
+
+    def evidence(self, alpha: float) -> JudgeEvidence:
+        """What the verdict looks at; a ranker that reads no pictures may confirm nothing."""
+        permuted = None if self.permuted is None else _interval(self.permuted, alpha)
+        objection = "" if _interval(self.reading, alpha).low > 0 else "reads no pictures"
+        return JudgeEvidence(self.ranker, _interval(self.candidates, alpha), permuted, self.ownership_p, objection)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found.
+
+    Attributes:
+        world: the scenario's name.
+        seed: of the trial.
+        measurements: of the reward ranker, then of the judge.
+        verdicts: by alpha.
+    """
+
+    world: str
+    seed: int
+    measurements: tuple[Measurement, Measurement]
+    verdicts: Mapping[float, Verdict]
+
+    def is_right(self, alpha: float) -> bool:
+        """Whether the verdict is one of those that are right in this world."""
+        return self.verdicts[alpha].rule in SCENARIOS[self.world].right
+
+
+def trial(
+    name: str,
+    seed: int,
+    settings: Settings | None = None,
+    features: Float[np.ndarray, "pictures width"] | None = None,
+) -> Outcome:
+    """Draw a world and its log, train the rankers, and put estimates and verdicts beside the truth.
+
+    Args:
+        name: one of :data:`SCENARIOS`.
+        seed: of everything that is drawn.
+        settings: sizes; by default those of the tables in the documentation.
+        features: of real pictures; None: a Gaussian cloud.
+    """
+    settings = settings or Settings()
+    world = SCENARIOS[name].world(features, people=settings.people, items=settings.items, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Log.draw(world.shop, Path(folder), settings.clicks, np.random.default_rng([seed, 1]))
+        trained = _Trial(world, log, settings, seed)
+        measurements = tuple(trained.measured(ranker) for ranker in (REWARD, JUDGE))
+    verdicts = {alpha: _verdict(name, measurements, settings, alpha) for alpha in settings.alphas}
+    return Outcome(name, seed, measurements, verdicts)
+
+
+class _Trial:
+    """The rankers of one world, asked one after the other."""
+
+    def __init__(self, world: World, log: Log, settings: Settings, seed: int) -> None:
+        self.world, self.log, self.settings, self.seed = world, log, settings, seed
+        rng, utility = np.random.default_rng([seed, 2]), log.utility()
+        self.clicks = inclusion(utility, settings.clicks[2], rng)
+        self.rng = rng
+
+    def measured(self, ranker: str) -> Measurement:
+        """Train the ranker on photos and on shuffled photos, and measure it."""
+        log, number = self.log, 3 + (ranker == JUDGE)
+        rng = np.random.default_rng([self.seed, number])
+        encoder = Encoder(self.world.shop.photos.shape[1], sees_badge=ranker == REWARD, rng=rng)
+        photos, features = encoder(self.world.shop.photos), encoder(self.world.pictures)
+        view = log.trained("image", photos, 10 * self.seed + number)
+        shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
+        tasks = log.tasks(view, "test")
+        original, candidates = self._ndcg(Candidates(self.settings.candidates), tasks, view, features)
+        _, reference = self._ndcg(Reference(), tasks, view, features)
+        gain = candidates - original
+        permuted, p = None, 1.0
+        # The verdict asks for the owner of a gain only.
+        if interval(gain, confidence=1 - max(self.settings.alphas)).low > 0:
+            lists = Lists(tasks, Candidates(self.settings.candidates), "ndcg", self.settings.k)
+            items = self._item_scores(lists, view, features)
+            test = ownership_test(lists, items, permutations=self.settings.permutations, seed=self.seed)
+            permuted, p = (test.own - test.permuted).to_numpy(), test.p
+        return Measurement(
+            ranker,
+            original,
+            gain,
+            reference - original,
+            self._truth(tasks, view, features),
+            self._validation(view) - self._validation(shuffled),
+            permuted,
+            p,
+        )
+
+    def _ndcg(
+        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Float32[np.ndarray, "..."]
+    ) -> tuple[Float[np.ndarray, " people"], Float[np.ndarray, " people"]]:
+        """NDCG@k of the test under the photos and under the system's pictures."""
+        items = np.stack([protocol.items(task) for task in tasks])
+        scores = self._scores(tasks, items, view, features)
+        ranks = [protocol.ranks(task, row) for task, row in zip(tasks, scores, strict=True)]
+        before, after = (np.array([ndcg_at(pair[at], self.settings.k) for pair in ranks]) for at in (0, 1))
+        return before, after
+
+    def _scores(
+        self, tasks: list[Task], items: Int[np.ndarray, "people n"], view: Counterfactual, features: np.ndarray
+    ) -> Float[Tensor, "people n"]:
+        """Scores of a list of items for each person, each with the person's own picture."""
+        users = np.array([task.user for task in tasks])
+        shown = features[self.log.users[users - 1][:, None], self.log.items[items - 1]]
+        with torch.no_grad():
+            return view.substitute_lists(torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(shown))
+
+    def _item_scores(self, lists: Lists, view: Counterfactual, features: np.ndarray) -> dict[int, ItemScores]:
+        """For each item, the scores of all its viewers' pictures for all its viewers."""
+        viewers: dict[int, list[int]] = {}
+        for user, item in lists.slots:
+            viewers.setdefault(item, []).append(user)
+        scores = {}
+        for item, people in viewers.items():
+            n, users = len(people), np.array(people)
+            shown = torch.from_numpy(features[self.log.users[users - 1], self.log.items[item - 1]])
+            with torch.no_grad():
+                every = view.substitute(
+                    torch.from_numpy(users).repeat_interleave(n), torch.full((n * n,), item), shown.repeat(n, 1)
+                )
+            scores[item] = ItemScores(users, every.view(n, n).double().numpy())
+        return scores
+
+    def _validation(self, view: Counterfactual) -> Float[np.ndarray, " people"]:
+        tasks = self.log.tasks(view, "valid")
+        ranks = [task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)]) for task in tasks]
+        return np.array([ndcg_at(r, self.settings.k) for r in ranks])
+
+    def _truth(self, tasks: list[Task], view: Counterfactual, features: np.ndarray) -> Float[np.ndarray, " people"]:
+        """Expected NDCG@k of the candidates under their new pictures, less that of the photos' list."""
+        k, n = self.settings.k, self.settings.clicks[2]
+        items = np.stack([Candidates(self.settings.candidates).items(task) for task in tasks])
+        scores = self._scores(tasks, items, view, features).double().numpy()
+        # Equal scores keep the original order, as under `candidates`.
+        reranked = np.take_along_axis(items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        people = self.log.users[[task.user - 1 for task in tasks]]
+        rows, clicks = people[:, None], self.clicks
+        if self.world.shop.eta:
+            shown = np.tile(self.world.shop.photos, (len(people), 1, 1))
+            listed = self.log.items[items - 1]
+            shown[rows, listed] = self.world.pictures[rows, listed]
+            clicks = inclusion(self.log.utility(shown), n, self.rng)
+        new = expected_ndcg(self.log.items[reranked[:, :k] - 1], clicks[people], n)
+        return new - expected_ndcg(self.log.items[items[:, :k] - 1], self.clicks[people], n)
+
+
+def _verdict(name: str, measurements: tuple[Measurement, ...], settings: Settings, alpha: float) -> Verdict:
+    reward, judge = measurements
+    evidence = Evidence(
+        system=name,
+        metric=f"NDCG@{settings.k}",
+        reward=reward.evidence(alpha),
+        original=float(reward.original.mean()),
+        judges=(judge.evidence(alpha),),
+        reference=_interval(reward.reference, alpha),
+        barren="" if _interval(reward.reading, alpha).low > 0 else "the ranker reads no pictures",
+    )
+    return verdict(evidence, smallest_gain=settings.smallest_gain, alpha=alpha)
+
+
+def _interval(values: Float[np.ndarray, " people"], alpha: float) -> Interval:
+    return interval(values, confidence=1 - alpha)
