@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-DRAWS = 64
+DRAWS = 16
 """Sequences of clicks over which :func:`inclusion` averages."""
 
 

@@ -18,12 +18,12 @@ SHOWN = 0.6
 """Correlation of a photo with the look of its item, rho; the rest is that of another item."""
 TAU = 2.0
 """Weight of the look where people have taste; Gumbel noise has a standard deviation of 1.28."""
-SPREAD = 0.7
-"""Standard deviation of popularity, and of the tastes for categories."""
+CATEGORY_SPREAD = 0.7
+"""Standard deviation of the tastes for categories; that of popularity is 1."""
 CATEGORIES = 6
 PAINT = 1.5
 """How far a picture is moved towards a taste by a system that flatters."""
-BADGED = 0.6
+BADGED = 0.7
 """Correlation of popularity and badge in the catalogue of `watermark`."""
 STAMP = 2.0
 """How much larger than the catalogue's are the badges that the system of `watermark` paints."""
@@ -47,7 +47,7 @@ class Scenario:
         why: why the right verdicts are right.
         right: the rules that are right; empty where no log can tell.
         system: the pictures that are shown in a shop.
-        common_taste: everybody has one and the same taste.
+        common: the part of everybody's taste that is the same, from 0 to 1.
         tau: weight of the look.
         eta: weight of the picture shown.
         badged: the correlation of badge and popularity in the catalogue.
@@ -56,7 +56,7 @@ class Scenario:
     why: str
     right: tuple[Rule, ...]
     system: Callable[[Shop], Pictures]
-    common_taste: bool = False
+    common: float = 0.0
     tau: float = TAU
     eta: float = 0.0
     badged: float = 0.0
@@ -80,8 +80,7 @@ class Scenario:
             raise ValueError(f"a world of {items} items needs as many pictures, got the features of {len(features)}")
         rows = gaussian_cloud(items, rng) if features is None else features[rng.permutation(len(features))[:items]]
         looks = whitened(rows, DIM)
-        tastes = rng.normal(size=(people, DIM))
-        tastes /= np.linalg.norm(tastes, axis=1, keepdims=True)
+        own, common = _unit(rng.normal(size=(people, DIM))), _unit(rng.normal(size=(1, DIM)))
         popularity = rng.normal(size=items)
         badges = self.badged * popularity + np.sqrt(1 - self.badged**2) * rng.normal(size=items)
         partial = SHOWN * looks + np.sqrt(1 - SHOWN**2) * looks[rng.permutation(items)]
@@ -89,10 +88,11 @@ class Scenario:
             looks=looks,
             # A badge that says nothing is left out: it would be noise that only one ranker sees.
             photos=np.column_stack([partial, badges if self.badged else np.zeros(items)]),
-            popularity=SPREAD * popularity,
+            popularity=popularity,
             categories=rng.integers(CATEGORIES, size=items),
-            tastes=np.tile(tastes[0], (people, 1)) if self.common_taste else tastes,
-            category_tastes=SPREAD * rng.normal(size=(people, CATEGORIES)),
+            tastes=_unit(self.common * common + (1 - self.common) * own),
+            common_taste=common[0],
+            category_tastes=CATEGORY_SPREAD * rng.normal(size=(people, CATEGORIES)),
             new=rng.permutation(items) < items // 2,
             tau=self.tau,
             eta=self.eta,
@@ -102,23 +102,43 @@ class Scenario:
 
 def reveal(shop: Shop) -> Pictures:
     """The photo, with what it hides of the look along the person's taste: p + (w_u . (look_i - p)) w_u."""
-    hidden = shop.tastes @ (shop.looks - shop.photos[:, :DIM]).T
-    return _moved(shop, hidden)
+    return _along_taste(shop, _hidden(shop))
 
 
-def flatter(shop: Shop) -> Pictures:
-    """The photo, painted to the person's taste, whatever the item: p + a w_u."""
-    return _moved(shop, np.full((len(shop.tastes), len(shop.looks)), PAINT))
+def reveal_and_paint(shop: Shop) -> Pictures:
+    """As :func:`reveal`, and painted to the person's taste whatever the item: + a w_u."""
+    return _along_taste(shop, _hidden(shop) + PAINT)
 
 
-def stamp(shop: Shop) -> Pictures:
-    """The photo with a badge in proportion to the item's popularity, the same for everybody."""
-    pictures = np.tile(shop.photos, (len(shop.tastes), 1, 1))
-    pictures[..., DIM] = STAMP * shop.popularity / SPREAD
+def paint(shop: Shop) -> Pictures:
+    """The photo, painted to the person's taste whatever the item: p + a w_u."""
+    return _along_taste(shop, np.full((len(shop.tastes), len(shop.looks)), PAINT))
+
+
+def paint_and_stamp(shop: Shop) -> Pictures:
+    """As :func:`paint`, with a badge in proportion to the item's popularity."""
+    pictures = paint(shop)
+    pictures[..., DIM] = STAMP * shop.popularity
     return pictures
 
 
-def _moved(shop: Shop, steps: Float[np.ndarray, "people items"]) -> Pictures:
+def reveal_common_and_paint(shop: Shop) -> Pictures:
+    """The photo, with what it hides of the look along the common taste, painted to the person's own taste."""
+    pictures = paint(shop)
+    hidden = (shop.looks - shop.photos[:, :DIM]) @ shop.common_taste
+    pictures[..., :DIM] += hidden[:, None] * shop.common_taste
+    return pictures
+
+
+def _hidden(shop: Shop) -> Float[np.ndarray, "people items"]:
+    return shop.tastes @ (shop.looks - shop.photos[:, :DIM]).T
+
+
+def _unit(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _along_taste(shop: Shop, steps: Float[np.ndarray, "people items"]) -> Pictures:
     pictures = np.tile(shop.photos, (len(shop.tastes), 1, 1))
     pictures[..., :DIM] += steps[..., None] * shop.tastes[:, None]
     return pictures
@@ -130,20 +150,20 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             "People have different tastes, and each sees the part of the look that matters to them: a ranker finds "
             "what they click.",
             ("personal gain, confirmed",),
-            reveal,
+            reveal_and_paint,
         ),
         "flatters": Scenario(
             "Each picture is painted to the person's taste whatever the item, and people do not click for the picture: "
             "of candidates that all please, none is better than it was.",
             ("gain only where the target is privileged",),
-            flatter,
+            paint,
         ),
         "pleases everybody": Scenario(
             "Everybody has the same taste, and pictures show what photos hide of it: a ranker finds what people click, "
             "but anybody else's picture of the item would do.",
             ("gain, not personal",),
-            reveal,
-            common_taste=True,
+            reveal_and_paint,
+            common=1.0,
         ),
         "nobody looks": Scenario(
             "Looks have no part in what people click, so no picture can tell a ranker anything.",
@@ -155,14 +175,21 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             "Pictures carry a badge of bestsellers that only the reward ranker's encoder sees: what it gains is a "
             "message to the ranker, not a better picture.",
             ("gain for the reward ranker only",),
-            stamp,
+            paint_and_stamp,
             badged=BADGED,
+        ),
+        "pleases and paints": Scenario(
+            "Half of everybody's taste is common. Pictures show what photos hide along the common half, and are painted "
+            "to the person's own taste whatever the item: a whole list made for somebody else would do as well.",
+            ("gain, not personal",),
+            reveal_common_and_paint,
+            common=0.5,
         ),
         "persuades": Scenario(
             "The picture itself makes people click, but in no log has anybody seen it: its gain cannot be known "
             "without showing it.",
             (),
-            flatter,
+            paint,
             eta=1.0,
         ),
     }

@@ -23,6 +23,7 @@ class Shop:
         popularity: pop_i.
         categories: c(i).
         tastes: w_u, unit vectors.
+        common_taste: the direction that tastes have in common, where they have one.
         category_tastes: cat_{u, c}.
         new: items that arrived after the training period.
         tau: weight of the look.
@@ -34,6 +35,7 @@ class Shop:
     popularity: Float[np.ndarray, " items"]
     categories: Int[np.ndarray, " items"]
     tastes: Float[np.ndarray, "people dim"]
+    common_taste: Float[np.ndarray, " dim"]
     category_tastes: Float[np.ndarray, "people categories"]
     new: Bool[np.ndarray, " items"]
     tau: float

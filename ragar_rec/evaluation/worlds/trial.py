@@ -23,6 +23,9 @@ from recsys.scoring.counterfactual import Counterfactual
 from recsys.scoring.metrics import ndcg_at
 from recsys.scoring.statistics import Interval, interval
 
+Features = Float32[np.ndarray, "people items width"]
+"""Of the system's pictures, by the shop's numbers of people and items."""
+
 REWARD, JUDGE = "VBPR on encoder A", "VBPR on encoder B"
 
 
@@ -53,7 +56,8 @@ class Measurement:
         original: under the photos.
         candidates: own pictures less photos under ``candidates``.
         reference: own pictures less photos under ``reference``.
-        truth: expected gain of the list that shows the pictures of all candidates, over the list of photos.
+        truth: expected gain of the list that shows the own pictures of all candidates, over the list of photos.
+        personal_truth: ``truth`` less the same with all pictures of one other person.
         reading: validation NDCG@k less that of the same ranker trained on shuffled photos.
         permuted: own pictures less permuted owners; None where there is no gain whose owner could matter.
         ownership_p: of own pictures among permuted owners; 1 where there is no gain.
@@ -64,6 +68,7 @@ class Measurement:
     candidates: Float[np.ndarray, " people"]
     reference: Float[np.ndarray, " people"]
     truth: Float[np.ndarray, " people"]
+    personal_truth: Float[np.ndarray, " people"]
     reading: Float[np.ndarray, " people"]
     permuted: Float[np.ndarray, " people"] | None
     ownership_p: float
@@ -97,10 +102,7 @@ class Outcome:
 
 
 def trial(
-    name: str,
-    seed: int,
-    settings: Settings | None = None,
-    features: Float[np.ndarray, "pictures width"] | None = None,
+    name: str, seed: int, settings: Settings | None = None, features: Float[np.ndarray, "pictures width"] | None = None
 ) -> Outcome:
     """Draw a world and its log, train the rankers, and put estimates and verdicts beside the truth.
 
@@ -148,19 +150,21 @@ class _Trial:
             items = self._item_scores(lists, view, features)
             test = ownership_test(lists, items, permutations=self.settings.permutations, seed=self.seed)
             permuted, p = (test.own - test.permuted).to_numpy(), test.p
+        truth, stranger = (self._truth(tasks, view, features, owners) for owners in (0, 1))
         return Measurement(
             ranker,
             original,
             gain,
             reference - original,
-            self._truth(tasks, view, features),
+            truth,
+            truth - stranger,
             self._validation(view) - self._validation(shuffled),
             permuted,
             p,
         )
 
     def _ndcg(
-        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Float32[np.ndarray, "..."]
+        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Features
     ) -> tuple[Float[np.ndarray, " people"], Float[np.ndarray, " people"]]:
         """NDCG@k of the test under the photos and under the system's pictures."""
         items = np.stack([protocol.items(task) for task in tasks])
@@ -170,15 +174,23 @@ class _Trial:
         return before, after
 
     def _scores(
-        self, tasks: list[Task], items: Int[np.ndarray, "people n"], view: Counterfactual, features: np.ndarray
+        self,
+        tasks: list[Task],
+        items: Int[np.ndarray, "people n"],
+        view: Counterfactual,
+        features: Features,
+        shift: int = 0,
     ) -> Float[Tensor, "people n"]:
-        """Scores of a list of items for each person, each with the person's own picture."""
+        """Scores of a list of items for each person, each with the pictures of the person ``shift`` places further."""
         users = np.array([task.user for task in tasks])
-        shown = features[self.log.users[users - 1][:, None], self.log.items[items - 1]]
+        shown = features[self._owners(tasks, shift)[:, None], self.log.items[items - 1]]
         with torch.no_grad():
             return view.substitute_lists(torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(shown))
 
-    def _item_scores(self, lists: Lists, view: Counterfactual, features: np.ndarray) -> dict[int, ItemScores]:
+    def _owners(self, tasks: list[Task], shift: int) -> Int[np.ndarray, " people"]:
+        return np.roll(self.log.users[[task.user - 1 for task in tasks]], shift)
+
+    def _item_scores(self, lists: Lists, view: Counterfactual, features: Features) -> dict[int, ItemScores]:
         """For each item, the scores of all its viewers' pictures for all its viewers."""
         viewers: dict[int, list[int]] = {}
         for user, item in lists.slots:
@@ -199,19 +211,20 @@ class _Trial:
         ranks = [task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)]) for task in tasks]
         return np.array([ndcg_at(r, self.settings.k) for r in ranks])
 
-    def _truth(self, tasks: list[Task], view: Counterfactual, features: np.ndarray) -> Float[np.ndarray, " people"]:
+    def _truth(
+        self, tasks: list[Task], view: Counterfactual, features: Features, shift: int
+    ) -> Float[np.ndarray, " people"]:
         """Expected NDCG@k of the candidates under their new pictures, less that of the photos' list."""
         k, n = self.settings.k, self.settings.clicks[2]
         items = np.stack([Candidates(self.settings.candidates).items(task) for task in tasks])
-        scores = self._scores(tasks, items, view, features).double().numpy()
+        scores = self._scores(tasks, items, view, features, shift).double().numpy()
         # Equal scores keep the original order, as under `candidates`.
         reranked = np.take_along_axis(items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
-        people = self.log.users[[task.user - 1 for task in tasks]]
-        rows, clicks = people[:, None], self.clicks
+        people, owners = self._owners(tasks, 0), self._owners(tasks, shift)
+        clicks = self.clicks
         if self.world.shop.eta:
-            shown = np.tile(self.world.shop.photos, (len(people), 1, 1))
-            listed = self.log.items[items - 1]
-            shown[rows, listed] = self.world.pictures[rows, listed]
+            shown, listed = np.tile(self.world.shop.photos, (len(people), 1, 1)), self.log.items[items - 1]
+            shown[people[:, None], listed] = self.world.pictures[owners[:, None], listed]
             clicks = inclusion(self.log.utility(shown), n, self.rng)
         new = expected_ndcg(self.log.items[reranked[:, :k] - 1], clicks[people], n)
         return new - expected_ndcg(self.log.items[items[:, :k] - 1], self.clicks[people], n)
