@@ -18,8 +18,8 @@ SHOWN = 0.6
 """Correlation of a photo with the look of its item, rho; the rest is that of another item."""
 TAU = 2.0
 """Weight of the look where people have taste; Gumbel noise has a standard deviation of 1.28."""
-CATEGORY_SPREAD = 0.7
-"""Standard deviation of the tastes for categories; that of popularity is 1."""
+CATEGORY_TASTE = 0.7
+"""Standard deviation of the tastes for categories."""
 CATEGORIES = 6
 PAINT = 1.5
 """How far a picture is moved towards a taste by a system that flatters."""
@@ -50,6 +50,7 @@ class Scenario:
         common: the part of everybody's taste that is the same, from 0 to 1.
         tau: weight of the look.
         eta: weight of the picture shown.
+        popularity: its standard deviation.
         badged: the correlation of badge and popularity in the catalogue.
     """
 
@@ -59,6 +60,7 @@ class Scenario:
     common: float = 0.0
     tau: float = TAU
     eta: float = 0.0
+    popularity: float = 0.7
     badged: float = 0.0
 
     def world(
@@ -88,11 +90,11 @@ class Scenario:
             looks=looks,
             # A badge that says nothing is left out: it would be noise that only one ranker sees.
             photos=np.column_stack([partial, badges if self.badged else np.zeros(items)]),
-            popularity=popularity,
+            popularity=self.popularity * popularity,
             categories=rng.integers(CATEGORIES, size=items),
             tastes=_unit(self.common * common + (1 - self.common) * own),
             common_taste=common[0],
-            category_tastes=CATEGORY_SPREAD * rng.normal(size=(people, CATEGORIES)),
+            category_tastes=CATEGORY_TASTE * rng.normal(size=(people, CATEGORIES)),
             new=rng.permutation(items) < items // 2,
             tau=self.tau,
             eta=self.eta,
@@ -118,7 +120,7 @@ def paint(shop: Shop) -> Pictures:
 def paint_and_stamp(shop: Shop) -> Pictures:
     """As :func:`paint`, with a badge in proportion to the item's popularity."""
     pictures = paint(shop)
-    pictures[..., DIM] = STAMP * shop.popularity
+    pictures[..., DIM] = STAMP * shop.popularity / shop.popularity.std()
     return pictures
 
 
@@ -176,11 +178,12 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             "message to the ranker, not a better picture.",
             ("gain for the reward ranker only",),
             paint_and_stamp,
+            popularity=1.3,  # what the badge tells must be worth telling
             badged=BADGED,
         ),
         "pleases and paints": Scenario(
-            "Half of everybody's taste is common. Pictures show what photos hide along the common half, and are painted "
-            "to the person's own taste whatever the item: a whole list made for somebody else would do as well.",
+            "Half of everybody's taste is common. Pictures show what photos hide along the common half, and are painted to "
+            "the person's own taste whatever the item: a whole list that was made for somebody else would do as well.",
             ("gain, not personal",),
             reveal_common_and_paint,
             common=0.5,

@@ -59,6 +59,7 @@ class Measurement:
         truth: expected gain of the list that shows the own pictures of all candidates, over the list of photos.
         personal_truth: ``truth`` less the same with all pictures of one other person.
         reading: validation NDCG@k less that of the same ranker trained on shuffled photos.
+        stranger: own pictures less those of one other person in the whole list, under ``candidates``.
         permuted: own pictures less permuted owners; None where there is no gain whose owner could matter.
         ownership_p: of own pictures among permuted owners; 1 where there is no gain.
     """
@@ -70,6 +71,7 @@ class Measurement:
     truth: Float[np.ndarray, " people"]
     personal_truth: Float[np.ndarray, " people"]
     reading: Float[np.ndarray, " people"]
+    stranger: Float[np.ndarray, " people"]
     permuted: Float[np.ndarray, " people"] | None
     ownership_p: float
 
@@ -140,13 +142,14 @@ class _Trial:
         view = log.trained("image", photos, 10 * self.seed + number)
         shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
         tasks = log.tasks(view, "test")
-        original, candidates = self._ndcg(Candidates(self.settings.candidates), tasks, view, features)
+        protocol = Candidates(self.settings.candidates)
+        original, candidates = self._ndcg(protocol, tasks, view, features)
         _, reference = self._ndcg(Reference(), tasks, view, features)
         gain = candidates - original
         permuted, p = None, 1.0
         # The verdict asks for the owner of a gain only.
         if interval(gain, confidence=1 - max(self.settings.alphas)).low > 0:
-            lists = Lists(tasks, Candidates(self.settings.candidates), "ndcg", self.settings.k)
+            lists = Lists(tasks, protocol, "ndcg", self.settings.k)
             items = self._item_scores(lists, view, features)
             test = ownership_test(lists, items, permutations=self.settings.permutations, seed=self.seed)
             permuted, p = (test.own - test.permuted).to_numpy(), test.p
@@ -159,16 +162,17 @@ class _Trial:
             truth,
             truth - stranger,
             self._validation(view) - self._validation(shuffled),
+            candidates - self._ndcg(protocol, tasks, view, features, 1)[1],
             permuted,
             p,
         )
 
     def _ndcg(
-        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Features
+        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Features, shift: int = 0
     ) -> tuple[Float[np.ndarray, " people"], Float[np.ndarray, " people"]]:
         """NDCG@k of the test under the photos and under the system's pictures."""
         items = np.stack([protocol.items(task) for task in tasks])
-        scores = self._scores(tasks, items, view, features)
+        scores = self._scores(tasks, items, view, features, shift)
         ranks = [protocol.ranks(task, row) for task, row in zip(tasks, scores, strict=True)]
         before, after = (np.array([ndcg_at(pair[at], self.settings.k) for pair in ranks]) for at in (0, 1))
         return before, after
