@@ -1,4 +1,4 @@
-"""Shops in which the truth is known: what the protocols estimate beside the true gain, and how often verdicts are right.
+"""Shops in which the truth is known: what the protocols estimate beside the true gain; right verdicts.
 
     python experiments/worlds.py --seeds 100 --output output/worlds
     python experiments/worlds.py --seeds 20 --features FILE.safetensors --output output/worlds-posters

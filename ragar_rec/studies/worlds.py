@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -83,10 +84,10 @@ def estimates_table(frame: pd.DataFrame) -> str:
     titles = ["world", "ranker", "truth", "`candidates`", "its interval holds the truth", "`reference`"]
     titles += ["personal, truth", "own less a stranger's", "own less permuted owners"]
     rows = []
-    for (world, ranker), group in frame.groupby(["world", "ranker"], sort=False):
+    for key, group in frame.groupby(["world", "ranker"], sort=False):
         held = ((group["low"] <= group["truth"]) & (group["truth"] <= group["high"])).mean()
         cells = [_over_seeds(group[name]) for name in (*ESTIMATES, "permuted")]
-        rows.append([str(world), str(ranker), *cells[:2], f"{held:.0%}", *cells[2:]])
+        rows.append([*map(str, cast(tuple[str, str], key)), *cells[:2], f"{held:.0%}", *cells[2:]])
     return markdown_table(titles, rows)
 
 
@@ -114,13 +115,14 @@ def plot_estimates(frame: pd.DataFrame, file: Path) -> None:
     """Estimate against truth by the reward ranker, a point a trial: `candidates` and `reference` side by side."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     trials = _per_trial(frame)
-    for axes, protocol in zip(figure.subplots(1, 2), ("candidates", "reference"), strict=True):
+    panels = figure.subplots(1, 2)
+    for axes, protocol in zip(panels, ("candidates", "reference"), strict=True):
         for world, group in trials.groupby("world", sort=False):
             axes.plot(group["truth"], group[protocol], "o", markersize=3, alpha=0.6, label=world)
         ends = [trials["truth"].min(), trials["truth"].max()]
         axes.plot(ends, ends, "--", color="grey")
         axes.set(xlabel="true gain of NDCG@10", ylabel=f"gain estimated under {protocol}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     # Without a date, equal figures are equal files.
     figure.savefig(file, metadata={"Date": None})
 

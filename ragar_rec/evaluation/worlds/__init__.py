@@ -1,7 +1,7 @@
 """Planted worlds: simulated shops in which the true gain of showing generated pictures is known.
 
-May import: `ragar_rec.evaluation`, `recsys`. Begin with `scenarios.py`, which says what is planted in each world and why
-which verdict is right; `shop.py` and `clicks.py` are the people, `trial.py` asks the library and puts the truth beside.
+May import: `ragar_rec.evaluation`, `recsys`. Begin with `scenarios.py`: what is planted in each world, and why
+which verdict is right. `shop.py` and `clicks.py` are the people; `trial.py` asks the library, the truth beside it.
 """
 
 import lazy_loader

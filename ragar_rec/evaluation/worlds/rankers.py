@@ -118,7 +118,7 @@ class Log:
     def tasks(self, view: Counterfactual, phase: HeldOutPhase) -> list[Task]:
         """Everybody's task among the new items, by internal ids in ascending order."""
         old = torch.from_numpy(np.append(True, ~self.shop.new[self.items]))
-        found = tasks(self.dataset, view, range(1, self.dataset.n_users), phase)
+        found = tasks(self.dataset, view, list(range(1, self.dataset.n_users)), phase)
         return [replace(task, scores=task.scores.masked_fill(old, -torch.inf)) for task in found]
 
     @one_thread()

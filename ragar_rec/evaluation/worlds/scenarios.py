@@ -182,8 +182,8 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             badged=BADGED,
         ),
         "pleases and paints": Scenario(
-            "Half of everybody's taste is common. Pictures show what photos hide along the common half, and are painted to "
-            "the person's own taste whatever the item: a whole list that was made for somebody else would do as well.",
+            "Half of everybody's taste is common. Pictures show what photos hide along it, and are painted to the "
+            "person's own taste whatever the item: a whole list that was made for somebody else would do as well.",
             ("gain, not personal",),
             reveal_common_and_paint,
             common=0.5,

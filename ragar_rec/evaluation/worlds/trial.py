@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from ragar_rec.evaluation.ownership import ItemScores, Lists, ownership_test
-from ragar_rec.evaluation.protocols import Candidates, EvaluationProtocol, Reference, Task
+from ragar_rec.evaluation.protocols import Candidates, Reference, Task
 from ragar_rec.evaluation.verdict import Evidence, JudgeEvidence, Verdict, verdict
 from ragar_rec.evaluation.worlds.clicks import inclusion
 from ragar_rec.evaluation.worlds.rankers import Encoder, Log
@@ -119,7 +119,7 @@ def trial(
     with tempfile.TemporaryDirectory() as folder:
         log = Log.draw(world.shop, Path(folder), settings.clicks, np.random.default_rng([seed, 1]))
         trained = _Trial(world, log, settings, seed)
-        measurements = tuple(trained.measured(ranker) for ranker in (REWARD, JUDGE))
+        measurements = trained.measured(REWARD), trained.measured(JUDGE)
     verdicts = {alpha: _verdict(name, measurements, settings, alpha) for alpha in settings.alphas}
     return Outcome(name, seed, measurements, verdicts)
 
@@ -130,52 +130,46 @@ class _Trial:
     def __init__(self, world: World, log: Log, settings: Settings, seed: int) -> None:
         self.world, self.log, self.settings, self.seed = world, log, settings, seed
         rng, utility = np.random.default_rng([seed, 2]), log.utility()
-        self.clicks = inclusion(utility, settings.clicks[2], rng)
-        self.rng = rng
+        self.clicks, self.rng = inclusion(utility, settings.clicks[2], rng), rng
 
     def measured(self, ranker: str) -> Measurement:
         """Train the ranker on photos and on shuffled photos, and measure it."""
-        log, number = self.log, 3 + (ranker == JUDGE)
+        log, settings, number = self.log, self.settings, 3 + (ranker == JUDGE)
         rng = np.random.default_rng([self.seed, number])
         encoder = Encoder(self.world.shop.photos.shape[1], sees_badge=ranker == REWARD, rng=rng)
         photos, features = encoder(self.world.shop.photos), encoder(self.world.pictures)
         view = log.trained("image", photos, 10 * self.seed + number)
         shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
-        tasks = log.tasks(view, "test")
-        protocol = Candidates(self.settings.candidates)
-        original, candidates = self._ndcg(protocol, tasks, view, features)
-        _, reference = self._ndcg(Reference(), tasks, view, features)
-        gain = candidates - original
+        tasks, protocol = log.tasks(view, "test"), Candidates(settings.candidates)
+        lists, items = Lists(tasks, protocol, "ndcg", settings.k), np.stack([protocol.items(task) for task in tasks])
+        own, stranger = (self._scores(tasks, items, view, features, shift).double().numpy() for shift in (0, 1))
+        original, with_own, with_strangers = lists.metric(np.stack([lists.scores, own, stranger]))
         permuted, p = None, 1.0
         # The verdict asks for the owner of a gain only.
-        if interval(gain, confidence=1 - max(self.settings.alphas)).low > 0:
-            lists = Lists(tasks, protocol, "ndcg", self.settings.k)
-            items = self._item_scores(lists, view, features)
-            test = ownership_test(lists, items, permutations=self.settings.permutations, seed=self.seed)
+        if _interval(with_own - original, max(settings.alphas)).low > 0:
+            item_scores = self._item_scores(lists, view, features)
+            test = ownership_test(lists, item_scores, permutations=settings.permutations, seed=self.seed)
             permuted, p = (test.own - test.permuted).to_numpy(), test.p
-        truth, stranger = (self._truth(tasks, view, features, owners) for owners in (0, 1))
+        truth, strangers_truth = self._truth(tasks, items, own, 0), self._truth(tasks, items, stranger, 1)
         return Measurement(
-            ranker,
-            original,
-            gain,
-            reference - original,
-            truth,
-            truth - stranger,
-            self._validation(view) - self._validation(shuffled),
-            candidates - self._ndcg(protocol, tasks, view, features, 1)[1],
-            permuted,
-            p,
+            ranker=ranker,
+            original=original,
+            candidates=with_own - original,
+            reference=self._reference(tasks, view, features),
+            truth=truth,
+            personal_truth=truth - strangers_truth,
+            reading=self._validation(view) - self._validation(shuffled),
+            stranger=with_own - with_strangers,
+            permuted=permuted,
+            ownership_p=p,
         )
 
-    def _ndcg(
-        self, protocol: EvaluationProtocol, tasks: list[Task], view: Counterfactual, features: Features, shift: int = 0
-    ) -> tuple[Float[np.ndarray, " people"], Float[np.ndarray, " people"]]:
-        """NDCG@k of the test under the photos and under the system's pictures."""
-        items = np.stack([protocol.items(task) for task in tasks])
-        scores = self._scores(tasks, items, view, features, shift)
+    def _reference(self, tasks: list[Task], view: Counterfactual, features: Features) -> Float[np.ndarray, " people"]:
+        """Gain of NDCG@k if each held-out item alone shows its new picture."""
+        protocol, k = Reference(), self.settings.k
+        scores = self._scores(tasks, np.stack([protocol.items(task) for task in tasks]), view, features)
         ranks = [protocol.ranks(task, row) for task, row in zip(tasks, scores, strict=True)]
-        before, after = (np.array([ndcg_at(pair[at], self.settings.k) for pair in ranks]) for at in (0, 1))
-        return before, after
+        return np.array([ndcg_at(after, k) - ndcg_at(before, k) for before, after in ranks])
 
     def _scores(
         self,
@@ -216,16 +210,17 @@ class _Trial:
         return np.array([ndcg_at(r, self.settings.k) for r in ranks])
 
     def _truth(
-        self, tasks: list[Task], view: Counterfactual, features: Features, shift: int
+        self,
+        tasks: list[Task],
+        items: Int[np.ndarray, "people candidates"],
+        scores: Float[np.ndarray, "people candidates"],
+        shift: int,
     ) -> Float[np.ndarray, " people"]:
-        """Expected NDCG@k of the candidates under their new pictures, less that of the photos' list."""
+        """Expected NDCG@k of the candidates by these scores of their new pictures, less that of the photos' list."""
         k, n = self.settings.k, self.settings.clicks[2]
-        items = np.stack([Candidates(self.settings.candidates).items(task) for task in tasks])
-        scores = self._scores(tasks, items, view, features, shift).double().numpy()
         # Equal scores keep the original order, as under `candidates`.
         reranked = np.take_along_axis(items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
-        people, owners = self._owners(tasks, 0), self._owners(tasks, shift)
-        clicks = self.clicks
+        people, owners, clicks = self._owners(tasks, 0), self._owners(tasks, shift), self.clicks
         if self.world.shop.eta:
             shown, listed = np.tile(self.world.shop.photos, (len(people), 1, 1)), self.log.items[items - 1]
             shown[people[:, None], listed] = self.world.pictures[owners[:, None], listed]
