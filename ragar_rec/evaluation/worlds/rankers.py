@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from ragar_rec.evaluation.protocols import Task, tasks
@@ -20,8 +20,8 @@ from ragar_rec.evaluation.worlds.shop import Shop
 from recsys.features import FeatureTable
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.isolation import one_thread
-from recsys.recbole.splits import HeldOutPhase
 from recsys.scoring.counterfactual import Counterfactual
+from recsys.scoring.metrics import ndcg_at
 
 STEPS, BATCH, LEARNING_RATE = 60, 1024, 0.06
 """Of a training: some ten passes over the clicks, after which validation does not improve."""
@@ -115,11 +115,25 @@ class Log:
         utility[self.users[users - 1], self.items[items - 1]] = -np.inf
         return utility
 
-    def tasks(self, view: Counterfactual, phase: HeldOutPhase) -> list[Task]:
-        """Everybody's task among the new items, by internal ids in ascending order."""
-        old = torch.from_numpy(np.append(True, ~self.shop.new[self.items]))
-        found = tasks(self.dataset, view, list(range(1, self.dataset.n_users)), phase)
+    @property
+    def _old(self) -> Bool[Tensor, " items"]:
+        """Which internal item ids, padding included, are no new items."""
+        return torch.from_numpy(np.append(True, ~self.shop.new[self.items]))
+
+    def tasks(self, view: Counterfactual) -> list[Task]:
+        """Everybody's task in the test among the new items, by internal ids in ascending order."""
+        old = self._old
+        found = tasks(self.dataset, view, list(range(1, self.dataset.n_users)))
         return [replace(task, scores=task.scores.masked_fill(old, -torch.inf)) for task in found]
+
+    def validation_ndcg(self, view: Counterfactual, k: int) -> Float[np.ndarray, " people"]:
+        """NDCG@k of everybody's validation clicks among the new items, in the order of :meth:`tasks`."""
+        scores = view.scores(torch.arange(1, self.dataset.n_users)).masked_fill(self._old, -torch.inf)
+        # Everybody has as many clicks, sorted by user.
+        clicked = torch.from_numpy(self.dataset.interactions.valid[1]).view(len(scores), -1)
+        # Equal scores rank before the item, as in `Task.ranks`; it is one of them itself.
+        ranks = (scores[:, None] >= scores.gather(1, clicked)[..., None]).sum(-1).numpy()
+        return np.array([ndcg_at(row, k) for row in ranks])
 
     @one_thread()
     def trained(self, name: str, features: Float32[np.ndarray, "items width"], seed: int) -> Counterfactual:

@@ -140,7 +140,7 @@ class _Trial:
         photos, features = encoder(self.world.shop.photos), encoder(self.world.pictures)
         view = log.trained("image", photos, 10 * self.seed + number)
         shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
-        tasks, protocol = log.tasks(view, "test"), Candidates(settings.candidates)
+        tasks, protocol = log.tasks(view), Candidates(settings.candidates)
         lists, items = Lists(tasks, protocol, "ndcg", settings.k), np.stack([protocol.items(task) for task in tasks])
         own, stranger = (self._scores(tasks, items, view, features, shift).double().numpy() for shift in (0, 1))
         original, with_own, with_strangers = lists.metric(np.stack([lists.scores, own, stranger]))
@@ -158,7 +158,7 @@ class _Trial:
             reference=self._reference(tasks, view, features),
             truth=truth,
             personal_truth=truth - strangers_truth,
-            reading=self._validation(view) - self._validation(shuffled),
+            reading=log.validation_ndcg(view, settings.k) - log.validation_ndcg(shuffled, settings.k),
             stranger=with_own - with_strangers,
             permuted=permuted,
             ownership_p=p,
@@ -203,11 +203,6 @@ class _Trial:
                 )
             scores[item] = ItemScores(users, every.view(n, n).double().numpy())
         return scores
-
-    def _validation(self, view: Counterfactual) -> Float[np.ndarray, " people"]:
-        tasks = self.log.tasks(view, "valid")
-        ranks = [task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)]) for task in tasks]
-        return np.array([ndcg_at(r, self.settings.k) for r in ranks])
 
     def _truth(
         self,
