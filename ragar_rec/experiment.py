@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.models import TIMM
@@ -20,7 +22,7 @@ from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
 from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.store.store import Store
-from recsys.recbole.keys import with_ranker
+from recsys.recbole.keys import SEED, with_ranker
 
 
 class Experiment:
@@ -146,7 +148,7 @@ class Experiment:
     @cached_property
     def shuffled_ranker(self) -> stages.Ranker:
         """The config's ranker, trained on pictures of other items."""
-        return replace(self.ranker, features=stages.ShuffledFeatures(self.workspace, self.features, seed=0))
+        return self.new_shuffled(self.ranker)
 
     @cached_property
     def diagnosis(self) -> stages.Diagnosis:
@@ -172,22 +174,45 @@ class Experiment:
     @cached_property
     def system(self) -> stages.System:
         """The system that the config names: RAGAR, or a generator of the user's own."""
-        return self.ragar if self.config.generator.system in SYSTEMS else self.new_own_system()
+        return self.named_system(self.config.generator.system, self.ranker)
 
     @property
     def generator(self) -> stages.Generator:
         """The system's generator, trained if it is RAGAR."""
         return self.system.generator
 
-    @cached_property
+    @property
     def drawn(self) -> stages.DrawnPictures:
-        """The pictures that the protocols ask for."""
-        return self.new_drawn(self.system, [self.ranker])
+        """The pictures that the protocols ask for, by the config's system."""
+        return self.results.drawn
+
+    @property
+    def results(self) -> stages.JudgedResults:
+        """Every user's numbers for the config's system, after the first training."""
+        return self.all_results[0]
 
     @cached_property
-    def results(self) -> stages.JudgedResults:
-        """Every user's numbers."""
-        return self.new_results(self.drawn)
+    def all_results(self) -> tuple[stages.JudgedResults, ...]:
+        """Every user's numbers for every system after every training, those of the config's own first."""
+        generator, found = self.config.generator, []
+        for training_seed in self.config.evaluation.training_seeds:
+            judges = self.judges(training_seed)
+            reward = next(iter(judges.values()))
+            for name in (generator.system, *generator.compared_with):
+                own = (name, training_seed) == (generator.system, 0)
+                system = self.system if own else self.named_system(name, reward, training_seed)
+                drawn = self.new_drawn(system, list(judges.values()))
+                found.append(self.new_results(drawn, judges, training_seed))
+        return tuple(found)
+
+    @cached_property
+    def readings(self) -> tuple[stages.Reading, ...]:
+        """Whether the judges read pictures, the config's ranker among them; none if there are no other judges."""
+        k, judges = self.config.evaluation.k, self.judges() if self.config.judges.rankers else {}
+        return tuple(
+            stages.Reading(self.workspace, name, ranker, self.new_shuffled(ranker), k)
+            for name, ranker in judges.items()
+        )
 
     def used_folders(self) -> set[Path]:
         """Folders of the store that this config's commands read, unfinished ones included; nothing is built.
@@ -212,12 +237,16 @@ class Experiment:
 
     def report(self, numbers: evaluation.Results) -> stages.ReportPage:
         """The page about :attr:`results` and what was computed from them."""
-        return stages.ReportPage(self.workspace, self.catalogue, self.results, self.system, self.config, numbers)
+        return stages.ReportPage(
+            self.workspace, self.catalogue, self.all_results, self.readings, self.system, self.config, numbers
+        )
 
-    def new_features(self, image_encoder: stages.EncoderChoice | None = None) -> stages.Features:
+    def new_features(
+        self, image_encoder: stages.EncoderChoice | None = None, whiten: int | Literal[False] | None = None
+    ) -> stages.Features:
         """Features by an image encoder, a value of ``features.image_encoder`` or an object; by default the config's.
 
-        Several, as a list, put their features side by side.
+        Several, as a list, put their features side by side; ``whiten`` is by default the config's.
         """
         settings, tables = self.config.features, dict(self.feature_files)
         table = {modality: stages.FeatureFile(self.workspace, file) for modality, file in tables.items()}
@@ -230,19 +259,66 @@ class Experiment:
             image = self._sources.image(encoder, self.pictures, lambda: self.encoder)
         if text is None and raw:
             text = self._sources.text()
-        return stages.Features(self.workspace, self.catalogue, image, text, table, settings.whiten)
+        components = settings.whiten if whiten is None else whiten
+        return stages.Features(self.workspace, self.catalogue, image, text, table, components)
 
     def new_ranker(
-        self, *, model: str | None = None, image_encoder: stages.EncoderChoice | None = None, seed: int | None = None
+        self,
+        *,
+        model: str | None = None,
+        image_encoder: stages.EncoderChoice | None = None,
+        seed: int | None = None,
+        whiten: int | Literal[False] | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
     ) -> stages.Ranker:
-        """A ranker that differs from the config's in its model, its image encoder or its seed."""
-        settings = dict(self.config.recbole)
+        """A ranker that differs from the config's in model, image encoder, seed, whitening or other RecBole keys."""
+        recbole = dict(self.config.recbole)
         if model is not None:
-            settings = with_ranker(settings, model)
+            recbole = with_ranker(recbole, model)
         if seed is not None:
-            settings["seed"] = seed
-        features = self.features if image_encoder is None else self.new_features(image_encoder)
-        return stages.Ranker(self.workspace, self.catalogue, features, settings)
+            recbole["seed"] = seed
+        own = image_encoder is None and whiten is None
+        features = self.features if own else self.new_features(image_encoder, whiten)
+        return stages.Ranker(self.workspace, self.catalogue, features, recbole | dict(settings))
+
+    def new_shuffled(self, ranker: stages.Ranker) -> stages.Ranker:
+        """The same ranker, trained on pictures of other items."""
+        features = ranker.features
+        assert isinstance(features, stages.Features)
+        return replace(ranker, features=stages.ShuffledFeatures(self.workspace, features, seed=0))
+
+    def judges(self, training_seed: int = 0) -> dict[str, stages.Ranker]:
+        """The config's ranker, then its ``judges``, by their names in the tables.
+
+        Args:
+            training_seed: is added to the seed of each.
+        """
+        seed = int(self.config.recbole.get("seed", SEED))
+        ranker = self.new_ranker(seed=seed + training_seed) if training_seed else self.ranker
+        named = {ranker.label: ranker}
+        for name, judge in self.config.judges.rankers.items():
+            stage = self.new_ranker(
+                model=judge.model,
+                image_encoder=judge.image_encoder,
+                seed=judge.seed + training_seed,
+                whiten=judge.whiten,
+                settings=judge.settings,
+            )
+            label = stage.label
+            named[f"{label} ({name})" if label in named else label] = stage
+        return named
+
+    def named_system(self, name: str, reward: stages.Ranker, training_seed: int = 0) -> stages.System:
+        """A system by its name in the config, rewarded by this ranker if it takes a reward.
+
+        Args:
+            name: of :data:`generation.systems.choice.SYSTEMS`, or ``package.module:name``.
+            reward: the ranker.
+            training_seed: is added to the seed of its training.
+        """
+        if name in SYSTEMS:
+            return self.new_system(reward, seed=self.config.generator.seed + training_seed if training_seed else None)
+        return self.new_own_system(name, reward)
 
     def baselines(self) -> list[stages.BaselineRanker]:
         """Simple rankers beside the config's, of those that train in seconds or a minute on this catalogue."""
@@ -272,11 +348,17 @@ class Experiment:
         rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
 
-    def new_own_system(self, name: str | None = None) -> stages.OwnSystem:
-        """A generator of the user's own, ``package.module:name``, by default the config's."""
+    def new_own_system(self, name: str | None = None, ranker: stages.Ranker | None = None) -> stages.OwnSystem:
+        """A generator of the user's own, ``package.module:name``, by default the config's, with the config's ranker."""
         source, reflection = name or self.config.generator.system, self.config.reflection
         return stages.OwnSystem(
-            self.workspace, self.pictures, self.ranker, source, reflection.held_out, reflection.seed, self.components
+            self.workspace,
+            self.pictures,
+            ranker or self.ranker,
+            source,
+            reflection.held_out,
+            reflection.seed,
+            self.components,
         )
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
@@ -298,10 +380,13 @@ class Experiment:
             settings.batch_size,
         )
 
-    def new_results(self, drawn: stages.DrawnPictures) -> stages.JudgedResults:
-        """Every user's numbers under the judges of these pictures."""
+    def new_results(
+        self, drawn: stages.DrawnPictures, judges: Mapping[str, stages.Ranker] | None = None, training_seed: int = 0
+    ) -> stages.JudgedResults:
+        """Every user's numbers under the judges of these pictures, by default by their labels."""
         settings = narrowed(MeasuringConfig, self.config.evaluation)
-        return stages.JudgedResults(self.workspace, drawn, drawn.system, drawn.judges, settings)
+        named = dict(judges or {judge.label: judge for judge in drawn.judges})
+        return stages.JudgedResults(self.workspace, drawn, drawn.system, named, settings, training_seed)
 
     @cached_property
     def feature_files(self) -> dict[str, Path]:

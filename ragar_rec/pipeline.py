@@ -174,6 +174,8 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
     else:
         run.check_list_lengths()
         shards = run.drawn.shards
+        for results in run.all_results:
+            _ = results.drawn.shards
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)
@@ -186,17 +188,28 @@ def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
     run.check_evaluation()
     augment(run)
-    settings, frame = run.config.evaluation, run.results.frame
+    settings = run.config.evaluation
+    frame, ownership = stages.judged_frames(run.all_results, run.readings)
+    bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
+    reward = next(iter(run.results.judges))
     rows = evaluation.rows_from_per_user(
         evaluation.in_table_order(frame),
         run.catalogue.title,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=settings.seeds[0],
+        ownership=ownership,
+        primary=settings.primary,
+        reward=reward,
+        **bootstrap,
+    )
+    judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", bootstrap)
+    verdicts = judged.verdicts(
+        {results.system.label: results.system.learned_from_ranker for results in run.all_results},
+        smallest_gain=settings.smallest_gain,
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    evaluation.Results(rows, run=provenance(run)).write(run.output / "results.json")
+    evaluation.Results(rows, verdicts, provenance(run)).write(run.output / "results.json")
     evaluation.write_per_user(frame, run.output / "per_user.parquet")
+    ownership.to_parquet(run.output / "ownership.parquet", index=False)
+    print("\n" + reporting.format_verdicts(verdicts))
     print("\n" + reporting.format_tables(reporting.tables(rows)))
     return run.output / "results.json"
 

@@ -32,6 +32,7 @@ from ragar_rec.config.sections import (
     EvaluationConfig,
     FeaturesConfig,
     GeneratorConfig,
+    JudgesConfig,
     PicturesConfig,
 )
 from ragar_rec.errors import ConfigError
@@ -57,6 +58,7 @@ class Config:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    judges: JudgesConfig = field(default_factory=JudgesConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     recbole: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """RecBole's own keys as they were typed."""
@@ -79,6 +81,7 @@ class Config:
         model = str(tree.get("model", "MICRO"))
         own = sections()
         _collect_tables(tree, source)
+        _collect_judges(tree, source)
         try:
             # Where RecBole has a key of the same name, the section wins.
             recbole_keys = known_keys(model) - set(own)
@@ -134,6 +137,17 @@ def _collect_tables(tree: dict[str, Any], source: dict[str, str]) -> None:
             source.setdefault("features.files", source.pop(f"features.{name}"))
             if isinstance(files, dict):
                 features["files"] = {**files, name: features.pop(name)}
+
+
+def _collect_judges(tree: dict[str, Any], source: dict[str, str]) -> None:
+    """Put ``judges: {vbpr: {model: VBPR}}`` into ``judges.rankers``."""
+    judges: dict[str, Any] = tree.get("judges", {})
+    for name in [name for name in judges if name not in field_types(JudgesConfig)]:
+        rankers = judges.setdefault("rankers", {})
+        for key in [key for key in source if f"{key}.".startswith(f"judges.{name}.")]:
+            source.setdefault("judges.rankers", source.pop(key))
+        if isinstance(rankers, dict):
+            judges["rankers"] = {**rankers, name: judges.pop(name)}
 
 
 def _plain(value: Any) -> Any:

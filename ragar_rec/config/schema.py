@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import SequenceMatcher
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -69,6 +69,8 @@ def expectation(kind: Any) -> str:
         return f"a list, each {expectation(inner[0])}"
     if origin is dict:
         return "a mapping" + ("" if inner[1] is Any else f", each {expectation(inner[1])}")
+    if is_dataclass(kind):
+        return f"a mapping with {', '.join(field_types(cast('type', kind)))}"
     if origin in (Union, types.UnionType):
         # "one of these, or a list of them": the words of what is in the list are not said twice.
         lists = {tuple: "a list of such", dict: "a mapping to such"}
@@ -122,6 +124,8 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
             return False, value
         pairs = [_stored(element, inner[0]) for element in cast("list[Any]", value)]
         return all(fits for fits, _ in pairs), tuple(stored for _, stored in pairs)
+    if is_dataclass(kind):
+        return _stored_mapping(value, cast("type[Any]", kind))
     if origin is dict:
         if not isinstance(value, dict):
             return False, value
@@ -136,6 +140,25 @@ def _stored(value: Any, kind: Any) -> tuple[bool, Any]:
     if kind is float and isinstance(value, (int, float)):
         return math.isfinite(value), float(value)
     return isinstance(value, kind), value
+
+
+def _stored_mapping(value: Any, kind: type[Any]) -> tuple[bool, Any]:
+    """As :func:`_stored`, for a mapping with the fields of a dataclass."""
+    types_by_name = field_types(kind)
+    if not isinstance(value, dict):
+        return False, value
+    entries = cast("dict[Any, Any]", value)
+    if unknown := [name for name in entries if name not in types_by_name]:
+        raise ValueError(
+            f"unknown key `{unknown[0]}`: the nearest valid key is `{nearest_key(str(unknown[0]), types_by_name)}`"
+        )
+    stored: dict[str, Any] = {}
+    for name, entry in entries.items():
+        try:
+            stored[name] = conform(entry, types_by_name[name])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return True, kind(**stored)
 
 
 def narrowed(section: type[Section], config: Section) -> Section:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from generation.backbone.config import PretrainConfig
 from generation.encoders.choice import encoder_conflicts
@@ -17,6 +17,7 @@ from ragar_rec.config.schema import Count, Natural, Range, narrowed
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
+from recsys.recbole.registry import reads_pictures
 
 Protocol = Literal["reference", "candidates"]
 Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
@@ -122,14 +123,20 @@ class GeneratorConfig(RagarConfig):
 
     system: str = "ragar"
     """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+    compared_with: tuple[str, ...] = ()
+    """Further systems, named in the same way, whose pictures are judged in the same tables."""
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
         yield from super().conflicts()
-        try:
-            _ = self.system in SYSTEMS or import_named("system", self.system, SYSTEMS)
-        except ValueError as error:
-            yield str(error)
+        systems = (self.system, *self.compared_with)
+        if len(set(systems)) < len(systems):
+            yield f"system and compared_with, {', '.join(systems)}, must name no system twice"
+        for name in systems:
+            try:
+                _ = name in SYSTEMS or import_named("system", name, SYSTEMS)
+            except ValueError as error:
+                yield str(error)
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,44 @@ class DiagnosisConfig:
     """People in the sample; 0 takes all with an interaction for validation."""
     seed: Natural = 0
     """Of the sample, the pictures and the permutations."""
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A ranker that judges pictures beside the config's own, trained by the same stages on the same split."""
+
+    model: str = "VBPR"
+    """A ranker that reads pictures."""
+    image_encoder: str | tuple[str, ...] = "hog"
+    """As ``features.image_encoder``; another one than the reward's."""
+    whiten: Count | Literal[False] = False
+    """As ``features.whiten``."""
+    seed: Natural = 2021
+    """RecBole's ``seed`` of its training; another one than the reward's."""
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Further RecBole keys of its own; the others are the config's, as far as the model knows them."""
+
+
+@dataclass(frozen=True)
+class JudgesConfig:
+    """Rankers that took no part in making the pictures."""
+
+    rankers: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
+    """Judges by a name of your own: ``vbpr: {model: VBPR, image_encoder: hog, seed: 2021}``. The section takes them
+    directly, too: ``judges: {vbpr: {model: VBPR}}``."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield a sentence for each judge whose encoder does not exist or whose model cannot judge pictures."""
+        for name, judge in self.rankers.items():
+            encoders = (judge.image_encoder,) if isinstance(judge.image_encoder, str) else judge.image_encoder
+            yield from (f"{name}: {problem}" for problem in encoder_conflicts(encoders))
+            try:
+                reads = reads_pictures(judge.model)
+            except ValueError as error:
+                yield f"{name}: {error}"
+                continue
+            if not reads:
+                yield f"{name}: {judge.model} scores without pictures, so it cannot judge them"
 
 
 @dataclass(frozen=True)
@@ -172,14 +217,25 @@ class MeasuringConfig(DrawingConfig):
     """What the generated pictures are compared with."""
     k: Count = 10
     """Length of the list for Recall@k and NDCG@k."""
+    permutations: Count = 1000
+    """Permutations of the owners of pictures, by which it is tested whether a gain is personal."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
     """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
+    training_seeds: tuple[Natural, ...] = (0,)
+    """For each of them rankers and generator are trained anew, with seeds that are so much higher; two or more are
+    resampled with the people. The first should be 0: it is the config's own run, which the report shows."""
+    primary: Literal["ndcg", "recall"] = "ndcg"
+    """Metric of the primary endpoints, own pictures less the originals, and less permuted owners, under
+    ``candidates``; all other differences are corrected together for their number."""
+    smallest_gain: Annotated[float, Range(0, above=True)] = 0.05
+    """The smallest gain of interest, as a share of the primary metric with the original pictures: `no gain` means that
+    more than this is excluded."""
     resamples: Count = 2000
-    """Bootstrap resamples of people."""
+    """Bootstrap resamples of people and training seeds."""
     confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
     """Coverage of the intervals."""
     report_users: Natural = 6
@@ -191,6 +247,7 @@ class EvaluationConfig(MeasuringConfig):
             ("protocols", self.protocols),
             ("controls", self.controls),
             ("seeds", self.seeds),
+            ("training_seeds", self.training_seeds),
         )
         for name, values in lists:
             if not values or len(set(values)) < len(values):

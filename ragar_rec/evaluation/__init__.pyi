@@ -1,6 +1,7 @@
 from .controls import ShuffledUserSampler as ShuffledUserSampler
 from .diagnosis import Finding as Finding
 from .diagnosis import findings as findings
+from .evidence import Judged as Judged
 from .fidelity import reconstruction_psnr as reconstruction_psnr
 from .per_user import write_per_user as write_per_user
 from .protocols import Candidates as Candidates
@@ -11,3 +12,4 @@ from .results import Results as Results
 from .results import Row as Row
 from .results import in_table_order as in_table_order
 from .results import rows_from_per_user as rows_from_per_user
+from .verdict import Verdict as Verdict

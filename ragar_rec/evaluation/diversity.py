@@ -14,7 +14,7 @@ from torch import Tensor
 from generation.request import Generator, Request
 from ragar_rec.evaluation.frames import BATCH, generate_in_batches
 from ragar_rec.evaluation.people import request_seed
-from ragar_rec.evaluation.per_user import COLUMNS, OWN
+from ragar_rec.evaluation.per_user import MEASURED, OWN
 from ragar_rec.evaluation.reward import RankerReward
 
 THUMBNAIL = (6, 4)
@@ -54,7 +54,7 @@ def diversity_frame(
     """
     people = min(people, len(requests))
     if people < 2:
-        return pd.DataFrame(columns=pd.Index(COLUMNS))
+        return pd.DataFrame(columns=pd.Index(MEASURED))
     rng = np.random.default_rng(seed)
     chosen = [requests[i] for i in rng.permutation(len(requests))[:items]]
     groups = _groups(chosen, requests, people, rng, seed)
@@ -73,9 +73,9 @@ def diversity_frame(
             "thumbnail_distance": _mean_pairwise(thumbnails[rows], lambda a, b: ((a - b) ** 2).mean().sqrt()),
         }
         records += [(item, system, "diversity", control, judge, seed, name, value) for name, value in distances.items()]
-    frame = pd.DataFrame(records, columns=pd.Index(COLUMNS))
+    frame = pd.DataFrame(records, columns=pd.Index(MEASURED))
     # Several users may have the same reference: its groups are averaged to one value.
-    return pd.DataFrame(frame.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean())
+    return pd.DataFrame(frame.groupby(list(MEASURED[:-1]), sort=False, as_index=False)["value"].mean())
 
 
 def _groups(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
 from ragar_rec.evaluation.controls import ShuffledUserSampler
 from ragar_rec.evaluation.people import request_seed
-from ragar_rec.evaluation.per_user import COLUMNS, OWN
+from ragar_rec.evaluation.per_user import MEASURED, OWN
 from ragar_rec.evaluation.protocols import EvaluationProtocol, FeatureSource, Task, measure
 from ragar_rec.evaluation.reward import RankerReward
 from recsys.recbole.dataset import Dataset
@@ -60,7 +61,7 @@ def protocol_frame(
                 user = str(dataset.user_tokens[task.user])
                 for metric, value in measure(protocol, task, view, source, k).items():
                     rows.append((user, system, protocol.name, control, judge, seed, metric, value))
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+    return pd.DataFrame(rows, columns=pd.Index(MEASURED))
 
 
 def shuffled_user_requests(
@@ -110,10 +111,9 @@ def generator_frame(
     references: Float[Tensor, "n 3 height width"],
     requests: Sequence[Request],
     shuffled: Sequence[Request],
-    reward: RankerReward,
+    judges: Mapping[str, RankerReward],
     *,
     system: str,
-    judge: str,
     seed: int,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -126,35 +126,37 @@ def generator_frame(
         requests: one per user.
         shuffled: the same references for other users, in the same order; their pictures are scored for the users of
             ``requests``.
-        reward: the judge.
+        judges: who scores, by name in the frame.
         system: the system's name in the frame.
-        judge: its name in the frame.
         seed: of the requests.
         progress: show bars.
 
     Returns:
         A per-user frame of the protocol ``generator``. Scores are in standard deviations of the user's own scores.
     """
-    pictures = {
-        OWN: generate_in_batches(generator, requests, progress=progress, description="v_gen"),
-        "reference_image": references,
+    # Drawn one after the other, so that the pictures of one control at a time are in memory.
+    pictures: dict[str, Callable[[], Tensor]] = {
+        OWN: lambda: generate_in_batches(generator, requests, progress=progress, description="v_gen"),
+        "reference_image": lambda: references,
         **{
-            control: generate_in_batches(other, requests, progress=progress, description=control)
+            control: partial(generate_in_batches, other, requests, progress=progress, description=control)
             for control, other in compared.items()
         },
-        "shuffled_user": generate_in_batches(generator, shuffled, progress=progress, description="for others"),
+        "shuffled_user": lambda: generate_in_batches(generator, shuffled, progress=progress, description="for others"),
     }
     records = []
-    for control, images in pictures.items():
-        with torch.no_grad():
-            scores = torch.cat(
-                [
-                    reward(requests[start : start + BATCH], images[start : start + BATCH])
-                    for start in range(0, len(requests), BATCH)
-                ]
-            )
-        records += [
-            (request.user, system, "generator", control, judge, seed, "score", float(score))
-            for request, score in zip(requests, scores, strict=True)
-        ]
-    return pd.DataFrame(records, columns=pd.Index(COLUMNS))
+    for control, draw in pictures.items():
+        images = draw()
+        for judge, reward in judges.items():
+            with torch.no_grad():
+                scores = torch.cat(
+                    [
+                        reward(requests[start : start + BATCH], images[start : start + BATCH])
+                        for start in range(0, len(requests), BATCH)
+                    ]
+                )
+            records += [
+                (request.user, system, "generator", control, judge, seed, "score", float(score))
+                for request, score in zip(requests, scores, strict=True)
+            ]
+    return pd.DataFrame(records, columns=pd.Index(MEASURED))

@@ -6,18 +6,17 @@ pictures are not personal, any assignment is as good as the observed one (Fisher
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
-from ragar_rec.evaluation.protocols import Candidates, Task
-
-PERMUTED_OWNERS = "permuted_owners"
-"""Name of the control: a user's mean over the permutations."""
+from ragar_rec.evaluation.protocols import Candidates, EvaluationProtocol, Reference, Task
+from recsys.scoring.counterfactual import Counterfactual
 
 BATCH = 100
 """Permutations that are held at a time."""
@@ -63,45 +62,82 @@ def permutation_p(observed: float, draws: Float[np.ndarray, " permutations"]) ->
     return float((1 + (draws >= observed - 1e-12).sum()) / (1 + len(draws)))
 
 
-class Lists:
-    """The lists of many users as arrays, to be ranked again and again.
+class ShownItems:
+    """The items of many users that show other pictures, and a metric of the users, to be computed again and again.
 
     Args:
         tasks: of the users, each once.
-        protocol: says which items are in a user's list.
+        items: of each user, those that show other pictures.
         metric: ``ndcg`` or ``recall``.
         k: length of the list that the metric looks at.
     """
 
-    def __init__(self, tasks: Sequence[Task], protocol: Candidates, metric: str, k: int) -> None:
+    def __init__(self, tasks: Sequence[Task], items: Sequence[np.ndarray], metric: str, k: int) -> None:
+        self.tasks, self.items = tasks, items
         self.users = [task.user for task in tasks]
-        items = [protocol.items(task) for task in tasks]
-        shape = len(tasks), max(map(len, items), default=0)
-        self.scores, self.relevance = np.full(shape, -np.inf), np.zeros(shape)
-        """Original scores and numbers of held-out interactions, in the original order of each list."""
+        # Original scores, filled up with -inf; and (user, item) -> position in the flattened array.
+        width = max(map(len, items), default=0)
+        self.scores = np.full((len(tasks), width), -np.inf)
         self.slots: dict[tuple[int, int], int] = {}
-        """(user, item) -> position in the flattened arrays."""
+        for row, (task, shown) in enumerate(zip(tasks, items, strict=True)):
+            self.scores[row, : len(shown)] = task.scores[torch.from_numpy(shown)].double().numpy()
+            self.slots |= {(task.user, int(item)): row * width + at for at, item in enumerate(shown)}
         self.discount = 1 / np.log2(np.arange(k) + 2) if metric == "ndcg" else np.ones(k)
-        self.outside, self.ideal = np.zeros(len(tasks)), np.zeros(len(tasks))
-        for row, (task, listed) in enumerate(zip(tasks, items, strict=True)):
-            self.scores[row, : len(listed)] = task.scores[torch.from_numpy(listed)].double().numpy()
-            self.relevance[row, : len(listed)] = (task.targets == listed[:, None]).sum(1)
-            self.slots |= {(task.user, int(item)): row * shape[1] + at for at, item in enumerate(listed)}
-            # Held-out items outside of the list keep their ranks; they count if the list is shorter than k.
-            others = task.targets[~np.isin(task.targets, listed)]
-            ranks = task.ranks(others, task.scores[torch.from_numpy(others)])
-            self.outside[row] = self.discount[ranks[ranks <= k] - 1].sum()
-            n = len(task.targets)
-            self.ideal[row] = self.discount[:n].sum() if metric == "ndcg" else n
+
+    def gains(self, ranks: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """What held-out items at these ranks add to the metric."""
+        return np.append(self.discount, 0.0)[np.minimum(ranks, len(self.discount) + 1) - 1]
 
     def metric(self, scores: Float[np.ndarray, "n users width"]) -> Float[np.ndarray, "n users"]:
-        """The metric of every user if the lists' items had these scores; equal scores keep the original order."""
+        """The metric of every user if the items had these scores."""
+        raise NotImplementedError
+
+    def ideal(self, counts: Int[np.ndarray, " users"], metric: str) -> Float[np.ndarray, " users"]:
+        """The most that so many held-out items can add up to; recall counts all of them, whatever k is."""
+        most = np.cumsum(self.discount)[np.minimum(counts, len(self.discount)) - 1]
+        return most if metric == "ndcg" else counts.astype(float)
+
+
+class CandidateLists(ShownItems):
+    """Lists under `candidates`: the top C are ranked among themselves, equal scores in their original order."""
+
+    def __init__(self, tasks: Sequence[Task], protocol: Candidates, metric: str, k: int) -> None:
+        super().__init__(tasks, [protocol.items(task) for task in tasks], metric, k)
+        self.relevance, self.outside = np.zeros(self.scores.shape), np.zeros(len(tasks))
+        for row, (task, listed) in enumerate(zip(tasks, self.items, strict=True)):
+            self.relevance[row, : len(listed)] = (task.targets == listed[:, None]).sum(1)
+            # Held-out items outside of the list keep their ranks; they count if the list is shorter than k.
+            others = task.targets[~np.isin(task.targets, listed)]
+            self.outside[row] = self.gains(task.ranks(others, task.scores[torch.from_numpy(others)])).sum()
+        self.most = self.ideal(np.array([len(task.targets) for task in tasks]), metric)
+
+    def metric(self, scores: Float[np.ndarray, "n users width"]) -> Float[np.ndarray, "n users"]:
+        """The metric of every user if the lists' items had these scores."""
         order = np.argsort(-scores, axis=-1, kind="stable")[..., : len(self.discount)]
         hits = np.take_along_axis(np.broadcast_to(self.relevance, scores.shape), order, axis=-1)
-        return ((hits * self.discount[: hits.shape[-1]]).sum(-1) + self.outside) / self.ideal
+        return ((hits * self.discount[: hits.shape[-1]]).sum(-1) + self.outside) / self.most
 
 
-def ownership_test(lists: Lists, items: Mapping[int, ItemScores], *, permutations: int, seed: int) -> OwnershipTest:
+class ReferenceLists(ShownItems):
+    """Held-out items under `reference`: each alone has another score, and is ranked among all items."""
+
+    def __init__(self, tasks: Sequence[Task], protocol: Reference, metric: str, k: int) -> None:
+        super().__init__(tasks, [protocol.items(task) for task in tasks], metric, k)
+        self.most = self.ideal(np.array([len(items) for items in self.items]), metric)
+
+    def metric(self, scores: Float[np.ndarray, "n users width"]) -> Float[np.ndarray, "n users"]:
+        """The metric of every user if the held-out items had these scores."""
+        totals = np.zeros(scores.shape[:2])
+        for row, (task, items) in enumerate(zip(self.tasks, self.items, strict=True)):
+            for at in range(len(items)):
+                column = torch.from_numpy(scores[:, row, at]).to(task.scores)
+                totals[:, row] += self.gains(task.ranks(np.repeat(items[at], len(column)), column))
+        return totals / self.most
+
+
+def ownership_test(
+    lists: ShownItems, items: Mapping[int, ItemScores], *, permutations: int, seed: int
+) -> OwnershipTest:
     """Compare the lists that show everybody's own pictures with lists in which the owners are permuted.
 
     For each item, its viewers are shown pictures drawn without replacement among all pictures of the item, so that the
@@ -131,3 +167,77 @@ def ownership_test(lists: Lists, items: Mapping[int, ItemScores], *, permutation
     return OwnershipTest(
         pd.Series(own, index=lists.users), pd.Series(permuted.mean(0), index=lists.users), permuted.mean(1)
     )
+
+
+def item_scores(
+    lists: ShownItems, features: Mapping[tuple[int, int], Float[Tensor, " dim"]], view: Counterfactual
+) -> dict[int, ItemScores]:
+    """What each item scores for its viewers with every picture that was made of it.
+
+    Args:
+        lists: who sees which item.
+        features: of the pictures, by (user whom it was made for, item).
+        view: the judge's counterfactual scores.
+    """
+    owners: dict[int, list[int]] = {}
+    for user, item in features:
+        owners.setdefault(item, []).append(user)
+    found: dict[int, ItemScores] = {}
+    for item, makers in owners.items():
+        viewers = [user for user in makers if (user, item) in lists.slots]
+        if not viewers:
+            continue
+        others = [user for user in makers if (user, item) not in lists.slots]
+        pictures = torch.stack([features[user, item] for user in (*viewers, *others)])
+        with torch.no_grad():
+            scores = view.score_matrix(torch.tensor(viewers), torch.full((len(pictures),), item), pictures)
+        found[item] = ItemScores(np.array(viewers), scores.double().cpu().numpy())
+    return found
+
+
+def ownership_frames(
+    tasks: Sequence[Task],
+    protocols: Iterable[EvaluationProtocol],
+    features: Mapping[tuple[int, int], Float[Tensor, " dim"]],
+    view: Counterfactual,
+    *,
+    k: int,
+    permutations: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run the test for NDCG@k and Recall@k under every protocol.
+
+    Returns:
+        ``protocol``, ``metric``, ``user`` (internal id) and ``value``, the mean over permutations; ``protocol``,
+        ``metric``, ``draw`` and ``value``, the mean over users of each permutation.
+    """
+    people, draws = [], []
+    for protocol in protocols:
+        for metric in ("ndcg", "recall"):
+            lists = _lists(protocol, tasks, metric, k)
+            test = ownership_test(lists, item_scores(lists, features, view), permutations=permutations, seed=seed)
+            cell = {"protocol": protocol.name, "metric": f"{metric}@{k}"}
+            people.append(pd.DataFrame({**cell, "user": test.permuted.index, "value": test.permuted.to_numpy()}))
+            draws.append(pd.DataFrame({**cell, "draw": np.arange(permutations), "value": test.draws}))
+    return pd.concat(people, ignore_index=True), pd.concat(draws, ignore_index=True)
+
+
+def _lists(protocol: EvaluationProtocol, tasks: Sequence[Task], metric: str, k: int) -> ShownItems:
+    if isinstance(protocol, Candidates):
+        return CandidateLists(tasks, protocol, metric, k)
+    if isinstance(protocol, Reference):
+        return ReferenceLists(tasks, protocol, metric, k)
+    raise ValueError(f"owners cannot be permuted under the protocol {protocol.name}")
+
+
+def ownership_p(draws: pd.DataFrame, own: float, **cell: str) -> float:
+    """The p-value of a mean over users among the permutations, averaged over seeds permutation by permutation.
+
+    Args:
+        draws: ``system``, ``protocol``, ``judge``, ``metric``, ``training_seed``, ``seed``, ``draw``, ``value``.
+        own: the mean over users and seeds with the own pictures.
+        cell: the system, protocol, judge and metric.
+    """
+    chosen = np.logical_and.reduce([draws[name] == value for name, value in cell.items()])
+    means = draws.loc[chosen].groupby("draw")["value"].mean()
+    return permutation_p(own, means.to_numpy())

@@ -1,4 +1,4 @@
-"""The per-user frame: one value per user, seed and cell of the results, as Parquet."""
+"""The per-user frame: one value per user, seeds and cell of the results, as Parquet."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = ("user", "system", "protocol", "control", "judge", "seed", "metric", "value")
+MEASURED = ("user", "system", "protocol", "control", "judge", "seed", "metric", "value")
+"""Columns of what is measured after one training; ``seed`` is that of the generated pictures."""
+
+COLUMNS = ("user", "system", "protocol", "control", "judge", "training_seed", "seed", "metric", "value")
 """Columns of the per-user frame; all but ``value`` together identify a row."""
 
 OWN = "own"
 """Value of ``control`` for the pictures under test, each made for the user it is shown to: what the controls are
 compared with. In a table their line carries the system's name."""
+
+PERMUTED_OWNERS = "permuted_owners"
+"""Value of ``control`` for the mean over permutations of whose picture is shown, see `ownership`."""
 
 
 def write_per_user(frame: pd.DataFrame, path: Path) -> None:

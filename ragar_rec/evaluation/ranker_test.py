@@ -10,6 +10,7 @@ import pandas as pd
 
 from recsys.recbole.dataset import Dataset
 from recsys.recbole.models import full_scores
+from recsys.recbole.splits import HeldOutPhase
 from recsys.recbole.training import TrainedRanker
 from recsys.scoring.metrics import per_user
 from recsys.scoring.ranks import held_out_ranks
@@ -19,17 +20,17 @@ Values = Mapping[str, pd.Series]
 """One value for each user, by the metric's name."""
 
 
-def held_out_values(ranker: Any, dataset: Dataset, ks: Sequence[int]) -> Values:
-    """Recall@k and NDCG@k of every user with held-out test items, full ranking (`recsys.scoring.ranks`).
+def held_out_values(ranker: Any, dataset: Dataset, ks: Sequence[int], phase: HeldOutPhase = "test") -> Values:
+    """Recall@k and NDCG@k of every user with held-out items, full ranking (`recsys.scoring.ranks`).
 
     Under the split `COLD` the withheld items are ranked among each other.
 
     Returns:
-        Metrics in the order recall@k, ndcg@k of each k; empty without test interactions.
+        Metrics in the order recall@k, ndcg@k of each k; empty without held-out interactions.
     """
-    if not len(dataset.interactions.test[0]):
+    if not len(getattr(dataset.interactions, phase)[0]):
         return {}
-    ranks = held_out_ranks(lambda users: full_scores(ranker, users), dataset, phase="test")
+    ranks = held_out_ranks(lambda users: full_scores(ranker, users), dataset, phase=phase)
     tables = [per_user(ranks, k) for k in ks]
     return {
         str(metric): pd.Series(group.set_index("user")["value"])

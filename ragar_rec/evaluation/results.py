@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from ragar_rec.evaluation.per_user import OWN, check_per_user
-from recsys.scoring.statistics import Interval, Statistic, interval, paired_difference, per_user_mean
+from ragar_rec.evaluation.ownership import ownership_p
+from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, check_per_user
+from ragar_rec.evaluation.verdict import Verdict
+from recsys.scoring.statistics import Statistic, holm, interval, paired, per_user_mean, visible_gain
 
 BASELINES = ("original", "shuffled_user")
 """Controls with which every other line is compared."""
 
-OWN_AGAINST_ALL = ("generator", "diversity")
+PRIMARY_PROTOCOL = "candidates"
+"""The protocol of the primary endpoint: nobody knows the target there."""
+
+OWN_AGAINST_ALL = ("generator", "diversity", "reading")
 """Protocols in which the own pictures are compared with every control, and the controls with nothing."""
 
 MEDIANS = {"delta_r": "delta_r_median"}
 """Metrics whose mean a few users dominate: each is also given as a median, under this name."""
 
-PROTOCOL_ORDER = ("candidates", "reference", "generator", "diversity")
+PROTOCOL_ORDER = ("candidates", "reference", "catalogue", "generator", "diversity", "reading")
 CONTROL_ORDER = (
     OWN,
     "original",
     "reconstruction",
     "shuffled_user",
+    PERMUTED_OWNERS,
+    "everybody",
     "random_item",
+    "noise",
+    "trained_on_shuffled",
     "reference_image",
     "global",
     "untrained",
@@ -57,6 +66,16 @@ class Row:
     """Users behind the number."""
     seeds: int
     """Seeds that were averaged per user before anything else."""
+    training_seeds: int = 1
+    """Trainings of ranker and generator behind the number; two or more are resampled with the users."""
+    spread: float | None = None
+    """Standard deviation of the number between training seeds; unknown for a single one."""
+    p: float | None = None
+    """Two-sided p-value of a difference."""
+    significant: bool | None = None
+    """Whether a difference is one: a primary one by its own p-value, all others after Holm's correction."""
+    visible: float | None = None
+    """The smallest difference that would have been seen with a probability of 80 %."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +83,17 @@ class Results:
     """The content of results.json."""
 
     rows: tuple[Row, ...]
-    verdicts: tuple[Mapping[str, Any], ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     run: Mapping[str, Any] | None = None
     """Provenance: command, config, versions, seconds."""
 
     def write(self, path: Path) -> None:
         """Write as JSON, with null for numbers that are not finite; the file appears under its name only when whole."""
-        tree = {"rows": [asdict(row) for row in self.rows], "verdicts": list(self.verdicts), "run": self.run or {}}
+        tree = {
+            "rows": [asdict(row) for row in self.rows],
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "run": self.run or {},
+        }
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
         temporary.replace(path)
@@ -89,75 +112,169 @@ class Results:
             tree = json.loads(path.read_text(encoding="utf-8"))
             names = [entry.name for entry in fields(Row)]
             rows = tuple(Row(**{name: row[name] for name in names}) for row in tree["rows"])
+            verdicts = tuple(Verdict(**verdict) for verdict in tree.get("verdicts", ()))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no results file of ragar-rec: {error!r}") from error
-        return cls(rows=rows, verdicts=tuple(tree.get("verdicts", ())), run=tree.get("run", {}))
+        return cls(rows=rows, verdicts=verdicts, run=tree.get("run", {}))
 
 
 def rows_from_per_user(
-    frame: pd.DataFrame, dataset: str, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+    frame: pd.DataFrame,
+    dataset: str,
+    *,
+    ownership: pd.DataFrame | None = None,
+    primary: str = "ndcg",
+    reward: str | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> tuple[Row, ...]:
     """Compute every row of the table from the per-user frame: values, then paired differences, with intervals.
 
-    Seeds are averaged per user first. The median of ``delta_r`` is that of the users' means. Rows come in the order in
-    which systems, protocols, judges, metrics and controls first stand in the frame, see :func:`in_table_order`.
+    Seeds are averaged per user first; several training seeds are resampled with the users. The median of ``delta_r``
+    is that of the users' means. Rows come in the order in which systems, protocols, judges, metrics and controls first
+    stand in the frame, see :func:`in_table_order`.
 
     Args:
         frame: see :data:`ragar_rec.evaluation.per_user.COLUMNS`.
         dataset: its name in every row.
+        ownership: see :func:`ragar_rec.evaluation.ownership.ownership_p`; the p-values of own less permuted owners.
+        primary: the metric, without its cut-off, of the primary endpoints: own less original, and own less permuted
+            owners, under ``candidates`` by the judge ``reward``. All other differences are corrected together.
+        reward: by default the first judge of the frame.
         resamples: bootstrap resamples of users.
         confidence: coverage of the intervals.
         seed: of the resampling.
+
+    Raises:
+        ValueError: a cell lacks a user whom another cell of its table has.
     """
     check_per_user(frame)
     bootstrap: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
     rows: list[Row] = []
     for key, cell in frame.groupby(["system", "protocol", "judge"], sort=False):
-        system, protocol, judge = cast("tuple[str, str, str]", key)
+        names = dict(zip(("system", "protocol", "judge"), map(str, cast("tuple[str, str, str]", key)), strict=True))
         for metric, values in cell.groupby("metric", sort=False):
-            by_control = {
-                control: per_user_mean(group["value"].to_numpy(), group["user"].to_numpy())
-                for control, group in values.groupby("control", sort=False)
-            }
-            seeds = int(values["seed"].nunique())
-            for name, statistic in ((metric, np.mean), (MEDIANS.get(str(metric)), np.median)):
+            controls = by_control(values)
+            for name, statistic in ((str(metric), np.mean), (MEDIANS.get(str(metric)), np.median)):
                 if name is None:
                     continue
-                rows += [
-                    Row(
-                        dataset,
-                        str(system),
-                        str(protocol),
-                        str(control),
-                        str(judge),
-                        str(name),
-                        estimate.value,
-                        estimate.low,
-                        estimate.high,
-                        compared_with,
-                        estimate.n,
-                        seeds,
+                for control, compared_with, users in _estimated(names["protocol"], controls):
+                    rows.append(
+                        Row(
+                            dataset,
+                            control=control,
+                            metric=name,
+                            compared_with=compared_with,
+                            seeds=int(values["seed"].nunique()),
+                            **names,
+                            **_numbers(users, compared_with, statistic, bootstrap),
+                        )
                     )
-                    for control, compared_with, estimate in _estimates(str(protocol), by_control, statistic, bootstrap)
-                ]
-    return tuple(rows)
+    check_same_users(frame)
+    if ownership is not None:
+        rows = [replace(row, p=_ownership_p(row, rows, ownership)) for row in rows]
+    reward = reward or (str(frame["judge"].iloc[0]) if len(frame) else "")
+    return _with_significance(rows, primary, reward, 1 - confidence)
 
 
-def _estimates(
-    protocol: str, by_control: Mapping[Any, pd.Series], statistic: Statistic, bootstrap: Mapping[str, Any]
-) -> Iterator[tuple[Any, str | None, Interval]]:
-    """(control, compared with, interval): for each control its value, then its paired differences."""
-    for control, values in by_control.items():
-        yield control, None, interval(values.to_numpy(), statistic=statistic, **bootstrap)
-        for other in _compared_with(protocol, str(control), by_control):
-            yield control, other, paired_difference(values, by_control[other], statistic=statistic, **bootstrap)
+def by_control(values: pd.DataFrame) -> dict[str, pd.Series | pd.DataFrame]:
+    """One value per user for each control of a cell, a column for each training seed if there are several.
+
+    Raises:
+        ValueError: a value is missing or not finite.
+    """
+    found: dict[str, pd.Series | pd.DataFrame] = {}
+    for control, group in values.groupby("control", sort=False):
+        trained = {
+            training_seed: per_user_mean(part["value"].to_numpy(), part["user"].to_numpy())
+            for training_seed, part in group.groupby("training_seed")
+        }
+        table = pd.DataFrame(trained)
+        if table.isna().to_numpy().any():
+            raise ValueError(f"training seeds {list(trained)} were judged on different people under {control}")
+        found[str(control)] = table.iloc[:, 0] if len(trained) == 1 else table
+    return found
 
 
-def _compared_with(protocol: str, control: str, by_control: Mapping[Any, pd.Series]) -> list[str]:
+def check_same_users(frame: pd.DataFrame) -> None:
+    """Check that the systems of one table were judged on the same users.
+
+    Raises:
+        ValueError: they were not.
+    """
+    for key, table in frame.groupby(["protocol", "judge"], sort=False):
+        protocol, judge = cast("tuple[str, str]", key)
+        users = {system: set(rows["user"]) for system, rows in table.groupby("system", sort=False)}
+        (first, known), *others = users.items()
+        for system, found in others:
+            if found != known:
+                raise ValueError(
+                    f"{system} and {first} were judged on different people under {protocol} by {judge}: "
+                    f"{len(found ^ known)} of {len(found | known)} are in one of the two alone"
+                )
+
+
+def _estimated(
+    protocol: str, controls: Mapping[str, pd.Series | pd.DataFrame]
+) -> Iterator[tuple[str, str | None, pd.Series | pd.DataFrame]]:
+    """(control, compared with, values per user): for each control its values, then its paired differences."""
+    for control, values in controls.items():
+        yield control, None, values
+        for other in _compared_with(protocol, control, controls):
+            yield control, other, paired(values, controls[other])
+
+
+def _numbers(
+    users: pd.Series | pd.DataFrame, compared_with: str | None, statistic: Statistic, bootstrap: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of a row that follow from one value per user and training seed."""
+    values = users.to_numpy()
+    estimate = interval(values, statistic=statistic, **bootstrap)
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "users": estimate.n}
+    if values.ndim == 2:
+        spread = float(np.std(statistic(values, axis=0), ddof=1))
+        numbers |= {"training_seeds": values.shape[1], "spread": spread}
+    if compared_with is not None:
+        numbers |= {"p": estimate.p, "visible": visible_gain(estimate.error, confidence=bootstrap["confidence"])}
+    return numbers
+
+
+def _ownership_p(row: Row, rows: Sequence[Row], ownership: pd.DataFrame) -> float | None:
+    """The p-value of the permutation test where there is one, else the row's own."""
+    if row.compared_with != PERMUTED_OWNERS:
+        return row.p
+    cell = {name: getattr(row, name) for name in ("system", "protocol", "judge", "metric")}
+    own = next(
+        other.value
+        for other in rows
+        if other.control == OWN and other.compared_with is None and cell.items() <= asdict(other).items()
+    )
+    return ownership_p(ownership, own, **cell)
+
+
+def _with_significance(rows: Sequence[Row], primary: str, reward: str, alpha: float) -> tuple[Row, ...]:
+    """Decide which differences are significant: primary ones alone, all others together (Holm 1979)."""
+
+    def is_primary(row: Row) -> bool:
+        cell = (row.protocol, row.judge, row.control, row.metric.partition("@")[0])
+        return cell == (PRIMARY_PROTOCOL, reward, OWN, primary) and row.compared_with in ("original", PERMUTED_OWNERS)
+
+    secondary = [at for at, row in enumerate(rows) if row.p is not None and not is_primary(row)]
+    rejected = holm([cast("float", rows[at].p) for at in secondary], alpha)
+    significant = dict(zip(secondary, rejected, strict=True))
+    return tuple(
+        row if row.p is None else replace(row, significant=significant.get(at, row.p <= alpha))
+        for at, row in enumerate(rows)
+    )
+
+
+def _compared_with(protocol: str, control: str, controls: Mapping[str, Any]) -> list[str]:
     """The controls that this one is compared with under this protocol."""
     if protocol in OWN_AGAINST_ALL:
-        return [str(other) for other in by_control if control == OWN and other != OWN]
-    return [other for other in BASELINES if other in by_control and other != control]
+        return [other for other in controls if control == OWN and other != OWN]
+    baselines = (*BASELINES, PERMUTED_OWNERS) if control == OWN else BASELINES
+    return [other for other in baselines if other in controls and other != control]
 
 
 def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:

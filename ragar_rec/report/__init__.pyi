@@ -7,3 +7,4 @@ from .report import Report as Report
 from .store import store_table as store_table
 from .tables import tables as tables
 from .terminal import format_tables as format_tables
+from .terminal import format_verdicts as format_verdicts

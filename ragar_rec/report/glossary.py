@@ -87,9 +87,15 @@ GLOSSARY: tuple[Term, ...] = (
         ("paired differences?", "paired"),
     ),
     Term(
+        "correction",
+        "Among many comparisons some exclude 0 by chance. All but the primary ones (own pictures less the originals, "
+        "and less `permuted_owners`, under `candidates`) are corrected together for their number (Holm).",
+        ("[Cc]orrection",),
+    ),
+    Term(
         "personal",
-        "A gain is personal as far as the picture made for the person gains more than the picture of the same item "
-        "made for somebody else (`shuffled_user`).",
+        "A gain is personal as far as the picture made for the person gains more than pictures of the same item made "
+        "for others (`permuted_owners`).",
     ),
     Term(
         "privileged",
@@ -107,6 +113,14 @@ GLOSSARY: tuple[Term, ...] = (
     Term(
         "shuffled_user",
         "Control: the picture of the same item that was made for another person, one who did not choose it.",
+    ),
+    Term(
+        "permuted_owners",
+        "Control: among the people who have pictures of the same item, whose picture is shown is permuted, a thousand "
+        "times; the mean. If pictures were not personal, any such order would be as good as the true one.",
+    ),
+    Term(
+        "trained_on_shuffled", "The same ranker, trained with the pictures of other items in place of the items' own."
     ),
     Term("random_item", "Control: the own picture of another item, drawn at random."),
     Term("reference_image", "The reference's own picture.", ("reference_image",)),

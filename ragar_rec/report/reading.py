@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from ragar_rec.evaluation.per_user import PERMUTED_OWNERS
 from ragar_rec.report.tables import Estimate, Line, Table, metric_name
 
 
@@ -39,7 +40,7 @@ def _ranking(table: Table, own: Line, metric: str) -> Iterator[str]:
     if stranger is not None:
         sentence += f"; pictures of the same items made for somebody else {_effect(stranger, metric)}"
     yield f"{sentence}."
-    yield from _personal(_difference(own, metric, "shuffled_user"))
+    yield from _personal(_difference(own, metric, PERMUTED_OWNERS) or _difference(own, metric, "shuffled_user"))
     moved = _difference(own, "delta_r", "original")
     if moved is not None:
         verdict = ("the items fall", "no move is shown", "the items rise")[moved.sign + 1]
@@ -57,7 +58,7 @@ def _personal(difference: Estimate | None) -> Iterator[str]:
     elif difference.sign < 0:
         verdict = "those for somebody else do better, so nothing personal is shown"
     else:
-        verdict = "the interval holds 0, so nothing personal is shown"
+        verdict = f"{_why_nothing(difference)}, so nothing personal is shown"
     yield f"Pictures for the person less those for somebody else: {difference.text(signed=True)}; {verdict}."
 
 
@@ -91,11 +92,23 @@ def _diversity(table: Table, own: Line) -> Iterator[str]:
             )
 
 
+def _reading(table: Table, own: Line) -> Iterator[str]:
+    metric = _first(table, "ndcg")
+    lead = _difference(own, metric, "trained_on_shuffled")
+    if lead is not None:
+        verdict = ("it is worse for them", "it does not read them, as far as can be seen", "it reads them")
+        yield (
+            f"Trained on the items' own pictures, {metric_name(metric)} is {lead.text(signed=True)} against that by "
+            f"pictures of other items: {verdict[lead.sign + 1]}."
+        )
+
+
 _READERS: Mapping[str, Callable[[Table, Line], Iterator[str]]] = {
     "candidates": _candidates,
     "reference": _reference,
     "generator": _generator,
     "diversity": _diversity,
+    "reading": _reading,
 }
 """Protocol -> what reads one system's line of its table."""
 
@@ -106,15 +119,28 @@ def _effect(change: Estimate, metric: str) -> str:
     if change.low == change.high == 0:
         return f"do not change {name}"
     if change.sign == 0:
-        hedge = "" if change.low is None else " (the interval holds 0: no change is shown)"
+        hedge = "" if change.low is None else f" ({_why_nothing(change)}: no change is shown{_visible(change)})"
         return f"change {name} by {change.text(signed=True)}{hedge}"
     return f"{'raise' if change.sign > 0 else 'lower'} {name} by {change.magnitude().text()}"
+
+
+def _why_nothing(difference: Estimate) -> str:
+    return "it does not survive the correction" if difference.excludes_zero else "the interval holds 0"
+
+
+def _visible(change: Estimate) -> str:
+    """What could have been seen, where nothing is."""
+    if not change.visible or change.excludes_zero:
+        return ""
+    return f"; one of {change.visible:.4f} would have been seen with a probability of 80 %"
 
 
 def _score(beginning: str, difference: Estimate) -> str:
     """The beginning of a comparison of scores, up to ``above`` or ``below``."""
     if difference.sign == 0:
         hedge = "" if difference.low is None else ", an interval that holds 0,"
+        if difference.excludes_zero:
+            hedge = ", not after the correction for the number of comparisons,"
         return f"{beginning} {difference.text(signed=True)} σ{hedge} against"
     return f"{beginning} {difference.magnitude().text()} σ {'above' if difference.sign > 0 else 'below'}"
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.glossary import GLOSSARY, Term
 from ragar_rec.report.pictures import Picture, data_uri
 from ragar_rec.report.plots import Curve, curves_svg
@@ -82,6 +83,8 @@ class Report:
     title: str
     subtitle: str
     """The dataset, and a notice if its pictures are rendered."""
+    verdicts: Sequence[Verdict] = ()
+    """The answer for each system."""
     summary: Sequence[str] = ()
     """Sentences; `code` in backticks."""
     tables: Sequence[Table] = ()

@@ -6,7 +6,7 @@ A :class:`Table` is made from the rows of results.json and from nothing else, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
@@ -16,7 +16,9 @@ QUESTIONS: Mapping[str, str] = {
     "candidates": "Would personalised pictures help where nobody knows what the person will choose next?",
     "reference": "Does a new picture lift the very item that is tested, as in the paper?",
     "generator": "Did the generator learn what the ranker rewards, and is what it learned personal?",
+    "catalogue": "Are the generated pictures better training data?",
     "diversity": "Do different people get different pictures of one item?",
+    "reading": "Does this judge read pictures?",
 }
 """Protocol -> the question that its table answers."""
 
@@ -37,6 +39,10 @@ EXPLANATIONS: Mapping[str, str] = {
     "diversity": (
         "Mean distance between pictures of one item for eight people, beside that between eight seeds for one person. "
         "A line counts items, not people."
+    ),
+    "reading": (
+        "Metrics on validation, beside those of the same ranker trained on the pictures of other items. A judge that "
+        "is no better for the right pictures does not read them and confirms nothing."
     ),
     "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
@@ -72,19 +78,29 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+    significant: bool | None = None
+    """Of a difference: whether it is one after the correction for the number of comparisons; None if nobody tested."""
+    visible: float | None = None
+    """The smallest difference that would have been seen with a probability of 80 %."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside of the interval."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
     def sign(self) -> int:
-        """1 if the interval lies above 0, -1 if below, else 0."""
-        if self.low is None or self.high is None:
+        """1 for a difference above 0, -1 for one below; 0 if its interval holds 0 or the correction keeps nothing."""
+        if not self.excludes_zero or self.significant is False:
             return 0
-        return int(self.low > 0) - int(self.high < 0)
+        return 1 if self.low is not None and self.low > 0 else -1
 
     def magnitude(self) -> Estimate:
         """The size of a number whose interval lies on one side of 0: of a negative one the negative, ends exchanged."""
         if self.sign >= 0:
             return self
-        return Estimate(-self.value, None if self.high is None else -self.high, None if self.low is None else -self.low)
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, value=-self.value, low=low, high=high)
 
     def text(self, *, signed: bool = False) -> str:
         """Format as ``0.1234 [0.1001, 0.1400]``."""
@@ -166,8 +182,10 @@ def _line(system: str, control: str, rows: Sequence[Row], several_systems: bool)
         label=label,
         system=system,
         control=control,
-        values={row.metric: Estimate(row.value, row.low, row.high) for row in rows if not row.compared_with},
-        differences={
-            (row.metric, row.compared_with): Estimate(row.value, row.low, row.high) for row in rows if row.compared_with
-        },
+        values={row.metric: _estimate(row) for row in rows if not row.compared_with},
+        differences={(row.metric, row.compared_with): _estimate(row) for row in rows if row.compared_with},
     )
+
+
+def _estimate(row: Row) -> Estimate:
+    return Estimate(row.value, row.low, row.high, row.significant, row.visible)

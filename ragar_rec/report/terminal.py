@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.glossary import Term, terms_in
 from ragar_rec.report.reading import readings
 from ragar_rec.report.tables import Table, metric_name
@@ -25,6 +26,15 @@ def format_tables(tables: Iterable[Table]) -> str:
         defined.update(new)
         parts.append(format_table(table, new))
     return "\n\n\n".join(parts)
+
+
+def format_verdicts(verdicts: Iterable[Verdict]) -> str:
+    """Format verdicts: the rule as a heading, then the sentence."""
+    return "\n".join(
+        line
+        for verdict in verdicts
+        for line in (f"{verdict.system}: {verdict.rule}", *_wrapped(verdict.sentence, "  "))
+    )
 
 
 def format_table(table: Table, terms: Sequence[Term] = ()) -> str:

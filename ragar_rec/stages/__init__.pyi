@@ -28,9 +28,11 @@ from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
 from .ranker import Ranker as Ranker
 from .ranker import check_reads_pictures as check_reads_pictures
+from .reading import Reading as Reading
 from .recommended import CandidatePictures as CandidatePictures
 from .recommended import lists_of as lists_of
 from .results import JudgedResults as JudgedResults
+from .results import judged_frames as judged_frames
 from .rewards import Rewards as Rewards
 from .shuffled import ShuffledFeatures as ShuffledFeatures
 from .stage import Keyed as Keyed

@@ -17,6 +17,7 @@ from ragar_rec.report.report import CurveGroup, Report
 from ragar_rec.report.tables import tables
 from ragar_rec.stages import showcases
 from ragar_rec.stages.catalogue import Catalogue
+from ragar_rec.stages.reading import Reading
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.stage import Stage
 from ragar_rec.stages.system import System
@@ -46,7 +47,8 @@ class ReportPage(Stage):
 
     Attributes:
         catalogue: whose items.
-        results: every user's numbers.
+        results: every user's numbers, for each system and training.
+        readings: whether the judges read pictures.
         system: who drew the pictures; its ranker is the one shown.
         config: of the experiment, which the page shows.
         numbers: rows of results.json, which follow from the other fields, and provenance, which a finished page keeps.
@@ -54,7 +56,8 @@ class ReportPage(Stage):
 
     name: ClassVar[str] = "report"
     catalogue: Catalogue
-    results: JudgedResults
+    results: tuple[JudgedResults, ...]
+    readings: tuple[Reading, ...]
     system: System
     config: Config
     numbers: Results = field(metadata=INCIDENTAL)
@@ -70,7 +73,7 @@ class ReportPage(Stage):
 
     def report(self) -> Report:
         """The page's content."""
-        settings, sole = self.config.evaluation, len(self.results.judges) == 1
+        settings, sole = self.config.evaluation, len(self.results[0].judges) == 1
         scale = (
             f"{settings.users or 'All'} people, C = {settings.candidates}, {self.system.description}, "
             f"seeds {', '.join(map(str, settings.seeds))}."
@@ -79,7 +82,8 @@ class ReportPage(Stage):
         return Report(
             title="Would personalised pictures help?",
             subtitle=f"{self.catalogue.title}. {notice}".strip(),
-            summary=[*_summary(self.numbers.rows, settings.k), scale],
+            verdicts=self.numbers.verdicts,
+            summary=[*_summary(self._shown_rows(), settings.k), scale],
             tables=tables(self.numbers.rows),
             curves=self._curves(),
             showcases=showcases.showcases(self.system, settings, self.config.generator.history_length),
@@ -89,6 +93,11 @@ class ReportPage(Stage):
             results_notes=(SOLE_JUDGE,) if sole and self.system.learned_from_ranker else (),
             people_notes=PEOPLE_NOTES,
         )
+
+    def _shown_rows(self) -> tuple[Row, ...]:
+        """Rows of the config's own system and ranker."""
+        shown = (self.system.label, next(iter(self.results[0].judges)))
+        return tuple(row for row in self.numbers.rows if (row.system, row.judge) == shown)
 
     def _curves(self) -> list[CurveGroup]:
         groups = list(self._ranker_curves())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,19 @@ from ragar_rec.config.sections import MeasuringConfig
 from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.frames import generator_frame, protocol_frame, shuffled_user_requests
+from ragar_rec.evaluation.ownership import ownership_frames
 from ragar_rec.evaluation.people import training_requests
-from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
+from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, read_per_user, write_per_user
 from ragar_rec.evaluation.protocols import FeatureSource
 from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.drawn import DrawnPictures
 from ragar_rec.stages.ranker import Ranker
+from ragar_rec.stages.reading import Reading
 from ragar_rec.stages.stage import Stage
 from ragar_rec.stages.system import System
+
+OWNERSHIP = "ownership.parquet"
+"""File of the permutations, beside the per-user frame."""
 
 FeaturesByPair = Mapping[tuple[int, int], Tensor]
 """Image features of generated pictures by (user, item), internal ids."""
@@ -33,52 +38,74 @@ FeaturesByPair = Mapping[tuple[int, int], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class JudgedResults(Stage):
-    """The per-user frame of drawn pictures under their judges.
+    """The per-user frame of drawn pictures under their judges, after one training.
 
     Attributes:
         drawn: the pictures.
         system: who drew them.
-        judges: rankers that score them.
+        judges: rankers that score them, by name; the first is the config's own.
         settings: protocols, controls, seeds, length of the list.
+        training_seed: which of ``evaluation.training_seeds`` system and judges were trained with.
     """
 
     name: ClassVar[str] = "results"
     drawn: DrawnPictures
     system: System
-    judges: tuple[Ranker, ...]
+    judges: Mapping[str, Ranker]
     settings: MeasuringConfig
+    training_seed: int = 0
 
     def build(self, to: Path) -> None:
-        frames = [frame for judge in self.judges for frame in (*self._ranks(judge), *self._scores(judge))]
-        write_per_user(pd.concat(frames, ignore_index=True), to / "per_user.parquet")
+        frames, draws = [*self._scores()], []
+        for judge in self.judges:
+            for seed in self.settings.seeds:
+                ranks, permuted = self._ranks(judge, seed)
+                frames += ranks
+                draws.append(permuted)
+        frame = pd.concat(frames, ignore_index=True).assign(training_seed=self.training_seed)
+        write_per_user(frame, to / "per_user.parquet")
+        pd.concat(draws, ignore_index=True).assign(training_seed=self.training_seed).to_parquet(to / OWNERSHIP)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One value for each user, seed and cell of the results."""
         return read_per_user(self.folder / "per_user.parquet")
 
-    def _ranks(self, judge: Ranker) -> list[pd.DataFrame]:
-        """Recall, NDCG and Delta R under the protocols, a frame a seed."""
-        frames, shards, progress = [], self.drawn.shards, self.workspace.progress
-        for seed in self.settings.seeds:
-            setting = self.drawn.setting(judge, seed)
-            requests = [setting.request_for(pair) for pair in setting.pairs]
-            features = encode_stored_images(judge.reward, shards, requests, progress=progress)
-            sources = self._sources(judge, setting, dict(zip(setting.pairs, features, strict=True)))
-            frame = protocol_frame(
-                setting.tasks,
-                setting.protocols,
-                sources,
-                judge.view,
-                judge.dataset,
-                k=self.settings.k,
-                system=self.system.label,
-                judge=judge.label,
-                seed=seed,
-                progress=progress,
-            )
-            frames.append(frame)
-        return frames
+    @cached_property
+    def ownership(self) -> pd.DataFrame:
+        """The mean over users of each permutation, see :func:`ragar_rec.evaluation.ownership.ownership_p`."""
+        return pd.read_parquet(self.folder / OWNERSHIP)
+
+    def _ranks(self, name: str, seed: int) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+        """Recall, NDCG and Delta R under the protocols, then the permuted owners' per user; and the permutations."""
+        judge, shards, progress = self.judges[name], self.drawn.shards, self.workspace.progress
+        setting = self.drawn.setting(judge, seed)
+        requests = [setting.request_for(pair) for pair in setting.pairs]
+        encoded = encode_stored_images(judge.reward, shards, requests, progress=progress)
+        features = dict(zip(setting.pairs, encoded, strict=True))
+        cell = {"system": self.system.label, "judge": name, "seed": seed}
+        frame = protocol_frame(
+            setting.tasks,
+            setting.protocols,
+            self._sources(judge, setting, features),
+            judge.view,
+            judge.dataset,
+            k=self.settings.k,
+            progress=progress,
+            **cell,
+        )
+        people, draws = ownership_frames(
+            setting.tasks,
+            setting.protocols,
+            features,
+            judge.view,
+            k=self.settings.k,
+            permutations=self.settings.permutations,
+            seed=seed,
+        )
+        tokens = judge.dataset.user_tokens[people["user"].to_numpy()]
+        permuted = people.assign(user=tokens.astype(str), control=PERMUTED_OWNERS, **cell)
+        return [frame, permuted], draws.assign(**cell)
 
     def _sources(
         self, judge: Ranker, setting: EvaluationSetting, features: FeaturesByPair
@@ -111,19 +138,28 @@ class JudgedResults(Stage):
         present[items] = True
         return ItemFeatures(table, present)
 
-    def _scores(self, judge: Ranker) -> list[pd.DataFrame]:
+    def _scores(self) -> list[pd.DataFrame]:
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
-        seed, system = self.settings.seeds[0], self.system
+        seed, system, progress = self.settings.seeds[0], self.system, self.workspace.progress
+        first, dataset = next(iter(self.judges)), system.ranker.dataset
         people = system.people.test
-        requests = training_requests(judge.dataset, people, system.pictures.pictured, seed)
-        strangers = shuffled_user_requests(
-            requests, judge.dataset, ShuffledUserSampler(judge.dataset, seed, people), seed
-        )
+        requests = training_requests(dataset, people, system.pictures.pictured, seed)
+        strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed)
         references = system.pictures.images[system.pictures.rows([request.reference for request in requests])]
-        how = {"system": system.label, "judge": judge.label, "seed": seed, "progress": self.workspace.progress}
+        rewards = {name: judge.reward for name, judge in self.judges.items()}
+        how = {"system": system.label, "seed": seed, "progress": progress}
         return [
             generator_frame(
-                system.generator, system.compared, to_float(references), requests, strangers, judge.reward, **how
+                system.generator, system.compared, to_float(references), requests, strangers, rewards, **how
             ),
-            diversity_frame(system.generator, requests, judge.reward, **how),
+            diversity_frame(system.generator, requests, rewards[first], judge=first, **how),
         ]
+
+
+def judged_frames(results: Sequence[JudgedResults], readings: Sequence[Reading]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The per-user frame and the permutations of owners of all systems, trainings and judges."""
+    frames = [stage.frame for stage in (*results, *readings)]
+    return (
+        pd.concat([frame for frame in frames if len(frame)], ignore_index=True),
+        pd.concat([stage.ownership for stage in results], ignore_index=True),
+    )

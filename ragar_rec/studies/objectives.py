@@ -111,9 +111,8 @@ def score_frame(run: Experiment) -> pd.DataFrame:
             to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])]),
             requests,
             shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
-            run.ranker.reward,
+            {run.ranker.label: run.ranker.reward},
             system=run.ragar.label,
-            judge=run.ranker.label,
             seed=seed,
             progress=run.workspace.progress,
         )

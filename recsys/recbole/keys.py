@@ -40,6 +40,9 @@ DEFAULTS: Mapping[str, Any] = {
     "missing_features": "hole",
 }
 
+SEED = 2020
+"""RecBole's own default of `seed`."""
+
 # RecBole's kinds of split (RS, LS, TS) and two of this library's. RecBole's own kind for a given split,
 # `benchmark_filename`, needs one file per part and cuts the rows by number: it would switch off every filter and the
 # exact chronological order.

@@ -140,6 +140,17 @@ class Counterfactual:
         self._check(items, features)
         return (self._frozen.users[users] * self._frozen.item_embeddings(items, features)).sum(-1)
 
+    def score_matrix(
+        self, users: Int[Tensor, " n"], items: Int[Tensor, " pictures"], features: Float[Tensor, "pictures width"]
+    ) -> Float[Tensor, "n pictures"]:
+        """Score of each picture's item for each of these users, as `substitute` gives it for one pair.
+
+        Raises:
+            ValueError: see `substitute`.
+        """
+        self._check(items, features)
+        return self._frozen.users[users] @ self._frozen.item_embeddings(items, features).T
+
     def substitute_lists(
         self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch c"], features: Float[Tensor, "batch c width"]
     ) -> Float[Tensor, "batch c"]:

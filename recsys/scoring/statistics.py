@@ -126,11 +126,20 @@ def paired_difference(
     Raises:
         ValueError: the two are not about the same users.
     """
+    return interval(paired(a, b).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]
+
+
+def paired(a: pd.Series | pd.DataFrame, b: pd.Series | pd.DataFrame) -> pd.Series | pd.DataFrame:
+    """``a - b`` per user, in the order of ``a``.
+
+    Raises:
+        ValueError: the two are not about the same users.
+    """
     if set(a.index) != set(b.index) or not a.index.is_unique or not b.index.is_unique:
         raise ValueError(
             f"a paired difference needs the same people once on both sides, got {len(a)} and {len(b)} rows"
         )
-    return interval((a - b.reindex(a.index)).to_numpy(), statistic=statistic, **options)  # type: ignore[arg-type]
+    return a - b.reindex(a.index)
 
 
 def smallest_visible_gain(differences: Values, *, confidence: float = 0.95, power: float = 0.8) -> float:

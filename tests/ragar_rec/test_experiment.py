@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -40,8 +41,8 @@ from generation_world import in_float64
 from ragar_rec import cli, pipeline
 from ragar_rec.config.config import Config
 from ragar_rec.evaluation.diversity import diversity_frame
-from ragar_rec.evaluation.per_user import COLUMNS, OWN, read_per_user
-from ragar_rec.evaluation.results import Results, in_table_order, rows_from_per_user
+from ragar_rec.evaluation.per_user import COLUMNS, MEASURED, OWN, read_per_user
+from ragar_rec.evaluation.results import Results, Row, in_table_order, rows_from_per_user
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import models
@@ -136,15 +137,15 @@ def test_every_stage_ran_once_in_order(world: World):
 
 
 def test_results_can_be_recomputed_from_the_people(world: World):
-    """Every row of results.json from per_user.parquet, to the last digit."""
+    """Every row of results.json from per_user.parquet and ownership.parquet, to the last digit."""
     tree = json.loads((world.output / "results.json").read_text())
     assert set(tree) == {"rows", "verdicts", "run"}
-    assert tree["verdicts"] == []
-    names = "dataset system protocol control judge metric value low high compared_with users seeds".split()
-    assert all(list(row) == names for row in tree["rows"])
+    assert [verdict["system"] for verdict in tree["verdicts"]] == ["RAGAR"]
+    assert all(list(row) == [field.name for field in fields(Row)] for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
     assert tuple(frame.columns) == COLUMNS
-    again = rows_from_per_user(in_table_order(frame), "ml-latest", resamples=50)
+    ownership = pd.read_parquet(world.output / "ownership.parquet")
+    again = rows_from_per_user(in_table_order(frame), "ml-latest", ownership=ownership, resamples=50)
     assert [asdict(row) for row in again] == tree["rows"]
     assert Results.read(world.output / "results.json").rows == again
 
@@ -152,7 +153,7 @@ def test_results_can_be_recomputed_from_the_people(world: World):
 def test_results_hold_every_protocol_and_control_for_the_whole_sample(world: World):
     frame = read_per_user(world.output / "per_user.parquet")
     found = {key: set(group["control"]) for key, group in frame.groupby("protocol")}
-    controls = {OWN, "original", "reconstruction", "shuffled_user", "random_item"}
+    controls = {OWN, "original", "reconstruction", "shuffled_user", "permuted_owners", "random_item"}
     assert found == {
         "candidates": controls,
         "reference": controls,
@@ -161,6 +162,8 @@ def test_results_hold_every_protocol_and_control_for_the_whole_sample(world: Wor
     }
     ranked = frame[frame["protocol"].isin(["candidates", "reference"])]
     assert set(ranked.groupby(["protocol", "control", "metric"]).size()) == {6}
+    lists = ranked[ranked["metric"] != "delta_r"]
+    assert set(lists[lists["control"] == "permuted_owners"]["metric"]) == {"recall@10", "ndcg@10"}
     assert set(frame["judge"]) == {"MICRO on dual"}
     original = frame[(frame["control"] == "original") & (frame["metric"] == "delta_r")]
     assert set(original["value"]) == {0.0}
@@ -786,7 +789,7 @@ def test_a_single_request_makes_no_pair_and_no_distance(world: World):
     frame = diversity_frame(
         run.generator, world.requests[:1], run.ranker.reward, system="toy", judge="toy", seed=0, progress=False
     )
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == MEASURED
     assert frame.empty
 
 

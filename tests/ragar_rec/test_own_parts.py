@@ -249,7 +249,7 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     frame = run.results.frame
     assert set(frame["system"]) == {"Shade"}
     found = {str(protocol): set(group["control"]) for protocol, group in frame.groupby("protocol")}
-    ranked = {OWN, "original", "shuffled_user", "random_item"}
+    ranked = {OWN, "original", "shuffled_user", "permuted_owners", "random_item"}
     scored = {OWN, "reference_image", "shuffled_user"}
     assert found == {"candidates": ranked, "reference": ranked, "generator": scored, "diversity": {OWN, "seeds"}}
     page = (run.output / "report.html").read_text()

@@ -53,5 +53,9 @@ def test_a_narrowed_config_has_exactly_the_fields_of_the_base():
     assert drawing == DrawingConfig(users=7, candidates=3, seeds=(4, 5))
     names = ["users", "candidates", "targets", "protocols", "seeds", "batch_size"]
     assert list(asdict(drawing)) == list(field_types(DrawingConfig)) == names
-    assert asdict(narrowed(MeasuringConfig, config)) == asdict(drawing) | {"controls": config.controls, "k": 20}
+    assert asdict(narrowed(MeasuringConfig, config)) == asdict(drawing) | {
+        "controls": config.controls,
+        "k": 20,
+        "permutations": 1000,
+    }
     assert narrowed(DrawingConfig, drawing) == drawing

@@ -4,7 +4,7 @@ import torch
 from generation.request import Request
 from ragar_rec.evaluation.controls import PersonalFeatures, ShuffledUserSampler
 from ragar_rec.evaluation.frames import generate_in_batches, protocol_frame, shuffled_user_requests
-from ragar_rec.evaluation.per_user import COLUMNS, OWN
+from ragar_rec.evaluation.per_user import MEASURED, OWN
 from ragar_rec.evaluation.protocols import Candidates, Reference
 from recsys.recbole.dataset import Dataset
 from toy_scores import product_view, toy_task
@@ -28,7 +28,7 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
         seed=4,
         progress=False,
     )
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == MEASURED
     assert len(frame) == 2 * 2 * 2 * 3
     assert set(frame["metric"]) == {"recall@10", "ndcg@10", "delta_r"}
     assert set(frame["user"]) == {str(dataset.user_tokens[1]), str(dataset.user_tokens[2])}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ragar_rec.evaluation.ownership import ItemScores, Lists, ownership_test, permutation_p
-from ragar_rec.evaluation.protocols import Candidates, Task
+from ragar_rec.evaluation.ownership import CandidateLists, ItemScores, ReferenceLists, ownership_test, permutation_p
+from ragar_rec.evaluation.protocols import Candidates, Reference, Task
 from recsys.scoring.metrics import ndcg_at, recall_at
 
 INF = float("inf")
@@ -26,7 +26,7 @@ def test_metrics_are_those_of_the_protocol() -> None:
     tasks = [task(1, [3.0, 2.0, 1.0], 2, 3), task(2, [1.0, 2.0, 3.0], 1)]
     for k in (1, 2, 3):
         for metric in ("ndcg", "recall"):
-            lists = Lists(tasks, Candidates(2), metric, k)
+            lists = CandidateLists(tasks, Candidates(2), metric, k)
             of = recall_at if metric == "recall" else ndcg_at
             kept = [
                 Candidates(2).ranks(each, each.scores[torch.from_numpy(Candidates(2).items(each))]) for each in tasks
@@ -38,7 +38,7 @@ def test_metrics_are_those_of_the_protocol() -> None:
 def test_permuted_owners_by_enumeration() -> None:
     # Item 2 rises above item 1 for a person who sees the own picture, and stays below with the other's.
     pictures = ItemScores(np.array([1, 2]), np.array([[4.0, 0.0], [0.0, 4.0]]))
-    result = ownership_test(Lists(TASKS, Candidates(2), "ndcg", 2), {2: pictures}, permutations=4000, seed=0)
+    result = ownership_test(CandidateLists(TASKS, Candidates(2), "ndcg", 2), {2: pictures}, permutations=4000, seed=0)
     assert result.own.to_dict() == {1: 1.0, 2: 1.0}
     # Two assignments, equally likely: own pictures (1, 1), exchanged ones (1 / log2 3 each).
     assert set(result.draws.round(12)) == {1.0, round(DISCOUNT, 12)}
@@ -49,12 +49,14 @@ def test_permuted_owners_by_enumeration() -> None:
 def test_pictures_of_people_without_the_item_in_their_list_are_drawn_too() -> None:
     # Three pictures for one viewer: a third of the draws show each.
     pictures = ItemScores(np.array([1]), np.array([[4.0, 0.0, 0.0]]))
-    result = ownership_test(Lists(TASKS[:1], Candidates(2), "ndcg", 2), {2: pictures}, permutations=3000, seed=1)
+    result = ownership_test(
+        CandidateLists(TASKS[:1], Candidates(2), "ndcg", 2), {2: pictures}, permutations=3000, seed=1
+    )
     assert (result.draws == 1).mean() == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_an_item_without_pictures_keeps_its_score() -> None:
-    result = ownership_test(Lists(TASKS, Candidates(2), "ndcg", 2), {}, permutations=5, seed=0)
+    result = ownership_test(CandidateLists(TASKS, Candidates(2), "ndcg", 2), {}, permutations=5, seed=0)
     assert result.own.tolist() == [pytest.approx(DISCOUNT)] * 2
     assert result.p == 1.0
 
@@ -62,3 +64,18 @@ def test_an_item_without_pictures_keeps_its_score() -> None:
 def test_the_observed_assignment_counts() -> None:
     assert permutation_p(0.5, np.array([0.1, 0.2, 0.3])) == 1 / 4
     assert permutation_p(0.2, np.array([0.1, 0.2, 0.3])) == 3 / 4
+
+
+def test_under_reference_each_item_alone_has_another_score() -> None:
+    tasks = [task(1, [3.0, 2.0, 1.0], 2, 3), task(2, [1.0, 2.0, 3.0], 1)]
+    scores = [[[2.5, 3.5], [3.0, -INF]], [[0.0, 0.0], [9.0, -INF]]]
+    for k in (1, 2, 3):
+        for metric, of in (("ndcg", ndcg_at), ("recall", recall_at)):
+            lists = ReferenceLists(tasks, Reference(), metric, k)
+            for row, shown in enumerate(scores):
+                after = [
+                    Reference().ranks(each, torch.tensor(values[: len(each.targets)]))[1]
+                    for each, values in zip(tasks, shown, strict=True)
+                ]
+                actual = lists.metric(np.array(scores))[row].tolist()
+                assert actual == pytest.approx([of(ranks, k) for ranks in after])

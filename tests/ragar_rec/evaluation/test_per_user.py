@@ -6,7 +6,7 @@ from ragar_rec.evaluation.per_user import COLUMNS, read_per_user, write_per_user
 
 def per_user() -> pd.DataFrame:
     """Two users with a value each in one cell."""
-    records = [(user, "ragar", "candidates", "original", "MICRO", 0, "recall@10", float(user)) for user in "01"]
+    records = [(user, "ragar", "candidates", "original", "MICRO", 0, 0, "recall@10", float(user)) for user in "01"]
     return pd.DataFrame(records, columns=pd.Index(COLUMNS))
 
 

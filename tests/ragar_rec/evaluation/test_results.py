@@ -11,7 +11,7 @@ from ragar_rec.evaluation.results import Results, Row, in_table_order, rows_from
 def frame(cells: dict[tuple[str, str], list[list[float]]]) -> pd.DataFrame:
     """(control, metric) -> for each seed a value per user; users are called 0, 1, …"""
     records = [
-        (str(user), "ragar", "candidates", control, "MICRO", seed, metric, float(value))
+        (str(user), "ragar", "candidates", control, "MICRO", 0, seed, metric, float(value))
         for (control, metric), seeds in cells.items()
         for seed, values in enumerate(seeds)
         for user, value in enumerate(values)
@@ -83,6 +83,11 @@ def test_results_json_reads_back_and_is_what_the_reader_expects(tmp_path):
         "compared_with",
         "users",
         "seeds",
+        "training_seeds",
+        "spread",
+        "p",
+        "significant",
+        "visible",
     ]
     assert tree["run"]["nothing"] is None
     assert Results.read(path).rows == (one,)
@@ -106,7 +111,7 @@ def test_the_tables_begin_with_candidates_recall_and_the_own_pictures():
         ("candidates", "recall@20", OWN),
     ]
     records = [
-        (user, "ragar", protocol, control, "MICRO", 0, metric, 0.0)
+        (user, "ragar", protocol, control, "MICRO", 0, 0, metric, 0.0)
         for protocol, metric, control in unsorted
         for user in ("b", "a")
     ]
@@ -115,3 +120,57 @@ def test_the_tables_begin_with_candidates_recall_and_the_own_pictures():
     cells = list(ordered[["protocol", "metric", "control"]].itertuples(index=False, name=None))
     assert cells == [cell for cell in (unsorted[n] for n in (4, 3, 2, 1, 0)) for _ in range(2)]
     assert ordered["user"].tolist() == ["b", "a"] * 5
+
+
+def trained(
+    cells: dict[tuple[str, str, int], list[float]], judge: str = "MICRO", system: str = "ragar"
+) -> pd.DataFrame:
+    """(protocol, control, training seed) -> NDCG@10 of each user."""
+    records = [
+        (str(user), system, protocol, control, judge, training_seed, 0, "ndcg@10", value)
+        for (protocol, control, training_seed), values in cells.items()
+        for user, value in enumerate(values)
+    ]
+    return pd.DataFrame(records, columns=pd.Index(COLUMNS))
+
+
+def test_training_seeds_are_resampled_with_the_people_and_their_spread_is_shown():
+    """Own less original is .1 for everybody after one training and .3 after the other."""
+    cells = {("candidates", "original", seed): [0.0, 0.5, 0.2] for seed in (0, 1)}
+    cells |= {("candidates", OWN, 0): [0.1, 0.6, 0.3], ("candidates", OWN, 1): [0.3, 0.8, 0.5]}
+    difference = row(rows_from_per_user(trained(cells), "toy"), OWN, "ndcg@10", "original")
+    assert (difference.training_seeds, difference.users) == (2, 3)
+    assert difference.value == pytest.approx(0.2)
+    assert (difference.low, difference.high) == pytest.approx((0.1, 0.3))
+    assert difference.spread == pytest.approx(math.sqrt(0.02))  # of .1 and .3, with n - 1
+
+
+def test_training_seeds_on_different_people_are_refused():
+    cells = {("candidates", "original", 0): [0.0, 0.5, 0.2], ("candidates", "original", 1): [0.0, 0.5]}
+    with pytest.raises(ValueError, match=r"training seeds \[0, 1\] were judged on different people under original"):
+        rows_from_per_user(trained(cells), "toy")
+
+
+def test_systems_on_different_people_are_refused():
+    one, two = (trained({("candidates", "original", 0): [0.0] * n}, system=f"s{n}") for n in (3, 2))
+    with pytest.raises(
+        ValueError, match=r"s2 and s3 were judged on different people under candidates by MICRO: 1 of 3"
+    ):
+        rows_from_per_user(pd.concat([one, two]), "toy")
+
+
+def test_primary_differences_stand_alone_and_the_others_are_corrected_together():
+    """Two equal gains: the primary one keeps its star, the same under `reference` is one of three and loses it."""
+    gain = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2, 0.2]
+    cells = {(protocol, OWN, 0): gain for protocol in ("candidates", "reference")}
+    nothing = [
+        (protocol, control) for protocol in ("candidates", "reference") for control in ("original", "random_item")
+    ]
+    cells |= {(protocol, control, 0): [0.0] * 10 for protocol, control in nothing}
+    found = rows_from_per_user(trained(cells), "toy")
+    by_protocol = {r.protocol: r for r in found if (r.control, r.compared_with) == (OWN, "original")}
+    assert by_protocol["candidates"].significant
+    p = by_protocol["reference"].p
+    assert p is not None and 0.05 / 3 < p < 0.05
+    assert by_protocol["reference"].significant is False
+    assert by_protocol["candidates"].visible == pytest.approx(2.8016 * 0.06 / math.sqrt(7), rel=0.3)
