@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from ragar_rec.evaluation.ownership import ItemScores, Lists, ownership_test
+from ragar_rec.evaluation.ownership import CandidateLists, ReferenceLists, item_scores, ownership_test
 from ragar_rec.evaluation.protocols import Candidates, Reference, Task
 from ragar_rec.evaluation.verdict import Evidence, JudgeEvidence, Verdict, verdict
 from ragar_rec.evaluation.worlds.clicks import inclusion
@@ -20,7 +20,6 @@ from ragar_rec.evaluation.worlds.rankers import Encoder, Log
 from ragar_rec.evaluation.worlds.scenarios import SCENARIOS, World
 from ragar_rec.evaluation.worlds.truth import expected_ndcg
 from recsys.scoring.counterfactual import Counterfactual
-from recsys.scoring.metrics import ndcg_at
 from recsys.scoring.statistics import Interval, interval
 
 Features = Float32[np.ndarray, "people items width"]
@@ -141,14 +140,15 @@ class _Trial:
         view = log.trained("image", photos, 10 * self.seed + number)
         shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
         tasks, protocol = log.tasks(view), Candidates(settings.candidates)
-        lists, items = Lists(tasks, protocol, "ndcg", settings.k), np.stack([protocol.items(task) for task in tasks])
+        lists = CandidateLists(tasks, protocol, "ndcg", settings.k)
+        items = np.stack(lists.items)
         own, stranger = (self._scores(tasks, items, view, features, shift).double().numpy() for shift in (0, 1))
         original, with_own, with_strangers = lists.metric(np.stack([lists.scores, own, stranger]))
         permuted, p = None, 1.0
         # The verdict asks for the owner of a gain only.
         if _interval(with_own - original, max(settings.alphas)).low > 0:
-            item_scores = self._item_scores(lists, view, features)
-            test = ownership_test(lists, item_scores, permutations=settings.permutations, seed=self.seed)
+            scores = item_scores(lists, self._by_pair(lists, features), view)
+            test = ownership_test(lists, scores, permutations=settings.permutations, seed=self.seed)
             permuted, p = (test.own - test.permuted).to_numpy(), test.p
         truth, strangers_truth = self._truth(tasks, items, own, 0), self._truth(tasks, items, stranger, 1)
         return Measurement(
@@ -166,10 +166,10 @@ class _Trial:
 
     def _reference(self, tasks: list[Task], view: Counterfactual, features: Features) -> Float[np.ndarray, " people"]:
         """Gain of NDCG@k if each held-out item alone shows its new picture."""
-        protocol, k = Reference(), self.settings.k
-        scores = self._scores(tasks, np.stack([protocol.items(task) for task in tasks]), view, features)
-        ranks = [protocol.ranks(task, row) for task, row in zip(tasks, scores, strict=True)]
-        return np.array([ndcg_at(after, k) - ndcg_at(before, k) for before, after in ranks])
+        lists = ReferenceLists(tasks, Reference(), "ndcg", self.settings.k)
+        own = self._scores(tasks, np.stack(lists.items), view, features).double().numpy()
+        before, after = lists.metric(np.stack([lists.scores, own]))
+        return after - before
 
     def _scores(
         self,
@@ -188,21 +188,12 @@ class _Trial:
     def _owners(self, tasks: list[Task], shift: int) -> Int[np.ndarray, " people"]:
         return np.roll(self.log.users[[task.user - 1 for task in tasks]], shift)
 
-    def _item_scores(self, lists: Lists, view: Counterfactual, features: Features) -> dict[int, ItemScores]:
-        """For each item, the scores of all its viewers' pictures for all its viewers."""
-        viewers: dict[int, list[int]] = {}
-        for user, item in lists.slots:
-            viewers.setdefault(item, []).append(user)
-        scores = {}
-        for item, people in viewers.items():
-            n, users = len(people), np.array(people)
-            shown = torch.from_numpy(features[self.log.users[users - 1], self.log.items[item - 1]])
-            with torch.no_grad():
-                every = view.substitute(
-                    torch.from_numpy(users).repeat_interleave(n), torch.full((n * n,), item), shown.repeat(n, 1)
-                )
-            scores[item] = ItemScores(users, every.view(n, n).double().numpy())
-        return scores
+    def _by_pair(self, lists: CandidateLists, features: Features) -> dict[tuple[int, int], Tensor]:
+        """Features of the pictures in the lists, by internal ids."""
+        return {
+            (user, item): torch.from_numpy(features[self.log.users[user - 1], self.log.items[item - 1]])
+            for user, item in lists.slots
+        }
 
     def _truth(
         self,
