@@ -78,7 +78,14 @@ class Measurement:
         """What the verdict looks at; a ranker that reads no pictures may confirm nothing."""
         permuted = None if self.permuted is None else _interval(self.permuted, alpha)
         objection = "" if _interval(self.reading, alpha).low > 0 else "reads no pictures"
-        return JudgeEvidence(self.ranker, _interval(self.candidates, alpha), permuted, self.ownership_p, objection)
+        return JudgeEvidence(
+            self.ranker,
+            _interval(self.candidates, alpha),
+            permuted,
+            self.ownership_p,
+            objection,
+            _interval(self.stranger, alpha),
+        )
 
 
 @dataclass(frozen=True)
