@@ -10,20 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
-from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
+from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.models import TIMM
-from generation.ragar.config import RagarConfig
-from generation.ragar.reflection_config import WarmStartConfig
-from generation.systems.choice import SYSTEMS
 from ragar_rec import evaluation, stages
 from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gpu
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
 from ragar_rec.config.schema import narrowed
-from ragar_rec.config.sections import DrawingConfig, MeasuringConfig, RankerDiagnosisConfig
 from ragar_rec.feature_sources import FeatureSources
+from ragar_rec.judging import Judging
 from ragar_rec.store.store import Store
-from recsys.recbole.keys import SEED, with_ranker
+from ragar_rec.systems import Systems
+from recsys.recbole.keys import with_ranker
 
 logger = logging.getLogger(__name__)
 
@@ -157,56 +155,29 @@ class Experiment:
         return self.new_shuffled(self.ranker)
 
     @cached_property
-    def diagnosis(self) -> stages.Diagnosis:
-        """What the config's ranker makes of pictures, before any generator."""
-        evaluation, generator = self.config.evaluation, self.config.generator
-        return stages.Diagnosis(
-            self.workspace,
-            self.ranker,
-            self.shuffled_ranker,
-            tuple(self.baselines()),
-            narrowed(RankerDiagnosisConfig, self.config.diagnosis),
-            candidates=evaluation.candidates,
-            k=evaluation.k,
-            retrieved=generator.k,
-            history_length=generator.history_length,
-        )
+    def systems(self) -> Systems:
+        """Makes systems by other rankers' reward and with other seeds."""
+        return Systems(self.config, lambda: self.components)
 
     @cached_property
-    def generator_diagnosis(self) -> stages.GeneratorDiagnosis:
-        """What the config's system could draw, what it learned to draw, and what its codec costs."""
-        settings, seed = self.config.diagnosis, self.config.evaluation.seeds[0]
-        return stages.GeneratorDiagnosis(
-            self.workspace, self.system, self.ranker, settings.optimised, settings.steps, seed
-        )
-
-    @cached_property
-    def possible_diagnosis(self) -> stages.Diagnosis | None:
-        """:attr:`diagnosis` for results and report, which must not fail for want of one.
-
-        None if these data allow none; the reason is noted.
-        """
-        return _possible(self.diagnosis)
-
-    @cached_property
-    def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
-        """:attr:`generator_diagnosis`, likewise."""
-        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
+    def judging(self) -> Judging:
+        """Judges and what is measured."""
+        return Judging(self)
 
     @cached_property
     def ragar(self) -> stages.RagarSystem:
         """RAGAR, rewarded by the config's ranker."""
-        return self.new_system(self.ranker)
+        return self.systems.ragar(self.ranker)
 
     @cached_property
     def system(self) -> stages.System:
         """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
-        return self.named_system(self.config.generator.system, self.ranker)
+        return self.systems.named(self.config.generator.system, self.ranker)
 
     @property
-    def generator(self) -> stages.Generator:
-        """The system's generator, trained if it is one of ours."""
-        return self.system.generator
+    def results(self) -> stages.JudgedResults:
+        """Every user's numbers for the config's system, after the first training."""
+        return self.judging.results[0]
 
     @property
     def drawn(self) -> stages.DrawnPictures:
@@ -214,32 +185,9 @@ class Experiment:
         return self.results.drawn
 
     @property
-    def results(self) -> stages.JudgedResults:
-        """Every user's numbers for the config's system, after the first training."""
-        return self.all_results[0]
-
-    @cached_property
-    def all_results(self) -> tuple[stages.JudgedResults, ...]:
-        """Every user's numbers for every system after every training, those of the config's own first."""
-        generator, found = self.config.generator, []
-        for training_seed in self.config.evaluation.training_seeds:
-            judges = self.judges(training_seed)
-            reward = next(iter(judges.values()))
-            for name in generator.systems:
-                own = (name, training_seed) == (generator.system, 0)
-                system = self.system if own else self.named_system(name, reward, training_seed)
-                drawn = self.new_drawn(system, list(judges.values()))
-                found.append(self.new_results(drawn, judges, training_seed))
-        return tuple(found)
-
-    @cached_property
-    def readings(self) -> tuple[stages.Reading, ...]:
-        """Whether the judges read pictures, the config's ranker among them; none if there are no other judges."""
-        k, judges = self.config.evaluation.k, self.judges() if self.config.judges.rankers else {}
-        return tuple(
-            stages.Reading(self.workspace, name, ranker, self.new_shuffled(ranker), k)
-            for name, ranker in judges.items()
-        )
+    def generator(self) -> stages.Generator:
+        """The system's generator, trained if it is one of ours."""
+        return self.system.generator
 
     def used_folders(self) -> set[Path]:
         """Folders of the store that this config's commands read, unfinished ones included; nothing is built.
@@ -254,8 +202,8 @@ class Experiment:
                 lambda: self.ranker,
                 lambda: self.shuffled_ranker,
                 self.baselines,
-                lambda: self.diagnosis,
-                lambda: self.generator_diagnosis,
+                lambda: self.judging.diagnosis,
+                lambda: self.judging.generator_diagnosis,
                 lambda: self.components,
                 self.new_candidate_pictures,
                 lambda: self.report(evaluation.Results(rows=())),
@@ -268,13 +216,13 @@ class Experiment:
         return stages.ReportPage(
             self.workspace,
             self.catalogue,
-            self.all_results,
-            self.readings,
+            self.judging.results,
+            self.judging.readings,
             self.system,
             self.config,
             numbers,
-            self.possible_diagnosis,
-            self.possible_generator_diagnosis,
+            self.judging.possible_diagnosis,
+            self.judging.possible_generator_diagnosis,
         )
 
     def new_features(
@@ -323,42 +271,6 @@ class Experiment:
         assert isinstance(features, stages.Features)
         return replace(ranker, features=stages.ShuffledFeatures(self.workspace, features, seed=0))
 
-    def judges(self, training_seed: int = 0) -> dict[str, stages.Ranker]:
-        """The config's ranker, then its ``judges``, by their names in the tables.
-
-        Args:
-            training_seed: is added to the seed of each.
-        """
-        seed = int(self.config.recbole.get("seed", SEED))
-        ranker = self.new_ranker(seed=seed + training_seed) if training_seed else self.ranker
-        named = {ranker.label: ranker}
-        for name, judge in self.config.judges.rankers.items():
-            stage = self.new_ranker(
-                model=judge.model,
-                image_encoder=judge.image_encoder,
-                seed=judge.seed + training_seed,
-                whiten=judge.whiten,
-                settings=judge.settings,
-            )
-            label = stage.label
-            named[f"{label} ({name})" if label in named else label] = stage
-        return named
-
-    def named_system(self, name: str, reward: stages.Ranker, training_seed: int = 0) -> stages.System:
-        """A system by its name in the config, rewarded by this ranker if it takes a reward.
-
-        Args:
-            name: of :data:`generation.systems.choice.SYSTEMS`, or ``package.module:name``.
-            reward: the ranker.
-            training_seed: is added to the seed of its training.
-        """
-        seed = self.config.generator.seed + training_seed if training_seed else None
-        if name == "pmg":
-            return self.new_pmg(reward, seed=seed)
-        if name in SYSTEMS:
-            return self.new_system(reward, seed=seed)
-        return self.new_own_system(name, reward)
-
     def baselines(self) -> list[stages.BaselineRanker]:
         """Simple rankers beside the config's, of those that train in seconds or a minute on this catalogue."""
         summary, settings = self.catalogue.summary, self.config.recbole
@@ -369,62 +281,6 @@ class Experiment:
             )
             for name in names
         ]
-
-    def new_system(self, reward: stages.Ranker, *, seed: int | None = None) -> stages.RagarSystem:
-        """RAGAR rewarded by this ranker.
-
-        Args:
-            reward: the ranker.
-            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
-                training are always the config's, so that systems of several seeds are judged on the same users.
-        """
-        generator, reflection = narrowed(RagarConfig, self.config.generator), self.config.reflection
-        people_seed = reflection.seed
-        if seed is not None:
-            generator, reflection = replace(generator, seed=seed), replace(reflection, seed=seed)
-        warm = stages.WarmStart(self.workspace, self.components, generator, narrowed(WarmStartConfig, reflection))
-        head = reflection.aesthetic_head
-        rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
-        return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
-
-    def new_pmg(self, ranker: stages.Ranker, *, seed: int | None = None) -> stages.PmgSystem:
-        """PMG, which asks no ranker.
-
-        Args:
-            ranker: whose interactions it learns from, and whose lists the report shows.
-            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
-                training are always the config's.
-        """
-        reflection, generator = self.config.reflection, self.config.generator
-        return stages.PmgSystem(
-            self.workspace,
-            self.components,
-            ranker,
-            reflection.held_out,
-            reflection.seed,
-            generator.seed if seed is None else seed,
-            self.config.pmg,
-            narrowed(SamplingConfig, generator),
-            self.config.backbone.save_every,
-        )
-
-    def new_own_system(self, name: str | None = None, ranker: stages.Ranker | None = None) -> stages.OwnSystem:
-        """A generator of the user's own, ``package.module:name``, by default the config's, with the config's ranker."""
-        source, reflection = name or self.config.generator.system, self.config.reflection
-        return stages.OwnSystem(
-            self.workspace,
-            self.pictures,
-            ranker or self.ranker,
-            source,
-            reflection.held_out,
-            reflection.seed,
-            self.components,
-        )
-
-    def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
-        """Pictures by this system for everything that the protocols show under these judges."""
-        settings = narrowed(DrawingConfig, self.config.evaluation.for_lists)
-        return stages.DrawnPictures(self.workspace, system, tuple(judges), settings)
 
     def new_candidate_pictures(self, users: Sequence[str] | None = None) -> stages.CandidatePictures:
         """Pictures of the original top C of these users (None: of everybody), by the config's system and ranker."""
@@ -439,40 +295,6 @@ class Experiment:
             settings.seeds[0],
             settings.batch_size,
         )
-
-    def new_results(
-        self, drawn: stages.DrawnPictures, judges: Mapping[str, stages.Ranker] | None = None, training_seed: int = 0
-    ) -> stages.JudgedResults:
-        """Every user's numbers under the judges of these pictures, by default by their labels."""
-        settings, system = narrowed(MeasuringConfig, self.config.evaluation.for_lists), drawn.system
-        named = dict(judges or {judge.label: judge for judge in drawn.judges})
-        everybody = None
-        if "everybody" in settings.controls and system.learned_from_ranker:
-            everybody = stages.EverybodyPictures(
-                self.workspace,
-                stages.EverybodySystem.beside(system),
-                stages.DrawnItems(self.workspace, drawn),
-                settings.seeds,
-                settings.batch_size,
-            )
-        trial = self.new_catalogue_trial(system, training_seed)
-        catalogue = () if trial is None else tuple(trial.results(name, judge) for name, judge in named.items())
-        return stages.JudgedResults(self.workspace, drawn, system, named, settings, training_seed, everybody, catalogue)
-
-    def new_catalogue_trial(self, system: stages.System, training_seed: int = 0) -> stages.CatalogueTrial | None:
-        """The stages of the protocol ``catalogue`` for this system; None if the config does not ask for it.
-
-        Args:
-            system: who draws.
-            training_seed: that of the system.
-        """
-        settings = self.config.evaluation
-        seeds = settings.retraining_seeds(training_seed)
-        if not settings.retrains or not seeds:
-            return None
-        beside = "everybody" in settings.controls and system.learned_from_ranker
-        everybody = stages.EverybodySystem.beside(system) if beside else None
-        return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
 
     @cached_property
     def feature_files(self) -> dict[str, Path]:
@@ -522,13 +344,3 @@ class Experiment:
     @cached_property
     def _sources(self) -> FeatureSources:
         return FeatureSources(self.config, self.workspace, self.catalogue)
-
-
-def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
-    """The diagnosis, or None if its check says that these data allow none."""
-    try:
-        diagnosis.check()
-    except ValueError as error:
-        logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
-        return None
-    return diagnosis

@@ -129,9 +129,9 @@ def diagnose(run: Experiment, generator: bool = False) -> Path:
     """
     run.check_reads_pictures()
     run.check_list_lengths()
-    of_generator = run.generator_diagnosis if generator else None
-    frame = stages.joined_frame(run.diagnosis, of_generator)
-    found = stages.joined_findings(run.diagnosis, of_generator, run.config.evaluation)
+    of_generator = run.judging.generator_diagnosis if generator else None
+    frame = stages.joined_frame(run.judging.diagnosis, of_generator)
+    found = stages.joined_findings(run.judging.diagnosis, of_generator, run.config.evaluation)
     run.output.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(run.output / "diagnosis.parquet", index=False)
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
@@ -174,7 +174,7 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
     else:
         run.check_list_lengths()
         shards = run.drawn.shards
-        for results in run.all_results:
+        for results in run.judging.results:
             for stage in results.drawings:
                 _ = stage.folder
     if images is None:
@@ -190,7 +190,7 @@ def evaluate(run: Experiment) -> Path:
     run.check_evaluation()
     augment(run)
     settings = run.config.evaluation
-    frame, ownership = stages.judged_frames(run.all_results, run.readings)
+    frame, ownership = stages.judged_frames(run.judging.results, run.judging.readings)
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
     reward = next(iter(run.results.judges))
     rows = evaluation.rows_from_per_user(
@@ -201,11 +201,11 @@ def evaluate(run: Experiment) -> Path:
         reward=reward,
         **bootstrap,
     )
-    diagnosis, of_generator = run.possible_diagnosis, run.possible_generator_diagnosis
+    diagnosis, of_generator = run.judging.possible_diagnosis, run.judging.possible_generator_diagnosis
     found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
     judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", bootstrap)
     verdicts = judged.verdicts(
-        {results.system.label: results.system.learned_from_ranker for results in run.all_results},
+        {results.system.label: results.system.learned_from_ranker for results in run.judging.results},
         smallest_gain=settings.smallest_gain,
         barren=evaluation.barren(found),
     )
@@ -308,7 +308,7 @@ def demo(run: Experiment) -> Path:
     prepare(run)
     run.check_list_lengths()
     train_ranker(run)
-    if run.possible_diagnosis is not None:
+    if run.judging.possible_diagnosis is not None:
         diagnose(run)
     train_generator(run)
     return report(run)

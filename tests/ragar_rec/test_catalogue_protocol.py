@@ -49,7 +49,7 @@ def frame(run: Experiment) -> pd.DataFrame:
 
 
 def trial_of(run: Experiment) -> CatalogueTrial:
-    trial = run.new_catalogue_trial(run.system)
+    trial = run.judging.new_catalogue_trial(run.system)
     assert trial is not None
     return trial
 

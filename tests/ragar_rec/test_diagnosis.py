@@ -46,7 +46,9 @@ def test_the_rankers_own_values_are_its_validation_metrics(run: Experiment) -> N
 
 def test_nobody_gains_more_than_by_the_best_picture(run: Experiment) -> None:
     """The best of the pool for the person gains at least what the best for a stranger, or for everybody, gains."""
-    frame = run.diagnosis.frame.query("step == 'headroom'").pivot(index="user", columns="subject", values="value")
+    frame = run.judging.diagnosis.frame.query("step == 'headroom'").pivot(
+        index="user", columns="subject", values="value"
+    )
     assert (frame["own"] >= frame["stranger"] - 1e-6).all()
     assert (frame["own"] >= frame["everybody"] - 1e-6).all()
     assert (frame["spread"] > 0).all()
@@ -85,7 +87,7 @@ def test_what_cannot_be_diagnosed_is_said(films: Path, tmp_path: Path, changes: 
 
 
 def test_permuted_features_belong_to_other_items(run: Experiment) -> None:
-    (first, second) = run.diagnosis._with_permuted(["image"])
+    (first, second) = run.judging.diagnosis._with_permuted(["image"])
     own = run.ranker.trained.ranker.content.features("image")
     drawn = [trained.ranker.content.features("image") for trained in (first, second)]
     assert not torch.equal(drawn[0], own) and not torch.equal(drawn[0], drawn[1])
@@ -103,7 +105,7 @@ def test_the_shuffled_ranker_counts_by_all_its_tables(run: Experiment, films: Pa
 
 
 def test_pruning_keeps_the_diagnosis_and_what_this_very_run_has_built(run: Experiment) -> None:
-    built = [run.pictures, run.features, run.ranker, run.shuffled_ranker, *run.baselines(), run.diagnosis]
+    built = [run.pictures, run.features, run.ranker, run.shuffled_ranker, *run.baselines(), run.judging.diagnosis]
     folders = [stage.folder for stage in built]
     pipeline.store(run, prune=True)
     assert all(folder.is_dir() for folder in folders)
@@ -118,5 +120,5 @@ def test_a_baseline_has_its_own_penalty_and_none_stands_beside_cold_items(films:
 
 
 def test_shares_of_nobodys_reaction_are_no_number_in_json(run: Experiment) -> None:
-    found = findings(run.diagnosis.frame, metric="ndcg@10", personal_share=float("nan"), resamples=20)
+    found = findings(run.judging.diagnosis.frame, metric="ndcg@10", personal_share=float("nan"), resamples=20)
     assert json.loads(json.dumps([f.as_dict() for f in found], allow_nan=False))[2]["numbers"]["personal share"] is None

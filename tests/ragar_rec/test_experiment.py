@@ -472,7 +472,7 @@ def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, 
 def test_the_generators_diagnosis_is_in_results_and_report(world: World) -> None:
     """Six people are held out, three of them are optimised for; the score of each bar is that of its picture."""
     run = world.again()
-    frame, system = run.generator_diagnosis.frame, run.system
+    frame, system = run.judging.generator_diagnosis.frame, run.system
     gains = {key: rows.set_index("user")["value"] for key, rows in frame.groupby(["step", "subject"])}
     assert {key: len(rows) for key, rows in gains.items()} == {
         ("reach", "own"): 3,
@@ -492,7 +492,7 @@ def test_the_generators_diagnosis_is_in_results_and_report(world: World) -> None
     # The first picture of the optimisation is v_gen, and the best is kept.
     reached = gains["reach", "own"]
     assert (reached >= gains["learned", "own"][reached.index] - 1e-3).all()
-    (request,) = (r for r in run.generator_diagnosis.requests if r.user == frame["user"].iloc[0])
+    (request,) = (r for r in run.judging.generator_diagnosis.requests if r.user == frame["user"].iloc[0])
     own = to_float(system.pictures.images[system.pictures.rows([request.reference])])
     with torch.no_grad():
         cost = run.ranker.reward([request], run.ragar.components.pipeline.reconstruct(own)) - run.ranker.reward(

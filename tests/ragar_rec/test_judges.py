@@ -41,7 +41,7 @@ def files(run: Experiment) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
 def test_a_generator_is_rewarded_by_one_ranker_and_scored_by_two(tmp_path: Path) -> None:
     run = open_run(config_file(tmp_path), film_folder(tmp_path / "raw"), tmp_path / "output")
     reward, judge = run.ranker, run.new_ranker(image_encoder="hog", seed=2021)
-    system = run.new_system(reward, seed=1)
+    system = run.systems.ragar(reward, seed=1)
     requests = system.training_requests[:4]
     pictures = system.generator.generate(requests)
     by_reward, by_judge = (ranker.reward(requests, pictures) for ranker in (reward, judge))
@@ -51,15 +51,15 @@ def test_a_generator_is_rewarded_by_one_ranker_and_scored_by_two(tmp_path: Path)
     assert torch.isfinite(by_reward).all()
     assert torch.isfinite(by_judge).all()
     assert not torch.allclose(by_reward, by_judge)
-    drawn = run.new_drawn(system, [reward, judge])
-    frame = run.new_results(drawn).frame
+    drawn = run.judging.new_drawn(system, [reward, judge])
+    frame = run.judging.new_results(drawn).frame
     assert set(frame["judge"]) == {reward.label, judge.label}
     assert run.store.ran.count("ranker") == run.store.ran.count("features") == 2
     assert run.store.ran.count("generator") == 1
 
 
 def test_every_training_has_rankers_and_a_generator_of_its_own(run: Experiment) -> None:
-    first, second = run.all_results
+    first, second = run.judging.results
     assert [list(results.judges) for results in (first, second)] == [["MICRO on dual", "VBPR on hog"]] * 2
     seeds = [[judge.dataset.config["seed"] for judge in results.judges.values()] for results in (first, second)]
     assert seeds == [[2020, 7], [2021, 8]]

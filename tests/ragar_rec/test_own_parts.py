@@ -283,8 +283,8 @@ def test_what_is_no_generator_is_one_sentence(run: Experiment, studio: Path) -> 
         ("studio:Flat", "studio:Flat gave (3, 32, 32) for 1 requests; it must give a float tensor of shape (1, 3, h"),
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
-            run.new_own_system(name).generator.generate(requests)
-    assert run.new_own_system("studio:everything").generator.generate(requests).shape == (1, 3, 32, 32)
+            run.systems.own(name, run.ranker).generator.generate(requests)
+    assert run.systems.own("studio:everything", run.ranker).generator.generate(requests).shape == (1, 3, 32, 32)
 
 
 def test_files_that_are_read_at_another_size_count_by_their_fit(tmp_path: Path) -> None:

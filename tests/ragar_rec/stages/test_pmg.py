@@ -55,8 +55,8 @@ def test_it_counts_by_what_it_learns_from_and_not_by_the_ranker(run: Experiment)
     """Another ranker on the same interactions trains no other PMG; another seed does, for the same people."""
     system = run.system
     assert isinstance(system, PmgSystem)
-    assert run.new_pmg(run.new_ranker(seed=2021)).folder == system.folder
-    other = run.new_pmg(run.ranker, seed=5)
+    assert run.systems.pmg(run.new_ranker(seed=2021)).folder == system.folder
+    other = run.systems.pmg(run.ranker, seed=5)
     assert other.key != system.key
     assert other.people == system.people
     assert PmgSystem.__dataclass_fields__["ranker"].metadata == INCIDENTAL

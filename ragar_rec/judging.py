@@ -1,0 +1,200 @@
+"""Who judges the pictures of an experiment, and what is measured of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeVar
+
+from ragar_rec import stages
+from ragar_rec.config.config import Config
+from ragar_rec.config.schema import narrowed
+from ragar_rec.config.sections import DrawingConfig, MeasuringConfig, RankerDiagnosisConfig
+from ragar_rec.systems import Systems
+from recsys.recbole.keys import SEED
+
+logger = logging.getLogger(__name__)
+
+# Named by strings: the stages load torch when they are asked for.
+Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
+
+
+class Makers(Protocol):
+    """What makes rankers and systems; an :class:`ragar_rec.experiment.Experiment`."""
+
+    config: Config
+    workspace: stages.Workspace
+
+    @cached_property
+    def ranker(self) -> stages.Ranker: ...
+    @cached_property
+    def shuffled_ranker(self) -> stages.Ranker: ...
+    @cached_property
+    def system(self) -> stages.System: ...
+    @cached_property
+    def systems(self) -> Systems: ...
+
+    def new_ranker(
+        self,
+        *,
+        model: str | None = None,
+        image_encoder: stages.EncoderChoice | None = None,
+        seed: int | None = None,
+        whiten: int | Literal[False] | None = None,
+        settings: Mapping[str, Any] = ...,
+    ) -> stages.Ranker:
+        """A ranker that differs from the config's."""
+        ...
+
+    def new_shuffled(self, ranker: stages.Ranker) -> stages.Ranker:
+        """The same ranker, trained on pictures of other items."""
+        ...
+
+    def baselines(self) -> list[stages.BaselineRanker]:
+        """Simple rankers beside the config's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Makes the stages that measure: judges, results, diagnoses.
+
+    Attributes:
+        made: makes the rankers and systems.
+    """
+
+    made: Makers
+
+    def judges(self, training_seed: int = 0) -> dict[str, stages.Ranker]:
+        """The config's ranker, then its ``judges``, by their names in the tables.
+
+        Args:
+            training_seed: is added to the seed of each.
+        """
+        seed = int(self.made.config.recbole.get("seed", SEED))
+        ranker = self.made.new_ranker(seed=seed + training_seed) if training_seed else self.made.ranker
+        named = {ranker.label: ranker}
+        for name, judge in self.made.config.judges.rankers.items():
+            stage = self.made.new_ranker(
+                model=judge.model,
+                image_encoder=judge.image_encoder,
+                seed=judge.seed + training_seed,
+                whiten=judge.whiten,
+                settings=judge.settings,
+            )
+            label = stage.label
+            named[f"{label} ({name})" if label in named else label] = stage
+        return named
+
+    @cached_property
+    def results(self) -> tuple[stages.JudgedResults, ...]:
+        """Every user's numbers for every system after every training, those of the config's own first."""
+        generator, found = self.made.config.generator, []
+        for training_seed in self.made.config.evaluation.training_seeds:
+            judges = self.judges(training_seed)
+            reward = next(iter(judges.values()))
+            for name in generator.systems:
+                own = (name, training_seed) == (generator.system, 0)
+                system = self.made.system if own else self.made.systems.named(name, reward, training_seed)
+                drawn = self.new_drawn(system, list(judges.values()))
+                found.append(self.new_results(drawn, judges, training_seed))
+        return tuple(found)
+
+    @cached_property
+    def readings(self) -> tuple[stages.Reading, ...]:
+        """Whether the judges read pictures, the config's ranker among them; none if there are no other judges."""
+        k, judges = self.made.config.evaluation.k, self.judges() if self.made.config.judges.rankers else {}
+        return tuple(
+            stages.Reading(self.made.workspace, name, ranker, self.made.new_shuffled(ranker), k)
+            for name, ranker in judges.items()
+        )
+
+    @cached_property
+    def diagnosis(self) -> stages.Diagnosis:
+        """What the config's ranker makes of pictures, before any generator."""
+        evaluation, generator = self.made.config.evaluation, self.made.config.generator
+        return stages.Diagnosis(
+            self.made.workspace,
+            self.made.ranker,
+            self.made.shuffled_ranker,
+            tuple(self.made.baselines()),
+            narrowed(RankerDiagnosisConfig, self.made.config.diagnosis),
+            candidates=evaluation.candidates,
+            k=evaluation.k,
+            retrieved=generator.k,
+            history_length=generator.history_length,
+        )
+
+    @cached_property
+    def generator_diagnosis(self) -> stages.GeneratorDiagnosis:
+        """What the config's system could draw, what it learned to draw, and what its codec costs."""
+        settings, seed = self.made.config.diagnosis, self.made.config.evaluation.seeds[0]
+        return stages.GeneratorDiagnosis(
+            self.made.workspace, self.made.system, self.made.ranker, settings.optimised, settings.steps, seed
+        )
+
+    @cached_property
+    def possible_diagnosis(self) -> stages.Diagnosis | None:
+        """:attr:`diagnosis` for results and report, which must not fail for want of one.
+
+        None if these data allow none; the reason is noted.
+        """
+        return _possible(self.diagnosis)
+
+    @cached_property
+    def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
+        """:attr:`generator_diagnosis`, likewise."""
+        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
+
+    def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
+        """Pictures by this system for everything that the protocols show under these judges."""
+        settings = narrowed(DrawingConfig, self.made.config.evaluation.for_lists)
+        return stages.DrawnPictures(self.made.workspace, system, tuple(judges), settings)
+
+    def new_results(
+        self, drawn: stages.DrawnPictures, judges: Mapping[str, stages.Ranker] | None = None, training_seed: int = 0
+    ) -> stages.JudgedResults:
+        """Every user's numbers under the judges of these pictures, by default by their labels."""
+        settings, system = narrowed(MeasuringConfig, self.made.config.evaluation.for_lists), drawn.system
+        named = dict(judges or {judge.label: judge for judge in drawn.judges})
+        everybody = None
+        if "everybody" in settings.controls and system.learned_from_ranker:
+            everybody = stages.EverybodyPictures(
+                self.made.workspace,
+                stages.EverybodySystem.beside(system),
+                stages.DrawnItems(self.made.workspace, drawn),
+                settings.seeds,
+                settings.batch_size,
+            )
+        trial = self.new_catalogue_trial(system, training_seed)
+        catalogue = () if trial is None else tuple(trial.results(name, judge) for name, judge in named.items())
+        return stages.JudgedResults(
+            self.made.workspace, drawn, system, named, settings, training_seed, everybody, catalogue
+        )
+
+    def new_catalogue_trial(self, system: stages.System, training_seed: int = 0) -> stages.CatalogueTrial | None:
+        """The stages of the protocol ``catalogue`` for this system; None if the config does not ask for it.
+
+        Args:
+            system: who draws.
+            training_seed: that of the system.
+        """
+        settings = self.made.config.evaluation
+        seeds = settings.retraining_seeds(training_seed)
+        if not settings.retrains or not seeds:
+            return None
+        beside = "everybody" in settings.controls and system.learned_from_ranker
+        everybody = stages.EverybodySystem.beside(system) if beside else None
+        return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
+
+
+def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
+    """The diagnosis, or None if its check says that these data allow none."""
+    try:
+        diagnosis.check()
+    except ValueError as error:
+        logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
+        return None
+    return diagnosis
