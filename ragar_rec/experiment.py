@@ -27,6 +27,9 @@ from recsys.recbole.keys import SEED, with_ranker
 
 logger = logging.getLogger(__name__)
 
+# Named by strings: the stages load torch when they are asked for.
+Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
+
 
 class Experiment:
     """A config's stages by name, each built when first asked for; ``new_*`` make further ones beside the config's own.
@@ -222,7 +225,7 @@ class Experiment:
         for training_seed in self.config.evaluation.training_seeds:
             judges = self.judges(training_seed)
             reward = next(iter(judges.values()))
-            for name in (generator.system, *generator.compared_with):
+            for name in generator.systems:
                 own = (name, training_seed) == (generator.system, 0)
                 system = self.system if own else self.named_system(name, reward, training_seed)
                 drawn = self.new_drawn(system, list(judges.values()))
@@ -420,7 +423,7 @@ class Experiment:
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
-        settings = narrowed(DrawingConfig, self.config.evaluation)
+        settings = narrowed(DrawingConfig, self.config.evaluation.for_lists)
         return stages.DrawnPictures(self.workspace, system, tuple(judges), settings)
 
     def new_candidate_pictures(self, users: Sequence[str] | None = None) -> stages.CandidatePictures:
@@ -441,9 +444,35 @@ class Experiment:
         self, drawn: stages.DrawnPictures, judges: Mapping[str, stages.Ranker] | None = None, training_seed: int = 0
     ) -> stages.JudgedResults:
         """Every user's numbers under the judges of these pictures, by default by their labels."""
-        settings = narrowed(MeasuringConfig, self.config.evaluation)
+        settings, system = narrowed(MeasuringConfig, self.config.evaluation.for_lists), drawn.system
         named = dict(judges or {judge.label: judge for judge in drawn.judges})
-        return stages.JudgedResults(self.workspace, drawn, drawn.system, named, settings, training_seed)
+        everybody = None
+        if "everybody" in settings.controls and system.learned_from_ranker:
+            everybody = stages.EverybodyPictures(
+                self.workspace,
+                stages.EverybodySystem.beside(system),
+                stages.DrawnItems(self.workspace, drawn),
+                settings.seeds,
+                settings.batch_size,
+            )
+        trial = self.new_catalogue_trial(system, training_seed)
+        catalogue = () if trial is None else tuple(trial.results(name, judge) for name, judge in named.items())
+        return stages.JudgedResults(self.workspace, drawn, system, named, settings, training_seed, everybody, catalogue)
+
+    def new_catalogue_trial(self, system: stages.System, training_seed: int = 0) -> stages.CatalogueTrial | None:
+        """The stages of the protocol ``catalogue`` for this system; None if the config does not ask for it.
+
+        Args:
+            system: who draws.
+            training_seed: that of the system.
+        """
+        settings = self.config.evaluation
+        seeds = settings.retraining_seeds(training_seed)
+        if not settings.retrains or not seeds:
+            return None
+        beside = "everybody" in settings.controls and system.learned_from_ranker
+        everybody = stages.EverybodySystem.beside(system) if beside else None
+        return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
 
     @cached_property
     def feature_files(self) -> dict[str, Path]:
@@ -458,10 +487,17 @@ class Experiment:
         """Refuse before anything is trained what the tables of results cannot show.
 
         Raises:
-            ValueError: the ranker's scores do not change with pictures, or its metrics rank sampled items.
+            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, the control
+                ``everybody`` is asked for beside a system that no reward trains, or more pictures of the catalogue
+                are to be replaced than it has.
         """
         check_sampling(self.config)
         self.check_reads_pictures()
+        settings = self.config.evaluation
+        if "everybody" in settings.controls and "ragar" not in self.config.generator.systems:
+            stages.EverybodySystem.beside(self.system)
+        if settings.retrains:
+            stages.check_catalogue_items(settings.catalogue_items, len(self.pictures.pictured))
 
     def check_reads_pictures(self) -> None:
         """Refuse before anything is made for it a ranker whose scores do not change with pictures.
@@ -486,9 +522,6 @@ class Experiment:
     @cached_property
     def _sources(self) -> FeatureSources:
         return FeatureSources(self.config, self.workspace, self.catalogue)
-
-
-Diagnosis = TypeVar("Diagnosis", stages.Diagnosis, stages.GeneratorDiagnosis)
 
 
 def _possible(diagnosis: Diagnosis) -> Diagnosis | None:

@@ -20,7 +20,6 @@ from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove_unused, stored_entries
-from recsys.scoring.ranks import write_parquet
 
 __all__ = [
     "Run",
@@ -134,7 +133,7 @@ def diagnose(run: Experiment, generator: bool = False) -> Path:
     frame = stages.joined_frame(run.diagnosis, of_generator)
     found = stages.joined_findings(run.diagnosis, of_generator, run.config.evaluation)
     run.output.mkdir(parents=True, exist_ok=True)
-    write_parquet(frame, run.output / "diagnosis.parquet")
+    frame.to_parquet(run.output / "diagnosis.parquet", index=False)
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
     for finding in found:
@@ -176,7 +175,8 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
         run.check_list_lengths()
         shards = run.drawn.shards
         for results in run.all_results:
-            _ = results.drawn.shards
+            for stage in results.drawings:
+                _ = stage.folder
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)
@@ -201,14 +201,15 @@ def evaluate(run: Experiment) -> Path:
         reward=reward,
         **bootstrap,
     )
+    diagnosis, of_generator = run.possible_diagnosis, run.possible_generator_diagnosis
+    found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
     judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", bootstrap)
     verdicts = judged.verdicts(
         {results.system.label: results.system.learned_from_ranker for results in run.all_results},
         smallest_gain=settings.smallest_gain,
+        barren=evaluation.barren(found),
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    diagnosis, of_generator = run.possible_diagnosis, run.possible_generator_diagnosis
-    found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
     evaluation.Results(rows, verdicts, provenance(run), found).write(run.output / "results.json")
     evaluation.write_per_user(frame, run.output / "per_user.parquet")
     ownership.to_parquet(run.output / "ownership.parquet", index=False)

@@ -1,4 +1,5 @@
 from .controls import ShuffledUserSampler as ShuffledUserSampler
+from .diagnosis import barren as barren
 from .diagnosis import findings as findings
 from .evidence import Judged as Judged
 from .fidelity import reconstruction_psnr as reconstruction_psnr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pandas as pd
 
@@ -47,6 +47,24 @@ def findings(
         lambda: _power(data, metric, confidence),
     )
     return tuple(finding for step in steps for finding in step())
+
+
+def barren(found: Iterable[Finding]) -> str:
+    """Why nothing personal can be gained by pictures, by the first two steps; empty if something can, or nobody looked.
+
+    Args:
+        found: the findings of a ranker.
+    """
+    numbers = {finding.step: finding.numbers for finding in found}
+    shuffled = numbers.get("reading", {}).get("trained on shuffled")
+    personal = numbers.get("headroom", {}).get("personal")
+    if isinstance(shuffled, Interval) and shuffled.low <= 0:
+        return (
+            f"the ranker does not read pictures, it is no worse when it is trained on shuffled ones {signed(shuffled)}"
+        )
+    if isinstance(personal, Interval) and personal.low <= 0:
+        return f"no picture is better for one person than for another {signed(personal)}"
+    return ""
 
 
 def _reads_pictures(data: DiagnosisFrame, metric: str) -> Iterator[Finding]:

@@ -97,6 +97,7 @@ class Judged:
             self._gain(system, PRIMARY_PROTOCOL, judge, PERMUTED_OWNERS),
             ownership_p(self.ownership, float(own.to_numpy().mean()), **cell),
             self._objection(system, judge),
+            self._gain(system, PRIMARY_PROTOCOL, judge, "shuffled_user"),
         )
 
     def _objection(self, system: str, judge: str) -> str:

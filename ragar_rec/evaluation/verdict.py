@@ -31,6 +31,9 @@ class JudgeEvidence:
         gain: own pictures less the originals.
         personal: own pictures less permuted owners; None if nobody else has a picture of the same items.
         ownership_p: p-value of the own pictures among permuted owners.
+        stranger: own pictures less those that one other person has of the whole list; None if not measured. A list of
+            permuted owners mixes pictures of many people: it can be worse than a list made for anybody, even where a
+            list made for somebody else would do as well.
         objection: why the judge may not confirm anything; empty if it may.
     """
 
@@ -39,11 +42,17 @@ class JudgeEvidence:
     personal: Interval | None
     ownership_p: float
     objection: str = ""
+    stranger: Interval | None = None
 
     @property
     def p(self) -> float:
         """Of a gain: two-sided, 1 for a loss."""
-        return self.gain.p if self.gain.value > 0 else 1.0
+        return _gain_p(self.gain)
+
+    @property
+    def personal_p(self) -> float:
+        """Of a personal gain: own pictures are better than permuted owners', and than one stranger's."""
+        return max(self.ownership_p, 0.0 if self.stranger is None else _gain_p(self.stranger))
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class _Rules:
         self.evidence, self.alpha = evidence, alpha
         self.margin = smallest_gain * evidence.original
         self.confirming = self._confirming(lambda judge: judge.p)
-        self.confirming_personal = self._confirming(lambda judge: max(judge.p, judge.ownership_p))
+        self.confirming_personal = self._confirming(lambda judge: max(judge.p, judge.personal_p))
 
     def _confirming(self, p: Callable[[JudgeEvidence], float]) -> list[JudgeEvidence]:
         """Judges who see it, corrected for their number (Holm 1979), among those who may confirm."""
@@ -125,8 +134,8 @@ class _Rules:
 
     @property
     def personal(self) -> bool:
-        """The reward ranker sees more in own pictures than in those of permuted owners."""
-        return self.evidence.reward.ownership_p <= self.alpha
+        """The reward ranker sees more in own pictures than in those of permuted owners and of one stranger."""
+        return self.evidence.reward.personal_p <= self.alpha
 
     def conditions(self) -> Iterator[tuple[Rule, bool, str]]:
         """Rules in order: name, whether it holds, and its sentence."""
@@ -204,6 +213,10 @@ def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0
         if name not in ("system", "metric") and value not in (None, "", ())
     }
     return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin})
+
+
+def _gain_p(difference: Interval) -> float:
+    return difference.p if difference.value > 0 else 1.0
 
 
 def _names(judges: list[JudgeEvidence]) -> str:

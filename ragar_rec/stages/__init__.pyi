@@ -6,6 +6,9 @@ from .catalogue import Pictures as Pictures
 from .diagnosis import Diagnosis as Diagnosis
 from .drawn import DrawnPictures as DrawnPictures
 from .drawn import draw_requests as draw_requests
+from .everybody import DrawnItems as DrawnItems
+from .everybody import EverybodyPictures as EverybodyPictures
+from .everybody import EverybodySystem as EverybodySystem
 from .features import FeatureFile as FeatureFile
 from .features import Features as Features
 from .features import SentenceFeatures as SentenceFeatures
@@ -13,6 +16,7 @@ from .features import TextFeatures as TextFeatures
 from .findings import joined_findings as joined_findings
 from .findings import joined_frame as joined_frame
 from .generator_diagnosis import GeneratorDiagnosis as GeneratorDiagnosis
+from .item_sets import check_catalogue_items as check_catalogue_items
 from .models import DualEncoder as DualEncoder
 from .models import DualEncoderTraining as DualEncoderTraining
 from .models import LanguageTraining as LanguageTraining
@@ -37,6 +41,7 @@ from .recommended import CandidatePictures as CandidatePictures
 from .recommended import lists_of as lists_of
 from .results import JudgedResults as JudgedResults
 from .results import judged_frames as judged_frames
+from .retrained import CatalogueTrial as CatalogueTrial
 from .rewards import Rewards as Rewards
 from .shuffled import ShuffledFeatures as ShuffledFeatures
 from .stage import Keyed as Keyed

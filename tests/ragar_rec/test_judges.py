@@ -121,6 +121,11 @@ def test_the_verdict_follows_from_the_table(files: tuple[Any, pd.DataFrame, pd.D
         "gain, not personal": gain["low"] > 0,
         "gain only where the target is privileged": one("reference", "original", reward)["low"] > 0,
         "no gain": -margin < gain["low"] and gain["high"] < margin,
+        "nothing to gain": any(
+            finding["numbers"][name]["low"] <= 0
+            for finding in tree["diagnosis"]
+            for name in {"reading": ["trained on shuffled"], "headroom": ["personal"]}.get(finding["step"], [])
+        ),
         "inconclusive": True,
     }
     (verdict,) = tree["verdicts"]

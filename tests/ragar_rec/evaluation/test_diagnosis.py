@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ragar_rec.evaluation.diagnosis import findings
+from ragar_rec.evaluation.diagnosis import barren, findings
 from ragar_rec.evaluation.finding import COLUMNS, Finding
 from recsys.scoring.statistics import Interval
 
@@ -147,3 +147,23 @@ def test_where_nobody_differs_intervals_have_no_width() -> None:
     assert result["learned"].numbers["own"] == Interval(0.0, 0.0, 0.0, PEOPLE)
     assert "may please everybody alike" in result["learned"].advice
     assert result["power"].numbers["smallest visible gain"] == 0
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "personal", "reason"),
+    [
+        (0.01, 0.2, ""),
+        (-0.01, 0.2, "the ranker does not read pictures, it is no worse when it is trained on shuffled ones"),
+        (0.01, -0.1, "no picture is better for one person than for another"),
+    ],
+)
+def test_there_is_nothing_to_gain_if_one_of_the_first_two_steps_fails(
+    shuffled: float, personal: float, reason: str
+) -> None:
+    def finding(step: str, name: str, value: float) -> Finding:
+        return Finding(step, "?", "", "", {name: Interval(value, value - 0.005, value + 0.005, 9)})
+
+    found = [finding("reading", "trained on shuffled", shuffled), finding("headroom", "personal", personal)]
+    assert barren(found).startswith(reason)
+    assert bool(barren(found)) == bool(reason)
+    assert barren([]) == ""

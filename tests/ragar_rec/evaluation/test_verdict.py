@@ -39,6 +39,10 @@ def with_gain(gain: Interval, **changes: object) -> Evidence:
         # A judge that sees a gain, but none in ownership, confirms the gain and not that it is personal.
         (replace(CONFIRMED, judges=(replace(JUDGE, ownership_p=0.5),)), "gain, not personal"),
         (replace(CONFIRMED, reward=replace(SEEN, ownership_p=0.2)), "gain, not personal"),
+        # Worth more than permuted owners', which are a mixture, and no more than a list that is one stranger's.
+        (replace(CONFIRMED, reward=replace(SEEN, stranger=WIDE)), "gain, not personal"),
+        (replace(CONFIRMED, judges=(replace(JUDGE, stranger=WIDE),)), "gain, not personal"),
+        (replace(CONFIRMED, reward=replace(SEEN, stranger=UP)), "personal gain, confirmed"),
         (with_gain(WIDE, reference=UP), "gain only where the target is privileged"),
         (with_gain(WIDE, reference=UP, catalogue=UP), "gain only where the target is privileged"),
         (with_gain(WIDE, catalogue=UP), "gain as training data"),

@@ -1,0 +1,9 @@
+"""Planted worlds: simulated shops in which the true gain of showing generated pictures is known.
+
+May import: `ragar_rec.evaluation`, `recsys`. Begin with `scenarios.py`: what is planted in each world, and why
+which verdict is right. `shop.py` and `clicks.py` are the people; `trial.py` asks the library, the truth beside it.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

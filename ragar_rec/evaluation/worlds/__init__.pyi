@@ -1,0 +1,12 @@
+from .clicks import click_probabilities as click_probabilities
+from .clicks import draw_clicks as draw_clicks
+from .clicks import inclusion as inclusion
+from .scenarios import SCENARIOS as SCENARIOS
+from .scenarios import Scenario as Scenario
+from .scenarios import World as World
+from .shop import Shop as Shop
+from .shop import gaussian_cloud as gaussian_cloud
+from .shop import whitened as whitened
+from .trial import Outcome as Outcome
+from .trial import Settings as Settings
+from .trial import trial as trial
