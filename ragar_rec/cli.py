@@ -21,7 +21,7 @@ STEPS = {
     "prepare": "raw files -> RecBole's atomic files and a catalogue",
     "pretrain": "the generation backbone: codec, text encoder and UNet, learned from the catalogue",
     "train-ranker": "the multimodal ranker (MICRO) that says who would want what",
-    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator",
+    "diagnose": "whether the ranker reads pictures, and what better ones could gain, before any generator or with it",
     "train-generator": "RAGAR with the ranker as reward, on the generation backbone",
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
@@ -132,8 +132,17 @@ def _add_store_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_diagnose_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--generator",
+        action="store_true",
+        help="also what the generator can draw, what it learned, and what its codec costs; it is trained if need be",
+    )
+
+
 OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "augment": _add_augment_options,
+    "diagnose": _add_diagnose_options,
     "recommend": _add_recommend_options,
     "store": _add_store_options,
 }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from generation.backbone.config import DualEncoderConfig, UNetConfig
+from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
 from generation.models import TIMM
 from generation.ragar.config import RagarConfig
 from generation.ragar.reflection_config import WarmStartConfig
@@ -19,10 +20,15 @@ from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gp
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
 from ragar_rec.config.schema import narrowed
-from ragar_rec.config.sections import DrawingConfig, MeasuringConfig
+from ragar_rec.config.sections import DrawingConfig, MeasuringConfig, RankerDiagnosisConfig
 from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.store.store import Store
 from recsys.recbole.keys import SEED, with_ranker
+
+logger = logging.getLogger(__name__)
+
+# Named by strings: the stages load torch when they are asked for.
+Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
 
 
 class Experiment:
@@ -159,12 +165,33 @@ class Experiment:
             self.ranker,
             self.shuffled_ranker,
             tuple(self.baselines()),
-            self.config.diagnosis,
+            narrowed(RankerDiagnosisConfig, self.config.diagnosis),
             candidates=evaluation.candidates,
             k=evaluation.k,
             retrieved=generator.k,
             history_length=generator.history_length,
         )
+
+    @cached_property
+    def generator_diagnosis(self) -> stages.GeneratorDiagnosis:
+        """What the config's system could draw, what it learned to draw, and what its codec costs."""
+        settings, seed = self.config.diagnosis, self.config.evaluation.seeds[0]
+        return stages.GeneratorDiagnosis(
+            self.workspace, self.system, self.ranker, settings.optimised, settings.steps, seed
+        )
+
+    @cached_property
+    def possible_diagnosis(self) -> stages.Diagnosis | None:
+        """:attr:`diagnosis` for results and report, which must not fail for want of one.
+
+        None if these data allow none; the reason is noted.
+        """
+        return _possible(self.diagnosis)
+
+    @cached_property
+    def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
+        """:attr:`generator_diagnosis`, likewise."""
+        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
 
     @cached_property
     def ragar(self) -> stages.RagarSystem:
@@ -173,12 +200,12 @@ class Experiment:
 
     @cached_property
     def system(self) -> stages.System:
-        """The system that the config names: RAGAR, or a generator of the user's own."""
+        """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
         return self.named_system(self.config.generator.system, self.ranker)
 
     @property
     def generator(self) -> stages.Generator:
-        """The system's generator, trained if it is RAGAR."""
+        """The system's generator, trained if it is one of ours."""
         return self.system.generator
 
     @property
@@ -198,7 +225,7 @@ class Experiment:
         for training_seed in self.config.evaluation.training_seeds:
             judges = self.judges(training_seed)
             reward = next(iter(judges.values()))
-            for name in (generator.system, *generator.compared_with):
+            for name in generator.systems:
                 own = (name, training_seed) == (generator.system, 0)
                 system = self.system if own else self.named_system(name, reward, training_seed)
                 drawn = self.new_drawn(system, list(judges.values()))
@@ -228,6 +255,7 @@ class Experiment:
                 lambda: self.shuffled_ranker,
                 self.baselines,
                 lambda: self.diagnosis,
+                lambda: self.generator_diagnosis,
                 lambda: self.components,
                 self.new_candidate_pictures,
                 lambda: self.report(evaluation.Results(rows=())),
@@ -238,7 +266,15 @@ class Experiment:
     def report(self, numbers: evaluation.Results) -> stages.ReportPage:
         """The page about :attr:`results` and what was computed from them."""
         return stages.ReportPage(
-            self.workspace, self.catalogue, self.all_results, self.readings, self.system, self.config, numbers
+            self.workspace,
+            self.catalogue,
+            self.all_results,
+            self.readings,
+            self.system,
+            self.config,
+            numbers,
+            self.possible_diagnosis,
+            self.possible_generator_diagnosis,
         )
 
     def new_features(
@@ -316,8 +352,11 @@ class Experiment:
             reward: the ranker.
             training_seed: is added to the seed of its training.
         """
+        seed = self.config.generator.seed + training_seed if training_seed else None
+        if name == "pmg":
+            return self.new_pmg(reward, seed=seed)
         if name in SYSTEMS:
-            return self.new_system(reward, seed=self.config.generator.seed + training_seed if training_seed else None)
+            return self.new_system(reward, seed=seed)
         return self.new_own_system(name, reward)
 
     def baselines(self) -> list[stages.BaselineRanker]:
@@ -348,6 +387,27 @@ class Experiment:
         rewards = stages.Rewards(self.workspace, reward, reflection.rewards, None if head is None else Path(head))
         return stages.RagarSystem(self.workspace, warm, rewards, reflection, people_seed)
 
+    def new_pmg(self, ranker: stages.Ranker, *, seed: int | None = None) -> stages.PmgSystem:
+        """PMG, which asks no ranker.
+
+        Args:
+            ranker: whose interactions it learns from, and whose lists the report shows.
+            seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
+                training are always the config's.
+        """
+        reflection, generator = self.config.reflection, self.config.generator
+        return stages.PmgSystem(
+            self.workspace,
+            self.components,
+            ranker,
+            reflection.held_out,
+            reflection.seed,
+            generator.seed if seed is None else seed,
+            self.config.pmg,
+            narrowed(SamplingConfig, generator),
+            self.config.backbone.save_every,
+        )
+
     def new_own_system(self, name: str | None = None, ranker: stages.Ranker | None = None) -> stages.OwnSystem:
         """A generator of the user's own, ``package.module:name``, by default the config's, with the config's ranker."""
         source, reflection = name or self.config.generator.system, self.config.reflection
@@ -363,7 +423,7 @@ class Experiment:
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
-        settings = narrowed(DrawingConfig, self.config.evaluation)
+        settings = narrowed(DrawingConfig, self.config.evaluation.for_lists)
         return stages.DrawnPictures(self.workspace, system, tuple(judges), settings)
 
     def new_candidate_pictures(self, users: Sequence[str] | None = None) -> stages.CandidatePictures:
@@ -384,9 +444,35 @@ class Experiment:
         self, drawn: stages.DrawnPictures, judges: Mapping[str, stages.Ranker] | None = None, training_seed: int = 0
     ) -> stages.JudgedResults:
         """Every user's numbers under the judges of these pictures, by default by their labels."""
-        settings = narrowed(MeasuringConfig, self.config.evaluation)
+        settings, system = narrowed(MeasuringConfig, self.config.evaluation.for_lists), drawn.system
         named = dict(judges or {judge.label: judge for judge in drawn.judges})
-        return stages.JudgedResults(self.workspace, drawn, drawn.system, named, settings, training_seed)
+        everybody = None
+        if "everybody" in settings.controls and system.learned_from_ranker:
+            everybody = stages.EverybodyPictures(
+                self.workspace,
+                stages.EverybodySystem.beside(system),
+                stages.DrawnItems(self.workspace, drawn),
+                settings.seeds,
+                settings.batch_size,
+            )
+        trial = self.new_catalogue_trial(system, training_seed)
+        catalogue = () if trial is None else tuple(trial.results(name, judge) for name, judge in named.items())
+        return stages.JudgedResults(self.workspace, drawn, system, named, settings, training_seed, everybody, catalogue)
+
+    def new_catalogue_trial(self, system: stages.System, training_seed: int = 0) -> stages.CatalogueTrial | None:
+        """The stages of the protocol ``catalogue`` for this system; None if the config does not ask for it.
+
+        Args:
+            system: who draws.
+            training_seed: that of the system.
+        """
+        settings = self.config.evaluation
+        seeds = settings.retraining_seeds(training_seed)
+        if not settings.retrains or not seeds:
+            return None
+        beside = "everybody" in settings.controls and system.learned_from_ranker
+        everybody = stages.EverybodySystem.beside(system) if beside else None
+        return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
 
     @cached_property
     def feature_files(self) -> dict[str, Path]:
@@ -401,10 +487,17 @@ class Experiment:
         """Refuse before anything is trained what the tables of results cannot show.
 
         Raises:
-            ValueError: the ranker's scores do not change with pictures, or its metrics rank sampled items.
+            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, the control
+                ``everybody`` is asked for beside a system that no reward trains, or more pictures of the catalogue
+                are to be replaced than it has.
         """
         check_sampling(self.config)
         self.check_reads_pictures()
+        settings = self.config.evaluation
+        if "everybody" in settings.controls and "ragar" not in self.config.generator.systems:
+            stages.EverybodySystem.beside(self.system)
+        if settings.retrains:
+            stages.check_catalogue_items(settings.catalogue_items, len(self.pictures.pictured))
 
     def check_reads_pictures(self) -> None:
         """Refuse before anything is made for it a ranker whose scores do not change with pictures.
@@ -429,3 +522,13 @@ class Experiment:
     @cached_property
     def _sources(self) -> FeatureSources:
         return FeatureSources(self.config, self.workspace, self.catalogue)
+
+
+def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
+    """The diagnosis, or None if its check says that these data allow none."""
+    try:
+        diagnosis.check()
+    except ValueError as error:
+        logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
+        return None
+    return diagnosis

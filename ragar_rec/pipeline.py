@@ -118,23 +118,22 @@ def train_ranker(run: Experiment) -> Path:
     return run.ranker.folder
 
 
-def diagnose(run: Experiment) -> Path:
-    """Whether other pictures could help this ranker, without any generator; prints a sentence for each step.
+def diagnose(run: Experiment, generator: bool = False) -> Path:
+    """Whether other pictures could help this ranker; prints a sentence for each step.
 
     Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
+
+    Args:
+        run: whose ranker.
+        generator: also diagnose the system, which is trained if it is not; without it no generator is needed.
     """
     run.check_reads_pictures()
     run.check_list_lengths()
-    settings, diagnosis = run.config.evaluation, run.diagnosis
-    found = evaluation.findings(
-        diagnosis.frame,
-        metric=f"ndcg@{settings.k}",
-        personal_share=diagnosis.personal_share,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-    )
+    of_generator = run.generator_diagnosis if generator else None
+    frame = stages.joined_frame(run.diagnosis, of_generator)
+    found = stages.joined_findings(run.diagnosis, of_generator, run.config.evaluation)
     run.output.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(diagnosis.folder / "diagnosis.parquet", run.output / "diagnosis.parquet")
+    frame.to_parquet(run.output / "diagnosis.parquet", index=False)
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
     for finding in found:
@@ -143,12 +142,13 @@ def diagnose(run: Experiment) -> Path:
 
 
 def train_generator(run: Experiment) -> Path:
-    """Warm start and reflection with the ranker as reward, on the backbone of :func:`pretrain`."""
-    if isinstance(run.system, stages.OwnSystem):
-        _ = run.system.generator  # What keeps it from being built is said now.
-        print(f"generator.system is {run.system.source}: there is nothing to train")
-        return run.output
-    return run.ragar.folder
+    """The generator, on the backbone of :func:`pretrain`: RAGAR with the ranker as reward, or what the config names."""
+    system = run.system
+    if isinstance(system, stages.Stage):
+        return system.folder
+    _ = system.generator  # What keeps it from being built is said now.
+    print(f"generator.system is {run.config.generator.system}: there is nothing to train")
+    return run.output
 
 
 def augment(run: Experiment, requests: Path | str | None = None, images: stored.PictureFormat | None = None) -> Path:
@@ -175,7 +175,8 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
         run.check_list_lengths()
         shards = run.drawn.shards
         for results in run.all_results:
-            _ = results.drawn.shards
+            for stage in results.drawings:
+                _ = stage.folder
     if images is None:
         return shards.folder
     progress, source = run.workspace.progress, digest(run.system.content)
@@ -200,13 +201,16 @@ def evaluate(run: Experiment) -> Path:
         reward=reward,
         **bootstrap,
     )
+    diagnosis, of_generator = run.possible_diagnosis, run.possible_generator_diagnosis
+    found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
     judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", bootstrap)
     verdicts = judged.verdicts(
         {results.system.label: results.system.learned_from_ranker for results in run.all_results},
         smallest_gain=settings.smallest_gain,
+        barren=evaluation.barren(found),
     )
     run.output.mkdir(parents=True, exist_ok=True)
-    evaluation.Results(rows, verdicts, provenance(run)).write(run.output / "results.json")
+    evaluation.Results(rows, verdicts, provenance(run), found).write(run.output / "results.json")
     evaluation.write_per_user(frame, run.output / "per_user.parquet")
     ownership.to_parquet(run.output / "ownership.parquet", index=False)
     print("\n" + reporting.format_verdicts(verdicts))
@@ -304,5 +308,7 @@ def demo(run: Experiment) -> Path:
     prepare(run)
     run.check_list_lengths()
     train_ranker(run)
+    if run.possible_diagnosis is not None:
+        diagnose(run)
     train_generator(run)
     return report(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,10 +89,18 @@ class FeatureTable:
         except ValueError as error:
             raise ValueError(f"feature table {path}: {error}") from error
 
-    def permuted(self, seed: int) -> FeatureTable:
-        """The rows in a random order among the items that have any: what features say of single items is lost."""
+    def permuted(self, seed: int, *, among: Collection[str] | None = None) -> FeatureTable:
+        """The rows in a random order among the items that have any: what features say of single items is lost.
+
+        Args:
+            seed: of the order.
+            among: ids of the items whose rows are exchanged; by default all.
+        """
         values = self.values.copy()
         rows = values.any(axis=1).nonzero()[0]  # a row of zeros is a hole and stays one
+        if among is not None:
+            chosen = set(among)
+            rows = np.array([row for row in rows if self.ids[row] in chosen], dtype=np.int64)
         values[rows] = values[np.random.default_rng(seed).permutation(rows)]
         return FeatureTable(self.ids, values)
 

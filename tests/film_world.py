@@ -62,6 +62,7 @@ TINY: dict[str, Any] = {
     },
     "reflection": {"warm_start_steps": 2, "reward_steps": 2, "batch_size": 4, "samples": 2, "rank": 4},
     "evaluation": {"users": 6, "candidates": 3, "targets": 2, "batch_size": 8, "resamples": 50, "report_users": 2},
+    "diagnosis": {"pictures": 10, "draws": 2, "users": 0, "optimised": 3, "steps": 2},
 }
 
 

@@ -16,12 +16,12 @@ from generation.backbone.dual_encoder import train_dual_encoder
 from generation.backbone.pretrain import train_unet
 from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery, build_gallery, caption
+from generation.language.config import LanguageConfig
+from generation.language.small import train_language_model
 from generation.pictures import read_pictures
 from generation.ragar.config import RagarConfig
 from generation.ragar.language import LanguageModel
-from generation.ragar.language_config import LanguageConfig
 from generation.ragar.ragar import Ragar
-from generation.ragar.small_language_model import train_language_model
 from generation.request import Request
 from generation.training import Curves
 from generation.words.captions import PaletteCaptioner

@@ -184,13 +184,26 @@ class Backbone:
             self._empty = self.states([""])
         return self._empty
 
+    def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
+        """The empty prompt's states, repeated to the number of rows of ``like``: guidance needs equal shapes."""
+        repeats = -(-like.shape[1] // self.empty.shape[1])  # rounded up
+        return self.empty.repeat(1, repeats, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
+
+    def latents(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n channels h w"]:
+        """What the UNet denoises: the codec's latents of pictures in [0, 1], in its scale, without their noise."""
+        return to_single_precision(self._encoded(images)) * float(self.pipeline.vae.config["scaling_factor"])
+
     def reconstruct(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
         """Through the codec and back, in [0, 1], on the CPU: the generator's domain without its taste."""
-        vae = self.pipeline.vae
         with torch.no_grad():
-            encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
-            latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-            return (to_single_precision(vae.decode(latents).sample) / 2 + 0.5).clamp(0, 1).cpu()
+            decoded = self.pipeline.vae.decode(self._encoded(images)).sample
+            return (to_single_precision(decoded) / 2 + 0.5).clamp(0, 1).cpu()
+
+    @torch.no_grad()
+    def _encoded(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n channels h w"]:
+        vae = self.pipeline.vae
+        encoded = vae.encode((images * 2 - 1).to(vae.device, vae.dtype))
+        return encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
 
     def checkpointing(self, enabled: bool = True) -> AbstractContextManager[None]:
         """The UNet keeps only its blocks' inputs and computes the rest again in the backward pass; then as before."""

@@ -1,4 +1,4 @@
-"""The section `backbone` of the config: shape and budget of the small backbone, one class for each training."""
+"""Shape and budget of the small backbone (the section `backbone` of the config), and how pictures are sampled."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,6 +8,9 @@ from generation.settings import INCIDENTAL
 
 Prediction = Literal["v", "epsilon"]
 """What a UNet predicts from a noisy latent."""
+
+TIMESTEPS = 1000
+"""Steps of a diffusion's whole schedule, in SD-1.x as in the small backbone."""
 
 LEAST_VOCABULARY = 514
 """Of the text encoder's tokenizer: two special tokens, the 256 bytes, and these again as ends of words."""
@@ -114,3 +117,47 @@ class PretrainConfig(UNetConfig):
         """Sizes that do not fit together, each as a sentence."""
         yield from super().conflicts()
         yield from self._no_counts("save_every")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What all systems on one backbone share, so that they differ by their method alone: histories, and sampling."""
+
+    history_length: int = 20
+    """Most recent items of a history that are read."""
+    steps: int = 3
+    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
+    strength: float = 0.25
+    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
+    guidance_scale: float = 3.0
+    """Scale of classifier-free guidance; 1 is none."""
+    text_to_image: bool = False
+    """Begin from noise instead of the reference's latent."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Settings that cannot be run, each as a sentence."""
+        if not 0 < self.strength <= 1:
+            yield f"strength {self.strength} must be above 0 and at most 1"
+        elif problem := self.strength_problem("steps", self.steps):
+            yield problem
+        if self.guidance_scale < 1:
+            yield f"guidance_scale {self.guidance_scale} must be at least 1 (1 is none)"
+        for name in ("history_length", "steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+    def strength_problem(self, key: str, steps: int) -> str | None:
+        """The sentence on a :attr:`strength` at which image-to-image cannot run so many steps; None if it can.
+
+        Args:
+            key: where the number of steps is configured.
+            steps: denoising steps, which are the last of a schedule that is ``steps / strength`` long.
+        """
+        left = int(self.strength * TIMESTEPS)
+        if self.text_to_image or left >= steps:
+            return None
+        advice = f"a strength of at least {steps / TIMESTEPS:g}" if steps <= TIMESTEPS else "fewer steps"
+        return (
+            f"strength {self.strength} goes through {left} of the diffusion's {TIMESTEPS:,} steps, fewer than "
+            f"{key} {steps}: take {advice}"
+        )

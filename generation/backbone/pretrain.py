@@ -16,6 +16,7 @@ from generation.backbone.unet import noise_scheduler, small_unet
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.text_tower import clip_text_model
 from generation.pictures import to_float
+from generation.precision import to_single_precision
 from generation.training import Curves, Resume, Training
 
 RECOLOURED_FROM = 0.4
@@ -54,21 +55,23 @@ def denoising_loss(
         scheduler: the noise schedule.
         clean: latents of the pictures, shape ``(n, channels, h, w)``.
         recoloured: latents of the same pictures in other colours.
-        text_states: the condition, shape ``(n, rows, width)``.
+        text_states: the condition, shape ``(n, rows, width)``, in the precision of the UNet.
         generator: of timesteps, noise and shares of recolouring, drawn in this order.
         gamma: min-SNR weights (Hang et al. 2023), min(SNR, gamma) / (SNR + 1) for v and min(SNR, gamma) / SNR for
             epsilon: both weigh the error of the clean latent by min(SNR, gamma). 0 weighs every step alike.
     """
-    alpha_bar = scheduler.alphas_cumprod
+    alpha_bar = scheduler.alphas_cumprod.cpu()
     t = torch.randint(0, len(alpha_bar), (len(clean),), generator=generator)
-    alpha, sigma = (value.sqrt()[:, None, None, None] for value in (alpha_bar[t], 1 - alpha_bar[t]))
-    noise = torch.randn(clean.shape, generator=generator)
+    alpha, sigma = (value.sqrt()[:, None, None, None].to(clean) for value in (alpha_bar[t], 1 - alpha_bar[t]))
+    # Drawn on the CPU whatever the device: the same seed gives the same noise on every machine.
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
     # zero terminal SNR: alpha is 0 at the last step, hence the floor under the divisor
     most = (sigma / alpha.clamp_min(1e-4) / RECOLOURED_FROM).clamp(max=1)
-    share = torch.rand(len(clean), 1, 1, 1, generator=generator) * most
+    share = torch.rand(len(clean), 1, 1, 1, generator=generator).to(clean) * most
     start = clean + share * (recoloured - clean)
     noisy = alpha * start + sigma * noise
-    predicted = unet(noisy, t, encoder_hidden_states=text_states).sample
+    predicted = unet(noisy.to(text_states.dtype), t.to(clean.device), encoder_hidden_states=text_states).sample
+    predicted = to_single_precision(predicted)
     predicts_v = scheduler.config["prediction_type"] == "v_prediction"
     # Solved for the clean latent and not taken from the noise, which would lead back to the recoloured start.
     target = (alpha * noisy - clean if predicts_v else noisy - alpha * clean) / sigma.clamp_min(1e-3)

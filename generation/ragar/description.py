@@ -12,6 +12,7 @@ from generation.ragar.config import RagarConfig
 from generation.ragar.preference import Description
 from generation.request import Explanation, Request
 from generation.words.keywords import most_frequent
+from generation.words.prompts import fill_prompt
 
 Keywords = tuple[tuple[str, ...], tuple[float, ...]]
 """Keywords, the most frequent first, and their frequencies in (0, 1]."""
@@ -82,13 +83,6 @@ def select_keywords(
         rows = gallery.rows(request.history[-config.history_length :]).tolist()
         weights = [1 / len(rows)] * len(rows)
     return most_frequent([gallery.keywords[row] for row in rows], weights, config.n_keywords)
-
-
-def fill_prompt(template: str, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
-    """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
-    weights = weights or [1.0] * len(keywords)
-    shares = [f"{word} ({100 * w / sum(weights):.0f} %)" for word, w in zip(keywords, weights, strict=True)]
-    return template.format(keywords=", ".join(keywords), weighted_keywords=", ".join(shares), caption=caption)
 
 
 def global_row_weights(

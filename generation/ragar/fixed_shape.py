@@ -1,12 +1,13 @@
 """Batches of one fixed shape, so that a picture depends on its request alone, to the last bit."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.fixed_batches import padded_batches
 from generation.ragar.preference import Description
 from generation.ragar.ragar import Ragar
 from generation.request import Request
@@ -18,7 +19,6 @@ TOKENS = 64
 CACHE_SIZE = 512
 """Preferences, and encoded texts, that are cached for the requests that follow."""
 
-Row = TypeVar("Row")
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -107,13 +107,6 @@ class FixedShape:
             states.update(zip(batch, self.ragar.backbone.states(padded), strict=False))
         update_cache(self.texts, states)
         return torch.stack([states[text] for text in texts])
-
-
-def padded_batches(rows: Sequence[Row], size: int) -> Iterable[tuple[list[Row], list[Row]]]:
-    """Batches of at most ``size`` rows, each as it is and with its last row repeated up to exactly ``size``."""
-    for start in range(0, len(rows), size):
-        batch = list(rows[start : start + size])
-        yield batch, batch + batch[-1:] * (size - len(batch))
 
 
 def update_cache(cache: dict[Key, Tensor], used: dict[Key, Tensor]) -> None:

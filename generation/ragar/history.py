@@ -38,7 +38,9 @@ def retrieve(gallery: Gallery, requests: Sequence[Request], config: RagarConfig)
     scores = retrieval.similarities(reference, gallery.semantic[rows])
     ranking = _random_ranking(requests, rows.shape[1]) if config.history == "random" else scores
     offset = config.k if config.history == "next_k" else 0
-    selected, exists = retrieval.select(ranking, present, config.k, offset=offset)
+    # k 0 leaves a row of padding, as a history does that is too short for next_k: nothing exists, every weight is 0.
+    selected, exists = retrieval.select(ranking, present, max(config.k, 1), offset=offset)
+    exists &= config.k > 0
     # Whatever chose the items, their weights come from the similarities.
     weights = retrieval.retrieval_weights(
         scores.gather(1, selected), exists, temperature=config.temperature, normalization=config.normalization

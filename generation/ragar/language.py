@@ -1,15 +1,13 @@
 """Eq. 7: a causal language model phi_g reads the prompt p_g and L [IMG] tokens, and gives E_txt and E_img."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from generation.checkpoint import reading_weights
 from generation.precision import to_single_precision
 from generation.words.prompts import preference_prompt
 
@@ -109,15 +107,3 @@ class LanguageModel(nn.Module):
         hidden = to_single_precision(states)
         split = words.shape[1]
         return hidden[:, split - self.text_rows : split], hidden[:, split:] + images
-
-
-def load_language_model(source: str | Path) -> tuple[PreTrainedModel, Tokenizer]:
-    """Read any causal LM: a folder of ``save_pretrained``, or a hub name such as ``Qwen/Qwen2.5-0.5B-Instruct``.
-
-    Raises:
-        FileNotFoundError: there is none, or only a part of one; the message says how to get one.
-        ValueError: its weights are pickled or do not read.
-    """
-    with reading_weights("language model", source, example="Qwen/Qwen2.5-0.5B-Instruct"):
-        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
-        return model, AutoTokenizer.from_pretrained(source)

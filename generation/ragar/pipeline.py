@@ -95,7 +95,7 @@ class RagarPipeline:
             None if config.text_to_image else self._initial_images(weights, len(embeds)),
             config.strength,
             prompt_embeds=embeds,
-            negative_prompt_embeds=self.ragar.negative(embeds),
+            negative_prompt_embeds=self.ragar.backbone.negative(embeds),
             num_inference_steps=steps,
             generator=generators,
             guidance_scale=config.guidance_scale,
@@ -129,7 +129,7 @@ class RagarPipeline:
         weights = reference_weights(reference)
         preferences = self._preferences(history, weights, range(num_images_per_prompt))
         embeds = blend([preference.embeds() for preference in preferences], weights.values())
-        negative = self.ragar.negative(embeds)
+        negative = self.ragar.backbone.negative(embeds)
         if pipeline is None:
             return embeds, negative
         if (width := pipeline.unet.config.cross_attention_dim) != embeds.shape[-1]:

@@ -8,7 +8,8 @@ from torch import Generator
 from generation.backbone.backbone import Backbone
 from generation.checkpoint import read_tensors
 from generation.gallery import Gallery
-from generation.ragar.language import LanguageModel, load_language_model
+from generation.language.loading import load_language_model
+from generation.ragar.language import LanguageModel
 from generation.ragar.ragar import Ragar
 from generation.ragar.saving import read_config
 

@@ -21,7 +21,7 @@ from generation.ragar.language import PROMPT, LanguageModel
 from generation.ragar.mapper import ModalMapper
 from generation.ragar.preference import Description, Preference
 from generation.request import Request
-from generation.words.prompts import preference_prompt
+from generation.words.prompts import fill_prompt, preference_prompt
 
 
 class Ragar(nn.Module):
@@ -146,7 +146,7 @@ class Ragar(nn.Module):
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
         """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
-        return description.fill_prompt(self.template, keywords, caption, weights)
+        return fill_prompt(self.template, keywords, caption, weights)
 
     def encode_preference(
         self, requests: Sequence[Request], retrieved: tuple[Tensor, Tensor, Tensor] | None = None
@@ -184,12 +184,6 @@ class Ragar(nn.Module):
         rows = self.gallery.rows([request.reference for request in requests]).tolist()
         return self.backbone.states([self.gallery.captions[row] for row in rows])
 
-    def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
-        """The empty prompt's states, repeated to the number of rows of ``like``: guidance needs equal shapes."""
-        empty = self.backbone.empty
-        repeats = -(-like.shape[1] // empty.shape[1])  # rounded up
-        return empty.repeat(1, repeats, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
-
     def render(
         self,
         embeds: Float[Tensor, "n rows dim"],
@@ -212,7 +206,7 @@ class Ragar(nn.Module):
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
         return backbone.sample(
             embeds,
-            self.negative(embeds),
+            backbone.negative(embeds),
             None if config.text_to_image else references,
             [request.seed for request in requests],
             steps=steps or config.steps,

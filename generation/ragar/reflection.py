@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from generation.pictures import to_float
 from generation.ragar.divergence import WarmStartDivergence
 from generation.ragar.exploration import build_policy
 from generation.ragar.losses import calibrator_loss, semantic_loss
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_STEPS = 3
 """After so many steps without any signal it is said that there is none."""
+APPEARANCE_EVERY = 20
+"""Steps between two measurements of how v_gen looks: each draws one batch, 1 to 2 % of what the steps between draw."""
 
 
 def reflect(
@@ -43,7 +46,8 @@ def reflect(
 
     Pictures are made and scored without gradient; all samples of a request share its initial latent noise. Under
     ``path`` there is one picture a request, without noise, and L_rank is minus its reward, not divided by a scale.
-    A reward that has given no signal in the first steps is noted, and again at the end.
+    A reward that has given no signal in the first steps is noted, and again at the end. How v_gen looks is measured on
+    the first ``batch_size`` requests at intervals and at the end, beside their references.
     With ``lora_rank`` the generator gets LoRA, which L_rank alone reaches. With ``kl``, a fourth term holds the
     preference near the warm start's. With ``ema``, what remains is the moving average of the trained parts, its [IMG]
     rows rescaled to their length. The reward is only called, never changed.
@@ -72,6 +76,8 @@ def reflect(
     steps = batches(len(requests), config.batch_size, config.reward_steps, generator)
     bar = tqdm(steps, total=config.reward_steps, desc="reward training", unit="step", disable=not progress)
     for step, indices in enumerate(bar):
+        if step % APPEARANCE_EVERY == 0:
+            _log_appearance(ragar, requests[: config.batch_size], config, log, step)
         batch = [requests[i] for i in indices.tolist()]
         preference = ragar.encode_preference(batch)
         rank = objective(preference, batch, rivals[indices])
@@ -91,6 +97,17 @@ def reflect(
             logger.warning(_silence(log.groups, config))
     if config.ema:
         _replace(ragar, parameters, average)
+    _log_appearance(ragar, requests[: config.batch_size], config, log, config.reward_steps)
+
+
+@torch.no_grad()
+def _log_appearance(
+    ragar: Ragar, requests: Sequence[Request], config: ReflectionConfig, log: ReflectionLog, step: int
+) -> None:
+    """Record how v_gen and the references of these requests look; only the requests' own seeds make noise."""
+    v_gen = ragar.render(ragar.encode_preference(requests).embeds(), requests, steps=config.steps).cpu()
+    references = ragar.gallery.images[ragar.gallery.rows([request.reference for request in requests])]
+    log.add_appearance(step, v_gen, to_float(references))
 
 
 def _silence(groups: int, config: ReflectionConfig) -> str:

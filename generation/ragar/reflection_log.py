@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from generation.appearance import appearance, commonest_share, palettes
 from generation.training import Curves
 
 
@@ -37,3 +38,12 @@ class ReflectionLog:
         """Record the gradient norm of each term of the loss."""
         for name, norm in norms.items():
             self.curves.add(f"gradient norm: {name}", step, norm)
+
+    def add_appearance(
+        self, step: int, v_gen: Float[Tensor, "n 3 height width"], references: Float[Tensor, "n 3 height width"]
+    ) -> None:
+        """Record how generated pictures look, beside their references (see :mod:`generation.appearance`)."""
+        for label, images in (("v_gen", v_gen), ("reference", references)):
+            for name, values in appearance(images).items():
+                self.curves.add(f"{name}: {label}", step, values.mean().item())
+            self.curves.add(f"commonest palette: {label}", step, commonest_share(palettes(images)))

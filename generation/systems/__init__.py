@@ -1,4 +1,4 @@
 """Other systems that generate pictures, one a file; each is a `generation.request.Generator`.
 
-May import: everything of `generation` but `ragar`. Begin with `own.py`; RAGAR is in `generation.ragar`.
+May import: everything of `generation` but `ragar`. Begin with `pmg/pmg.py`; RAGAR is in `generation.ragar`.
 """

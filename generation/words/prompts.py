@@ -62,3 +62,10 @@ def preference_prompt(file: Path = PREFERENCE) -> str:
 def keyword_prompt(file: Path = KEYWORDS) -> str:
     """p_k: ``{caption}`` and ``{text}`` are one item's, ``{n}`` is the most keywords to name."""
     return read_prompt(file, needed=(("caption",),), optional=("text", "n"))
+
+
+def fill_prompt(template: str, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
+    """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
+    weights = weights or [1.0] * len(keywords)
+    shares = [f"{word} ({100 * w / sum(weights):.0f} %)" for word, w in zip(keywords, weights, strict=True)]
+    return template.format(keywords=", ".join(keywords), weighted_keywords=", ".join(shares), caption=caption)

@@ -17,9 +17,10 @@ from typing import Any, cast
 
 import yaml
 
+from generation.language.config import LanguageConfig
 from generation.models import ModelsConfig
-from generation.ragar.language_config import LanguageConfig
 from generation.ragar.reflection_config import ReflectionConfig
+from generation.systems.pmg.config import PmgConfig
 from generation.words.config import WordsConfig
 from ragar_rec.config.file import read_tree
 from ragar_rec.config.presets import find_config
@@ -57,6 +58,7 @@ class Config:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     reflection: ReflectionConfig = field(default_factory=ReflectionConfig)
+    pmg: PmgConfig = field(default_factory=PmgConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     judges: JudgesConfig = field(default_factory=JudgesConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)

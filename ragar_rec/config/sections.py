@@ -19,8 +19,8 @@ from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
 from recsys.recbole.registry import reads_pictures
 
-Protocol = Literal["reference", "candidates"]
-Control = Literal["original", "reconstruction", "shuffled_user", "random_item"]
+Protocol = Literal["reference", "candidates", "catalogue"]
+Control = Literal["original", "reconstruction", "shuffled_user", "random_item", "noise", "everybody"]
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,20 @@ class GeneratorConfig(RagarConfig):
     """Who generates the pictures, and RAGAR's settings."""
 
     system: str = "ragar"
-    """``ragar``, or a generator of your own, ``package.module:name``, which nothing here trains."""
+    """``ragar``; ``pmg``, which asks no ranker (its settings: the section ``pmg``); or a generator of your own,
+    ``package.module:name``, which nothing here trains."""
     compared_with: tuple[str, ...] = ()
     """Further systems, named in the same way, whose pictures are judged in the same tables."""
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """All systems that are judged, the run's own first."""
+        return (self.system, *self.compared_with)
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for a system that does not exist, and for settings of RAGAR that cannot be run."""
         yield from super().conflicts()
-        systems = (self.system, *self.compared_with)
+        systems = self.systems
         if len(set(systems)) < len(systems):
             yield f"system and compared_with, {', '.join(systems)}, must name no system twice"
         for name in systems:
@@ -140,7 +146,7 @@ class GeneratorConfig(RagarConfig):
 
 
 @dataclass(frozen=True)
-class DiagnosisConfig:
+class RankerDiagnosisConfig:
     """How thoroughly a ranker is diagnosed before any picture is generated."""
 
     pictures: Count = 300
@@ -151,6 +157,17 @@ class DiagnosisConfig:
     """People in the sample; 0 takes all with an interaction for validation."""
     seed: Natural = 0
     """Of the sample, the pictures and the permutations."""
+
+
+@dataclass(frozen=True)
+class DiagnosisConfig(RankerDiagnosisConfig):
+    """How thoroughly a ranker is diagnosed, and the generator that it rewards."""
+
+    optimised: Natural = 50
+    """People whose pictures are optimised for them one by one, to see what the generator could draw; 0 leaves it
+    out."""
+    steps: Count = 25
+    """Steps by which such a picture's preference is optimised."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +219,7 @@ class DrawingConfig:
     targets: Natural = 5
     """Held-out items per person, the earliest, that ``reference`` judges; 0 takes all."""
     protocols: tuple[Protocol, ...] = ("reference", "candidates")
-    """Which items are regenerated."""
+    """Which items are regenerated. ``catalogue``, every item once, trains rankers on the new pictures."""
     seeds: tuple[Natural, ...] = (0,)
     """Seeds of generation; results are averaged over them per person. The first draws the sample of people too."""
     batch_size: Count = 64
@@ -214,7 +231,7 @@ class MeasuringConfig(DrawingConfig):
     """Settings on which a person's numbers depend, beside the pictures."""
 
     controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
-    """What the generated pictures are compared with."""
+    """What the generated pictures are compared with. ``everybody`` trains a second generator, without the person."""
     k: Count = 10
     """Length of the list for Recall@k and NDCG@k."""
     permutations: Count = 1000
@@ -222,12 +239,25 @@ class MeasuringConfig(DrawingConfig):
 
 
 @dataclass(frozen=True)
-class EvaluationConfig(MeasuringConfig):
+class RetrainingConfig:
+    """The protocol ``catalogue``: which pictures are replaced, for whom they are made, and how often it is trained."""
+
+    catalogue_items: Natural = 0
+    """Items, drawn by seed, that get a new picture under ``catalogue``; 0 takes all, the others keep their own."""
+    audience: Count = 1
+    """People an item for each of whom ``catalogue`` draws a picture: the item has the mean of their features."""
+    catalogue_seeds: tuple[Natural, ...] = (0, 1, 2)
+    """For each of them ``catalogue`` trains the ranker from scratch on original and on new pictures, with a ``seed``
+    that is so much higher; the generator is that of the same one of ``training_seeds``, or of the first."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(RetrainingConfig, MeasuringConfig):
     """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
     training_seeds: tuple[Natural, ...] = (0,)
     """For each of them rankers and generator are trained anew, with seeds that are so much higher; two or more are
-    resampled with the people. The first should be 0: it is the config's own run, which the report shows."""
+    resampled with the people. The first is 0: the config's own run, which the report shows."""
     primary: Literal["ndcg", "recall"] = "ndcg"
     """Metric of the primary endpoints, own pictures less the originals, and less permuted owners, under
     ``candidates``; all other differences are corrected together for their number."""
@@ -241,6 +271,27 @@ class EvaluationConfig(MeasuringConfig):
     report_users: Natural = 6
     """People shown in the report."""
 
+    @property
+    def retrains(self) -> bool:
+        """Whether the protocol ``catalogue`` is asked for."""
+        return "catalogue" in self.protocols
+
+    def retraining_seeds(self, training_seed: int) -> tuple[int, ...]:
+        """Those of ``catalogue_seeds`` for which this training of the generator draws: its own, and for the first
+        training also those that no generator is trained for.
+        """
+        first = training_seed == self.training_seeds[0]
+        return tuple(
+            seed
+            for seed in self.catalogue_seeds
+            if seed == training_seed or (first and seed not in self.training_seeds)
+        )
+
+    @property
+    def for_lists(self) -> EvaluationConfig:
+        """The section with the protocols alone that change lists of a trained ranker, for what depends on these."""
+        return replace(self, protocols=tuple(name for name in self.protocols if name != "catalogue"))
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each list that would measure nothing, or the same twice."""
         lists: tuple[tuple[str, tuple[object, ...]], ...] = (
@@ -248,9 +299,12 @@ class EvaluationConfig(MeasuringConfig):
             ("controls", self.controls),
             ("seeds", self.seeds),
             ("training_seeds", self.training_seeds),
+            ("catalogue_seeds", self.catalogue_seeds),
         )
         for name, values in lists:
             if not values or len(set(values)) < len(values):
                 yield f"{name} {list(values)} must hold at least one and none twice"
+        if self.training_seeds and self.training_seeds[0] != 0:
+            yield f"training_seeds {list(self.training_seeds)} must begin with 0, the config's own run"
         if "original" not in self.controls:
             yield "controls must include original: every difference is a difference to it"

@@ -1,8 +1,9 @@
 from .controls import ShuffledUserSampler as ShuffledUserSampler
-from .diagnosis import Finding as Finding
+from .diagnosis import barren as barren
 from .diagnosis import findings as findings
 from .evidence import Judged as Judged
 from .fidelity import reconstruction_psnr as reconstruction_psnr
+from .finding import Finding as Finding
 from .per_user import write_per_user as write_per_user
 from .protocols import Candidates as Candidates
 from .protocols import Reference as Reference

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ragar_rec.evaluation.people import request_seed
 from recsys.recbole.dataset import Dataset
 
 
 class ItemFeatures:
-    """One feature vector per item, the same for every user: ``reconstruction`` (own pictures through the codec).
+    """One feature vector per item, the same for every user: ``reconstruction``, ``noise``, ``everybody``.
 
     Args:
         features: a row per internal item id.
@@ -47,6 +48,21 @@ class RandomItem:
         features, _ = self.originals.features(user, np.array(substitutes))
         # Presence is that of the item itself: an item without a picture keeps its original features here too.
         return features, self.originals.present[torch.from_numpy(items)]
+
+
+def noise_pictures(items: Sequence[str], size: tuple[int, int], seed: int) -> Float[Tensor, "n 3 height width"]:
+    """``noise``: uniform noise in place of each item's picture, which depends on seed and item alone.
+
+    Args:
+        items: ids.
+        size: (height, width).
+        seed: of the noise.
+    """
+    pictures = [
+        torch.rand(3, *size, generator=torch.Generator().manual_seed(request_seed(seed, "noise", item)))
+        for item in items
+    ]
+    return torch.stack(pictures)
 
 
 class PersonalFeatures:

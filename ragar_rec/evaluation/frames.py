@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
+from generation.reward import Reward
 from ragar_rec.evaluation.controls import ShuffledUserSampler
 from ragar_rec.evaluation.people import request_seed
 from ragar_rec.evaluation.per_user import MEASURED, OWN
 from ragar_rec.evaluation.protocols import EvaluationProtocol, FeatureSource, Task, measure
-from ragar_rec.evaluation.reward import RankerReward
 from recsys.recbole.dataset import Dataset
 from recsys.scoring.counterfactual import Counterfactual
 
@@ -111,7 +111,7 @@ def generator_frame(
     references: Float[Tensor, "n 3 height width"],
     requests: Sequence[Request],
     shuffled: Sequence[Request],
-    judges: Mapping[str, RankerReward],
+    judges: Mapping[str, Reward],
     *,
     system: str,
     seed: int,
@@ -126,13 +126,13 @@ def generator_frame(
         requests: one per user.
         shuffled: the same references for other users, in the same order; their pictures are scored for the users of
             ``requests``.
-        judges: who scores, by name in the frame.
+        judges: who scores, by name in the frame: rankers' rewards, or others.
         system: the system's name in the frame.
         seed: of the requests.
         progress: show bars.
 
     Returns:
-        A per-user frame of the protocol ``generator``. Scores are in standard deviations of the user's own scores.
+        A per-user frame of the protocol ``generator``. A ranker's scores are in standard deviations of the user's own.
     """
     # Drawn one after the other, so that the pictures of one control at a time are in memory.
     pictures: dict[str, Callable[[], Tensor]] = {

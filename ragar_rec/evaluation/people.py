@@ -71,6 +71,26 @@ def training_requests(dataset: Dataset, users: Sequence[int], pictured: frozense
     return requests
 
 
+def generator_requests(dataset: Dataset, people: People, pictured: frozenset[str], seed: int) -> list[Request]:
+    """The :func:`training_requests` of ``people.train``, if they are enough, and those of ``people.test`` too.
+
+    Raises:
+        ValueError: they are fewer than two, or no user of ``people.test`` makes one.
+    """
+    training = training_requests(dataset, people.train, pictured, seed)
+    judging = training_requests(dataset, people.test, pictured, seed)
+    for requests, users, task, needed in (
+        (training, people.train, "train the generator", 2),
+        (judging, people.test, "judge it", 1),
+    ):
+        if len(requests) < needed:
+            raise ValueError(
+                f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
+                f"something before it; the generator needs at least {needed}: give more items a picture"
+            )
+    return training
+
+
 def known_history(dataset: Dataset, user: int) -> tuple[str, ...]:
     """Item ids that are known of a user when the test begins: training, then validation interactions, oldest first."""
     users, items = dataset.interactions.valid

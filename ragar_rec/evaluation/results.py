@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from ragar_rec.evaluation.finding import Finding
 from ragar_rec.evaluation.ownership import ownership_p
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, check_per_user
 from ragar_rec.evaluation.verdict import Verdict
@@ -86,12 +87,15 @@ class Results:
     verdicts: tuple[Verdict, ...] = ()
     run: Mapping[str, Any] | None = None
     """Provenance: command, config, versions, seconds."""
+    diagnosis: tuple[Finding, ...] = ()
+    """What each step of the diagnosis found; empty where none was possible."""
 
     def write(self, path: Path) -> None:
         """Write as JSON, with null for numbers that are not finite; the file appears under its name only when whole."""
         tree = {
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "diagnosis": [finding.as_dict() for finding in self.diagnosis],
             "run": self.run or {},
         }
         temporary = path.with_name(path.name + ".tmp")
@@ -113,9 +117,10 @@ class Results:
             names = [entry.name for entry in fields(Row)]
             rows = tuple(Row(**{name: row[name] for name in names}) for row in tree["rows"])
             verdicts = tuple(Verdict(**verdict) for verdict in tree.get("verdicts", ()))
+            diagnosis = tuple(Finding.from_dict(finding) for finding in tree.get("diagnosis", ()))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no results file of ragar-rec: {error!r}") from error
-        return cls(rows=rows, verdicts=verdicts, run=tree.get("run", {}))
+        return cls(rows=rows, verdicts=verdicts, run=tree.get("run", {}), diagnosis=diagnosis)
 
 
 def rows_from_per_user(

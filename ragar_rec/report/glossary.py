@@ -42,6 +42,24 @@ GLOSSARY: tuple[Term, ...] = (
         "again: what a shop could do that does not know the target.",
         ("`candidates`",),
     ),
+    Term(
+        "catalogue",
+        "The protocol in which items get new pictures once, made for their audience, and the ranker is trained from "
+        "scratch on them: whether they are better training data.",
+        ("`catalogue`",),
+    ),
+    Term(
+        "audience",
+        "Of an item: people who chose it in training (`evaluation.audience` of them, drawn by seed), with what they "
+        "chose before it. Where nobody did, people for whom the ranker scores it highest.",
+        ("[Aa]udience",),
+    ),
+    Term(
+        "sparse",
+        "Of the held-out items those alone that have fewer than five training interactions, cold ones included; people "
+        "without any are left out.",
+        (r"@\d+ sparse",),
+    ),
     Term("k", "The length of the list that a metric looks at: 10 in Recall@10.", (r"k(?= =)",)),
     Term(
         "Recall@k",
@@ -123,6 +141,13 @@ GLOSSARY: tuple[Term, ...] = (
         "trained_on_shuffled", "The same ranker, trained with the pictures of other items in place of the items' own."
     ),
     Term("random_item", "Control: the own picture of another item, drawn at random."),
+    Term("noise", "Control: uniform noise in place of every picture.", ("noise$", "`noise`")),
+    Term(
+        "everybody",
+        "Control: a picture by a second generator with the same warm start and reward, trained and asked without any "
+        "history: the strongest picture that is the same for all.",
+        ("everybody$", "`everybody`"),
+    ),
     Term("reference_image", "The reference's own picture.", ("reference_image",)),
     Term("global", "The picture v_glob, from caption and keywords alone."),
     Term("untrained", "The picture by the generator after its warm start, before any reward."),

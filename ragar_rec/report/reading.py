@@ -21,6 +21,31 @@ def _candidates(table: Table, own: Line) -> Iterator[str]:
     yield from _ranking(table, own, _first(table, "ndcg"))
 
 
+def _catalogue(table: Table, own: Line) -> Iterator[str]:
+    for metric in (name for name in table.metrics if name.startswith("ndcg")):
+        gain = _difference(own, metric, "original")
+        if gain is not None:
+            yield (
+                f"As training data, pictures made for an item's audience {_effect(gain, metric)} against the original "
+                "pictures."
+            )
+        audience = _difference(own, metric, "shuffled_user")
+        if audience is not None:
+            verdict = ("the other audience's do better", "no part of the audience is shown", "that is the audience's")
+            yield (
+                f"Less those made for the audience of another item: {audience.text(signed=True)}; "
+                f"{verdict[audience.sign + 1]}."
+            )
+    metric = _first(table, "ndcg")
+    random = _difference(_control(table, own, "random_item"), metric, "original")
+    if random is not None:
+        verdict = ("it learns from pictures", "that it learns from pictures is not shown", "they do better")
+        yield (
+            f"On pictures of other items the ranker's {metric_name(metric)} changes by {random.text(signed=True)}: "
+            f"{verdict[random.sign + 1]}."
+        )
+
+
 def _reference(table: Table, own: Line) -> Iterator[str]:
     metric = _first(table, "recall")
     yield from _ranking(table, own, metric)
@@ -105,6 +130,7 @@ def _reading(table: Table, own: Line) -> Iterator[str]:
 
 _READERS: Mapping[str, Callable[[Table, Line], Iterator[str]]] = {
     "candidates": _candidates,
+    "catalogue": _catalogue,
     "reference": _reference,
     "generator": _generator,
     "diversity": _diversity,

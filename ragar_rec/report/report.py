@@ -14,12 +14,15 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ragar_rec.evaluation.finding import Finding
 from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.glossary import GLOSSARY, Term
 from ragar_rec.report.pictures import Picture, data_uri
-from ragar_rec.report.plots import Curve, curves_svg
+from ragar_rec.report.plots import Curve, curves_svg, waterfall_svg
 from ragar_rec.report.reading import readings
 from ragar_rec.report.tables import Estimate, Line, Table, metric_name
+from ragar_rec.report.waterfall import waterfall_bars
+from recsys.scoring.statistics import Interval
 
 _WORDS = re.compile("|".join(["`([^`]+)`", *(f"({term.pattern})" for term in GLOSSARY)]))
 """Names in backticks (group 1), and the terms of the glossary (a group each, in its order)."""
@@ -77,6 +80,17 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """One measure of how pictures look, see :mod:`generation.appearance`: of v_gen, and of its references."""
+
+    name: str
+    generated: float
+    reference: float
+    difference: Interval | None = None
+    """Generated less reference, paired; None where the measure is one of all pictures together."""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page shows."""
 
@@ -99,6 +113,10 @@ class Report:
     """Sentences above the tables."""
     people_notes: Sequence[str] = ()
     """Sentences above the showcases."""
+    findings: Sequence[Finding] = ()
+    """Of the diagnosis, in its order; the waterfall is drawn from them."""
+    appearances: Sequence[Appearance] = ()
+    """How generated pictures look beside their references."""
 
     def html(self) -> str:
         """The page as text; the same data give the same text."""
@@ -115,6 +133,7 @@ class Report:
             "readings": readings,
             "svg": lambda group: Markup(curves_svg(group.curves, label=group.label)),
             "metric": metric_name,
+            "waterfall": lambda findings: Markup(waterfall_svg(bars) if (bars := waterfall_bars(findings)) else ""),
             "duration": duration,
         }
         return environment.get_template("report.html.jinja").render(

@@ -14,9 +14,9 @@ from recsys.scoring.metrics import list_metric_name
 
 QUESTIONS: Mapping[str, str] = {
     "candidates": "Would personalised pictures help where nobody knows what the person will choose next?",
+    "catalogue": "Are pictures made for each item's audience better training data for the ranker?",
     "reference": "Does a new picture lift the very item that is tested, as in the paper?",
     "generator": "Did the generator learn what the ranker rewards, and is what it learned personal?",
-    "catalogue": "Are the generated pictures better training data?",
     "diversity": "Do different people get different pictures of one item?",
     "reading": "Does this judge read pictures?",
 }
@@ -40,16 +40,24 @@ EXPLANATIONS: Mapping[str, str] = {
         "Mean distance between pictures of one item for eight people, beside that between eight seeds for one person. "
         "A line counts items, not people."
     ),
+    "catalogue": (
+        "Items get pictures made for their audience, and the ranker is trained from scratch on these, with several "
+        "seeds; a person's numbers are the mean over them. The lines differ only in the pictures that the ranker was "
+        "trained and tested with."
+    ),
     "reading": (
         "Metrics on validation, beside those of the same ranker trained on the pictures of other items. A judge that "
         "is no better for the right pictures does not read them and confirms nothing."
     ),
-    "catalogue": "Every item gets one new picture and the ranker is trained from scratch on them.",
 }
 """Protocol -> what its numbers mean."""
 
 CONTROL_EXPLANATIONS: Mapping[tuple[str, str], str] = {
-    ("generator", "untrained"): "`untrained` is the generator after its warm start, before any reward."
+    ("generator", "untrained"): "`untrained` is the generator after its warm start, before any reward.",
+    ("catalogue", "shuffled_user"): (
+        "`shuffled_user` has pictures of the same items, each made for the audience of another one."
+    ),
+    ("catalogue", "random_item"): "`random_item` has the original pictures, exchanged among the items.",
 }
 """(protocol, control) -> what the control shows, where its name does not say so."""
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ragar_rec.config.sections import DiagnosisConfig
+from generation.request import Request
+from ragar_rec.config.sections import RankerDiagnosisConfig
 from ragar_rec.evaluation.controls import RandomItem, ShuffledUserSampler
-from ragar_rec.evaluation.diagnosis import COLUMNS, OWN
+from ragar_rec.evaluation.finding import COLUMNS, OWN, STRANGER
 from ragar_rec.evaluation.headroom import headroom, personal_share
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.protocols import Candidates, FeatureSource, measure, tasks
@@ -54,7 +55,7 @@ class Diagnosis(Stage):
     ranker: Ranker
     shuffled: Ranker
     baselines: tuple[Ranker, ...]
-    settings: DiagnosisConfig
+    settings: RankerDiagnosisConfig
     candidates: int
     k: int
     retrieved: int
@@ -65,14 +66,21 @@ class Diagnosis(Stage):
 
         Raises:
             ValueError: it reads no pictures when it scores, nothing is held out for validation, or there are fewer
-                pictures than the pool asks for.
+                pictures than the pool asks for, or fewer than two people whom it can be diagnosed with.
         """
         _ = self.ranker.view
         dataset, present = self.ranker.dataset, self.ranker.original_features.present
         if not len(dataset.interactions.valid[0]):
             raise ValueError("the split has no interaction for validation, on which a ranker is diagnosed")
         if self.settings.pictures > (n := int(present.sum())):
-            raise ValueError(f"diagnosis.pictures asks for {self.settings.pictures}, but only {n} items have one")
+            raise ValueError(
+                f"diagnosis.pictures asks for {self.settings.pictures}, but only {n} items have one: lower it to {n}"
+            )
+        if len(self._requests) < 2:
+            raise ValueError(
+                f"{len(self._requests)} of {len(self._people())} people have a pictured training item with something "
+                "before it; a diagnosis needs at least 2"
+            )
 
     def build(self, to: Path) -> None:
         rows = [*self._reading(), *self._references(to), *self._equal_treatment()]
@@ -135,6 +143,13 @@ class Diagnosis(Stage):
             users = np.random.default_rng(self.settings.seed).choice(users, n, replace=False)
         return np.sort(users).tolist()
 
+    @cached_property
+    def _requests(self) -> list[Request]:
+        """Each of these users' last pictured training item; users without one have none."""
+        dataset, present = self.ranker.dataset, self.ranker.original_features.present
+        pictured = frozenset(str(dataset.item_tokens[item]) for item in present.nonzero()[:, 0].tolist())
+        return training_requests(dataset, self._people(), pictured, self.settings.seed)
+
     def _pool(self) -> Tensor:
         """Features of random pictures of the catalogue."""
         originals = self.ranker.original_features
@@ -154,15 +169,8 @@ class Diagnosis(Stage):
 
     def _references(self, to: Path) -> Iterator[tuple[Any, ...]]:
         """Headroom, and what retrieval asks for, on each user's last pictured training item."""
-        view, dataset, originals = self.ranker.view, self.ranker.dataset, self.ranker.original_features
-        people = self._people()
-        pictured = frozenset(str(dataset.item_tokens[item]) for item in originals.present.nonzero()[:, 0].tolist())
-        requests = training_requests(dataset, people, pictured, self.settings.seed)
-        if len(requests) < 2:
-            raise ValueError(
-                f"{len(requests)} of {len(people)} people have a pictured training item with something before it; a "
-                "diagnosis needs at least 2"
-            )
+        view, dataset, people = self.ranker.view, self.ranker.dataset, self._people()
+        requests = self._requests
         users = torch.tensor([dataset.user_id(request.user) for request in requests])
         items = torch.tensor([dataset.item_id(request.reference) for request in requests])
         stranger_of = ShuffledUserSampler(dataset, self.settings.seed, people)
@@ -184,7 +192,7 @@ class Diagnosis(Stage):
     ) -> Iterator[tuple[Any, ...]]:
         """Gains by the mean features of what is retrieved from the user's history, and from the stranger's."""
         view, reference = self.ranker.view, _reference_scores(self.ranker, users, items)
-        sources = {OWN: self._retrieval(), "stranger": self._retrieval(stranger_of)}
+        sources = {OWN: self._retrieval(), STRANGER: self._retrieval(stranger_of)}
         found = {
             subject: [
                 source.features(int(user), np.array([int(item)])) for user, item in zip(users, items, strict=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+from torch import Tensor
 
 from generation.request import Request
 from ragar_rec.augment import Plan, draw_shards, plan_shards, process_share
@@ -55,6 +58,13 @@ class PictureStage(Stage):
     def shards(self) -> ImageShards:
         """The finished pictures."""
         return self._opened(self.folder)
+
+    def blocks(self, requests: Sequence[Request] | None = None) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """Items with their pictures, a batch at a time: of some requests, by default of all."""
+        chosen, shards = self.requests() if requests is None else requests, self.shards
+        for start in range(0, len(chosen), self.batch_size):
+            batch = chosen[start : start + self.batch_size]
+            yield [request.reference for request in batch], shards.read(batch)
 
     def _opened(self, folder: Path) -> ImageShards:
         return ImageShards(folder, {"seeds": list(self.seeds)})

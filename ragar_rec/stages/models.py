@@ -12,8 +12,8 @@ from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.backbone.dual_encoder import train_dual_encoder
 from generation.backbone.pretrain import train_unet
 from generation.encoders.dual import OpenClipEncoder
-from generation.ragar.language_config import LanguageConfig
-from generation.ragar.small_language_model import train_language_model
+from generation.language.config import LanguageConfig
+from generation.language.small import train_language_model
 from generation.settings import INCIDENTAL
 from generation.training import Curves, Resume
 from ragar_rec.stages.catalogue import Pictures

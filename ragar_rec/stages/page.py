@@ -16,7 +16,10 @@ from ragar_rec.report.plots import Curve
 from ragar_rec.report.report import CurveGroup, Report
 from ragar_rec.report.tables import tables
 from ragar_rec.stages import showcases
+from ragar_rec.stages.appearances import appearances
 from ragar_rec.stages.catalogue import Catalogue
+from ragar_rec.stages.diagnosis import Diagnosis
+from ragar_rec.stages.generator_diagnosis import GeneratorDiagnosis
 from ragar_rec.stages.reading import Reading
 from ragar_rec.stages.results import JudgedResults
 from ragar_rec.stages.stage import Stage
@@ -35,6 +38,11 @@ CURVE_NOTES = {
     "Reward": "Mean over a step's requests in σ, and what of it is above the item's own picture.",
     "Groups": "At 1 no group gives a signal: nothing is learned.",
     "Gradient norm": "Of each term of the loss (eq. 15).",
+    "Brightness": "Mean luma, from 0 to 1. Whether the reward is gamed: v_gen should stay near its reference.",
+    "Saturation": "Mean HSV saturation, from 0 to 1.",
+    "Colour entropy": "Bits, at most 6. A fall means fewer colours in each picture.",
+    "Edge density": "Share of pixels at an edge. A rise may be a pattern that the ranker rewards.",
+    "Commonest palette": "Share of pictures with the same two main colours. A rise means one look for everything.",
 }
 """Title of a group of curves -> what it shows, where the legend does not say it."""
 COMPARED = {"untrained": "the generator before any reward", "shuffled_user": "the picture made for somebody else"}
@@ -51,7 +59,10 @@ class ReportPage(Stage):
         readings: whether the judges read pictures.
         system: who drew the pictures; its ranker is the one shown.
         config: of the experiment, which the page shows.
-        numbers: rows of results.json, which follow from the other fields, and provenance, which a finished page keeps.
+        numbers: rows and findings of results.json, which follow from the other fields, and provenance, which a finished
+            page keeps.
+        diagnosis: of the ranker; None if there is none.
+        generator_diagnosis: of the system; None if there is none.
     """
 
     name: ClassVar[str] = "report"
@@ -61,6 +72,8 @@ class ReportPage(Stage):
     system: System
     config: Config
     numbers: Results = field(metadata=INCIDENTAL)
+    diagnosis: Diagnosis | None = None
+    generator_diagnosis: GeneratorDiagnosis | None = None
 
     @property
     def key(self) -> dict[str, Any]:
@@ -92,6 +105,8 @@ class ReportPage(Stage):
             seconds=self.workspace.store.seconds(),
             results_notes=(SOLE_JUDGE,) if sole and self.system.learned_from_ranker else (),
             people_notes=PEOPLE_NOTES,
+            findings=self.numbers.diagnosis,
+            appearances=appearances(self.results[0].drawn, settings),
         )
 
     def _shown_rows(self) -> tuple[Row, ...]:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from generation.backbone.backbone import Backbone
 from generation.gallery import Gallery, build_gallery
+from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
-from generation.ragar.language import LanguageModel, load_language_model
+from generation.ragar.language import LanguageModel
 from generation.ragar.projection import fit_projection
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
@@ -27,7 +28,7 @@ from generation.request import Explanation, Generator, Request
 from generation.words.config import WordsConfig
 from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import GlobalGenerator
-from ragar_rec.evaluation.people import People, divide, training_requests
+from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
 from ragar_rec.stages.ranker import Ranker, check_reads_pictures
@@ -218,19 +219,7 @@ class RagarSystem(Stage):
         Raises:
             ValueError: they are fewer than two, or no user of ``people.test`` makes one.
         """
-        seed, pictured = self.training.seed, self.components.pictures.pictured
-        training = training_requests(self.dataset, self.people.train, pictured, seed)
-        judging = training_requests(self.dataset, self.people.test, pictured, seed)
-        for requests, users, task, needed in (
-            (training, self.people.train, "train the generator", 2),
-            (judging, self.people.test, "judge it", 1),
-        ):
-            if len(requests) < needed:
-                raise ValueError(
-                    f"{len(requests)} of the {len(users)} people who {task} have a pictured training item with "
-                    f"something before it; the generator needs at least {needed}: give more items a picture"
-                )
-        return training
+        return generator_requests(self.dataset, self.people, self.components.pictures.pictured, self.training.seed)
 
     def check(self) -> None:
         """Say before the UNet and the warm start are trained what would keep this system from being trained.

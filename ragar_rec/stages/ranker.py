@@ -14,7 +14,7 @@ from ragar_rec.evaluation.controls import ItemFeatures
 from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.stages.catalogue import Catalogue
 from ragar_rec.stages.features import Features
-from ragar_rec.stages.shuffled import ShuffledFeatures
+from ragar_rec.stages.replaced import ReplacedFeatures
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import hash_file
 from ragar_rec.store.store import content_of
@@ -39,7 +39,7 @@ class Ranker(Stage):
     name: ClassVar[str] = "ranker"
     resumable: ClassVar[bool] = True
     catalogue: Catalogue
-    features: Features | ShuffledFeatures
+    features: Features | ReplacedFeatures
     settings: Mapping[str, Any]
 
     @property

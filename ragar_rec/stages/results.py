@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from generation.pictures import to_float
-from ragar_rec.augment import encode_images, encode_stored_images
+from ragar_rec.augment import encode_stored_images
 from ragar_rec.config.sections import MeasuringConfig
 from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diversity import diversity_frame
@@ -23,14 +22,20 @@ from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, read_per_user, write_per_user
 from ragar_rec.evaluation.protocols import FeatureSource
 from ragar_rec.evaluation.setting import EvaluationSetting
-from ragar_rec.stages.drawn import DrawnPictures
+from ragar_rec.stages.drawn import DrawnPictures, PictureStage
+from ragar_rec.stages.everybody import EverybodyPictures
+from ragar_rec.stages.item_pictures import Blocks, item_features, noise, reconstructed
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.reading import Reading
+from ragar_rec.stages.retrained import CatalogueResults
 from ragar_rec.stages.stage import Stage
 from ragar_rec.stages.system import System
 
 OWNERSHIP = "ownership.parquet"
 """File of the permutations, beside the per-user frame."""
+
+OWNERSHIP_COLUMNS = ("protocol", "metric", "draw", "value", "system", "judge", "seed")
+"""Columns of the permutations, without the training seed."""
 
 FeaturesByPair = Mapping[tuple[int, int], Tensor]
 """Image features of generated pictures by (user, item), internal ids."""
@@ -46,6 +51,8 @@ class JudgedResults(Stage):
         judges: rankers that score them, by name; the first is the config's own.
         settings: protocols, controls, seeds, length of the list.
         training_seed: which of ``evaluation.training_seeds`` system and judges were trained with.
+        everybody: the pictures of the control of this name; None without it.
+        catalogue: the protocol of this name under each judge.
     """
 
     name: ClassVar[str] = "results"
@@ -54,17 +61,28 @@ class JudgedResults(Stage):
     judges: Mapping[str, Ranker]
     settings: MeasuringConfig
     training_seed: int = 0
+    everybody: EverybodyPictures | None = None
+    catalogue: tuple[CatalogueResults, ...] = ()
 
     def build(self, to: Path) -> None:
         frames, draws = [*self._scores()], []
         for judge in self.judges:
-            for seed in self.settings.seeds:
+            # `catalogue` alone shows nobody a list, and has no owners to permute.
+            for seed in self.settings.seeds if self.settings.protocols else ():
                 ranks, permuted = self._ranks(judge, seed)
                 frames += ranks
                 draws.append(permuted)
         frame = pd.concat(frames, ignore_index=True).assign(training_seed=self.training_seed)
+        frame = pd.concat([frame, *(stage.frame for stage in self.catalogue)], ignore_index=True)
         write_per_user(frame, to / "per_user.parquet")
-        pd.concat(draws, ignore_index=True).assign(training_seed=self.training_seed).to_parquet(to / OWNERSHIP)
+        owners = pd.concat(draws, ignore_index=True) if draws else pd.DataFrame(columns=pd.Index(OWNERSHIP_COLUMNS))
+        owners.assign(training_seed=self.training_seed).to_parquet(to / OWNERSHIP)
+
+    @property
+    def drawings(self) -> list[PictureStage]:
+        """All pictures that a generator draws for these results."""
+        everybody = [] if self.everybody is None else [self.everybody]
+        return [self.drawn, *everybody, *(stage for results in self.catalogue for stage in results.drawings)]
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -111,32 +129,22 @@ class JudgedResults(Stage):
         self, judge: Ranker, setting: EvaluationSetting, features: FeaturesByPair
     ) -> dict[str, FeatureSource | None]:
         """Image features by control; None is the original."""
-        dim = judge.view.feature_dim
+        dim, system = judge.view.feature_dim, self.system
+        items = sorted({item for _, item in setting.pairs})
+        ids = [str(judge.dataset.item_tokens[item]) for item in items]
+        blocks: dict[str, Callable[[], Blocks]] = {"noise": lambda: noise(system.pictures, ids, setting.seed)}
+        if system.reconstruct is not None:
+            blocks["reconstruction"] = lambda: reconstructed(system, ids)
+        if (everybody := self.everybody) is not None:
+            blocks["everybody"] = lambda: everybody.blocks(everybody.requests_of(ids, setting.seed))
         controls: dict[str, Callable[[], FeatureSource | None]] = {
             "original": lambda: None,
             "shuffled_user": lambda: PersonalFeatures(features, dim, owner=setting.shuffled_user),
             "random_item": lambda: RandomItem(judge.original_features, setting.seed),
+            **{name: partial(_same_for_all, judge, name, make) for name, make in blocks.items()},
         }
-        if (reconstruct := self.system.reconstruct) is not None:
-            controls["reconstruction"] = lambda: self._reconstruction(judge, setting, reconstruct)
         own: dict[str, FeatureSource | None] = {OWN: PersonalFeatures(features, dim)}
         return own | {name: controls[name]() for name in self.settings.controls if name in controls}
-
-    def _reconstruction(
-        self, judge: Ranker, setting: EvaluationSetting, reconstruct: Callable[[Tensor], Tensor]
-    ) -> ItemFeatures:
-        """Features of each item that some protocol touches, after its picture went through the codec and back."""
-        pictures, original = self.system.pictures, judge.original_features
-        items = sorted({item for _, item in setting.pairs})
-        rows = pictures.rows([str(judge.dataset.item_tokens[item]) for item in items])
-        parts = [to_float(pictures.images[part]) for part in rows.split(64)]
-        images = torch.cat([reconstruct(part) for part in parts])
-        table, present = torch.zeros_like(original.table), torch.zeros_like(original.present)
-        table[items] = encode_images(
-            judge.reward, images, progress=self.workspace.progress, description="features of reconstructions"
-        )
-        present[items] = True
-        return ItemFeatures(table, present)
 
     def _scores(self) -> list[pd.DataFrame]:
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
@@ -146,14 +154,20 @@ class JudgedResults(Stage):
         requests = training_requests(dataset, people, system.pictures.pictured, seed)
         strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed)
         references = system.pictures.images[system.pictures.rows([request.reference for request in requests])]
+        compared = dict(system.compared)
+        if self.everybody is not None:
+            compared["everybody"] = self.everybody.system.generator_for(seed)
         rewards = {name: judge.reward for name, judge in self.judges.items()}
         how = {"system": system.label, "seed": seed, "progress": progress}
         return [
-            generator_frame(
-                system.generator, system.compared, to_float(references), requests, strangers, rewards, **how
-            ),
+            generator_frame(system.generator, compared, to_float(references), requests, strangers, rewards, **how),
             diversity_frame(system.generator, requests, rewards[first], judge=first, **how),
         ]
+
+
+def _same_for_all(judge: Ranker, control: str, blocks: Callable[[], Blocks]) -> ItemFeatures:
+    """Features of pictures that are the same for every user."""
+    return item_features(judge, blocks(), control)
 
 
 def judged_frames(results: Sequence[JudgedResults], readings: Sequence[Reading]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -91,10 +91,19 @@ class ExperimentSource:
         """From what a :func:`script_parser` with the four paths of an experiment returned."""
         return cls(options.config, tuple(overrides), options.data, options.weights, options.output)
 
+    def varied(self, changes: Mapping[str, Any]) -> ExperimentSource:
+        """The same with other values for some keys of the config, ``generator.k``."""
+        return replace(self, overrides=(*self.overrides, *as_overrides(changes)))
+
     def open(self, section: str = "", changes: Mapping[str, Any] = MappingProxyType({})) -> Experiment:
         """The experiment, with other values for some keys of one section of its config."""
         # Not at the top: processes that only train a ranker must not hold what generation imports.
         from ragar_rec.experiment import Experiment
 
-        more = [f"--{section}.{key}={value}" for key, value in changes.items()]
+        more = as_overrides({f"{section}.{key}": value for key, value in changes.items()})
         return Experiment.open(self.config, [*self.overrides, *more], self.data, self.weights, self.output)
+
+
+def as_overrides(changes: Mapping[str, Any]) -> list[str]:
+    """Dotted keys and their values as they are typed on the command line."""
+    return [f"--{key}={value}" for key, value in changes.items()]

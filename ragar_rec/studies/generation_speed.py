@@ -42,7 +42,7 @@ def batch_seconds(ragar: Ragar, requests: Sequence[Request], *, repeats: int) ->
         users alone), each the fastest of ``repeats``, and ``flop``, the operations of the bare computation.
     """
     embeds = ragar.encode_preference(requests).embeds()
-    negative = ragar.negative(embeds)
+    negative = ragar.backbone.negative(embeds)
     references = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference for request in requests])])
     taken: dict[str, list[float]] = {"product": [], "bare": [], "preference": []}
     with FlopCounterMode(display=False) as counter:

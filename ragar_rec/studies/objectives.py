@@ -55,7 +55,7 @@ class ObjectivesStudy:
     def __init__(self, source: ExperimentSource) -> None:
         self.source, self.output = source, source.output
         self.file = source.output / "objectives.json"
-        parents = _parents(source.open())
+        parents = parent_contents(source.open())
         # What a setting means: its config and the contents of what its numbers depend on beside the config.
         self.under = {name: digest([self._open(name).config.as_dict(), parents]) for name in SETTINGS}
         self.rows = valid_rows(self.file, self.under)
@@ -141,7 +141,8 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     return [name, f"{row['valid']['score']['value']:+.4f}", *gains, ranks]
 
 
-def _parents(run: Experiment) -> dict[str, str]:
+def parent_contents(run: Experiment) -> dict[str, str]:
+    """Contents of what a study's numbers depend on beside the config."""
     return {"ranker": run.ranker.content, "features": run.features.content, "components": run.components.content}
 
 

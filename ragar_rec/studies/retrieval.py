@@ -34,15 +34,21 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 """Keys of the section `generator` that a setting changes."""
 
 
-def retrieval_gains(run: Experiment) -> dict[str, dict[str, dict[str, Any]]]:
+def retrieval_gains(
+    run: Experiment, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Gains of every setting, by the people to choose a setting by (``choosing``) and by the test people.
 
     Nothing is trained, so that the people whom the generator would be trained on may choose as well.
+
+    Args:
+        run: whose ranker scores.
+        settings: by name, the keys of the section `generator` that each changes.
     """
     people = {"choosing": [*run.ragar.people.train, *run.ragar.people.valid], "test": run.ragar.people.test}
     groups = {name: ReferenceScores(run, users) for name, users in people.items()}
     ragar, rows = run.components.new_generator(run.config.generator), {}
-    for name, changes in SETTINGS.items():
+    for name, changes in settings.items():
         ragar.config = replace(run.config.generator, **changes)
         rows[name] = {group: scores.row(ragar) for group, scores in groups.items()}
     return rows

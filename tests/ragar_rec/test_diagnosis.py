@@ -75,6 +75,7 @@ def test_what_is_printed_is_what_is_written(run: Experiment, capsys: pytest.Capt
     [
         ({"diagnosis": SETTINGS | {"pictures": 100}}, r"diagnosis\.pictures asks for 100, but only 23 items have one"),
         ({"diagnosis": SETTINGS, "model": "BPR"}, "model BPR scores without pictures"),
+        ({"diagnosis": SETTINGS | {"users": 1}}, "1 of 1 people have a pictured training item .* at least 2"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_said(films: Path, tmp_path: Path, changes: dict, words: str) -> None:

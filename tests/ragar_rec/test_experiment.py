@@ -24,11 +24,13 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from markupsafe import escape
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
+from generation.appearance import commonest_share, palettes
 from generation.backbone.backbone import LORA_FILE
 from generation.encoders.hog import HogEncoder
 from generation.pictures import read_pictures, to_float
@@ -47,6 +49,7 @@ from ragar_rec.evaluation.reward import RankerReward
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import models
 from ragar_rec.stages import ragar as ragar_module
+from ragar_rec.stages.appearances import appearances
 from ragar_rec.stages.models import UNetTraining
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import hash_file
@@ -74,11 +77,13 @@ STAGES = [
 ]
 BASELINE = "baseline"
 """What `train-ranker` compares the ranker with, three of them; `ran` leaves them out."""
+DIAGNOSES = {"shuffled-features", "diagnosis", "generator-diagnosis"}
+"""What results and report read beside the pictures; `ran` leaves them out, and the shuffled ranker with them."""
 
 
 def ran(run: Experiment) -> list[str]:
-    """Names of the stages that were built, sorted, without the baselines."""
-    return sorted(name for name in run.store.ran if name != BASELINE)
+    """Names of the stages that were built, sorted, each once, without the baselines and the diagnoses."""
+    return sorted(set(run.store.ran) - {BASELINE, *DIAGNOSES})
 
 
 class World(NamedTuple):
@@ -133,13 +138,14 @@ def copy(world: World, tmp_path: Path) -> World:
 def test_every_stage_ran_once_in_order(world: World):
     assert ran(world.run) == sorted(STAGES)
     assert world.run.store.ran.count(BASELINE) == 3
-    assert len(world.run.store.seconds()) == len({*STAGES, BASELINE})
+    assert [world.run.store.ran.count(name) for name in sorted(DIAGNOSES)] == [1, 1, 1]
+    assert len(world.run.store.seconds()) == len({*STAGES, *DIAGNOSES, BASELINE})
 
 
 def test_results_can_be_recomputed_from_the_people(world: World):
     """Every row of results.json from per_user.parquet and ownership.parquet, to the last digit."""
     tree = json.loads((world.output / "results.json").read_text())
-    assert set(tree) == {"rows", "verdicts", "run"}
+    assert set(tree) == {"rows", "verdicts", "run", "diagnosis"}
     assert [verdict["system"] for verdict in tree["verdicts"]] == ["RAGAR"]
     assert all(list(row) == [field.name for field in fields(Row)] for row in tree["rows"])
     frame = read_per_user(world.output / "per_user.parquet")
@@ -202,7 +208,7 @@ def test_a_second_run_reuses_every_stage(world: World, capsys):
     run = world.again()
     pipeline.demo(run)
     assert run.store.ran == []
-    assert set(run.store.reused) == {*STAGES, BASELINE}
+    assert set(run.store.reused) == {*STAGES, *DIAGNOSES, BASELINE}
     after = (world.output / "results.json").read_text()
     assert json.loads(before)["rows"] == json.loads(after)["rows"]
     assert "Protocol candidates on ml-latest" in capsys.readouterr().out
@@ -449,7 +455,8 @@ def test_mmrecs_folder_from_the_command_line(tmp_path: Path, capsys):
         ("evaluation__resamples", {"report"}),
         ("evaluation__users", {"images", "results", "report"}),
         ("evaluation__batch_size", {"images", "results", "report"}),
-        ("reflection__reward_steps", {"generator", "images", "results", "report"}),
+        ("reflection__reward_steps", {"generator", "images", "results", "generator-diagnosis", "report"}),
+        ("diagnosis__steps", {"generator-diagnosis", "report"}),
     ],
 )
 def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, stages):
@@ -460,6 +467,101 @@ def test_a_changed_key_runs_what_reads_it(copy: World, tmp_path: Path, changed, 
     assert set(run.store.ran) == stages
     assert run.ranker.trained.ranker.device.type == "cpu"
     assert run.ranker.dataset.config["use_gpu"] is False
+
+
+def test_the_generators_diagnosis_is_in_results_and_report(world: World) -> None:
+    """Six people are held out, three of them are optimised for; the score of each bar is that of its picture."""
+    run = world.again()
+    frame, system = run.generator_diagnosis.frame, run.system
+    gains = {key: rows.set_index("user")["value"] for key, rows in frame.groupby(["step", "subject"])}
+    assert {key: len(rows) for key, rows in gains.items()} == {
+        ("reach", "own"): 3,
+        ("reach", "stranger"): 3,
+        ("learned", "own"): 6,
+        ("learned", "stranger"): 6,
+        ("codec", "own"): 6,
+    }
+    # Learned: what the protocol `generator` of the tables says of the same people.
+    scores = read_per_user(world.output / "per_user.parquet").query("protocol == 'generator'")
+    by_control = {control: rows.set_index("user")["value"] for control, rows in scores.groupby("control")}
+    for subject, control in (("own", OWN), ("stranger", "shuffled_user")):
+        expected = by_control[control] - by_control["reference_image"]
+        pd.testing.assert_series_equal(
+            gains["learned", subject].sort_index(), expected.sort_index(), atol=1e-5, rtol=0, check_names=False
+        )
+    # The first picture of the optimisation is v_gen, and the best is kept.
+    reached = gains["reach", "own"]
+    assert (reached >= gains["learned", "own"][reached.index] - 1e-3).all()
+    (request,) = (r for r in run.generator_diagnosis.requests if r.user == frame["user"].iloc[0])
+    own = to_float(system.pictures.images[system.pictures.rows([request.reference])])
+    with torch.no_grad():
+        cost = run.ranker.reward([request], run.ragar.components.pipeline.reconstruct(own)) - run.ranker.reward(
+            [request], own
+        )
+    assert gains["codec", "own"][request.user] == pytest.approx(float(cost), abs=1e-4)
+    tree = json.loads((world.output / "results.json").read_text())
+    steps = [finding["step"] for finding in tree["diagnosis"]]
+    assert steps == [
+        "reading",
+        "baselines",
+        "headroom",
+        "retrieval",
+        "reach",
+        "learned",
+        "codec",
+        "equal treatment",
+        "power",
+    ]
+    page = (world.output / "report.html").read_text()
+    assert all(str(escape(finding["question"])) in page for finding in tree["diagnosis"])
+    assert "what it learned to draw" in page  # a bar of the waterfall
+    assert "commonest palette" in page and "Commonest palette" in page  # the table, and the curves
+
+
+def test_the_diagnosis_of_a_generator_by_command(copy: World, tmp_path: Path, capsys) -> None:
+    """The same findings as in the report; without a step that is left out, the reason stands in its place."""
+    config = config_file(tmp_path, diagnosis__optimised=0)
+    arguments = [f"--config={config}", f"--data={copy.data}", f"--output={copy.output}"]
+    assert cli.main(["diagnose", "--generator", *arguments]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "What can the generator draw? Left out: `diagnosis.optimised` is 0." in said
+    assert "What did the generator learn? For 6 people whom it was not trained on" in said
+    frame = pd.read_parquet(copy.output / "diagnosis.parquet")
+    assert {"reading", "headroom", "learned", "codec"} <= set(frame["step"])
+    assert "reach" not in set(frame["step"])
+
+
+def test_how_evaluated_pictures_look_beside_their_references(world: World) -> None:
+    """Means over each person's pictures, then over the six people; palettes of all pictures together."""
+    run = world.again()
+    drawn, pictures = run.results.drawn, run.pictures
+    found = {row.name: row for row in appearances(drawn, run.config.evaluation)}
+    assert list(found) == ["brightness", "saturation", "colour entropy", "edge density", "commonest palette"]
+    means: dict[str, list[tuple[float, float]]] = {}
+    items = []
+    for name in drawn.shards.ids:
+        user, item = json.loads(name)[:2]
+        items.append(item)
+        both = (drawn.shards.read([name])[0], to_float(pictures.images[pictures.rows([item])])[0])
+        luma = [float(0.299 * p[0].mean() + 0.587 * p[1].mean() + 0.114 * p[2].mean()) for p in both]
+        means.setdefault(user, []).append((luma[0], luma[1]))
+    people = np.array([np.mean(values, axis=0) for values in means.values()])
+    brightness = found["brightness"]
+    assert (brightness.generated, brightness.reference) == pytest.approx(tuple(people.mean(0)), abs=1e-5)
+    assert brightness.difference is not None
+    assert brightness.difference.value == pytest.approx(float(np.subtract(*people.T).mean()), abs=1e-5)
+    assert brightness.difference.n == len(people) == 6
+    expected = commonest_share(palettes(to_float(pictures.images[pictures.rows(items)])))
+    assert found["commonest palette"].reference == pytest.approx(expected)
+    assert found["commonest palette"].difference is None
+
+
+def test_a_catalogue_too_small_for_a_diagnosis_is_evaluated_without_one(copy: World, tmp_path: Path, caplog) -> None:
+    run = open_run(config_file(tmp_path, diagnosis__pictures=100), copy.data, copy.output)
+    pipeline.report(run)
+    assert "no diagnosis in results and report: diagnosis.pictures asks for 100, but only 23 items" in caplog.text
+    assert json.loads((copy.output / "results.json").read_text())["diagnosis"] == []
+    assert 'id="diagnosis"' not in (copy.output / "report.html").read_text()
 
 
 def test_the_same_ranker_trained_again_runs_nothing_else(copy: World):
@@ -488,7 +590,8 @@ def test_ctrl_c_in_a_stage_keeps_the_finished_ones_and_the_next_run_continues(
     assert not (tmp_path / "results.json").exists()
     run = world.again(output=tmp_path)
     pipeline.evaluate(run)
-    assert ran(run) == sorted(set(STAGES) - set(finished) - {"report"})
+    # The ranker on shuffled pictures, for the diagnosis, is trained in any case.
+    assert ran(run) == sorted(set(STAGES) - set(finished) - {"report"} | {"ranker"})
     assert (tmp_path / "per_user.parquet").read_bytes() == (world.output / "per_user.parquet").read_bytes()
 
 

@@ -1,10 +1,41 @@
-"""Two rankers on two encoders and two seeds from one config; one generator rewarded by the first, scored by both."""
+"""Two rankers on two encoders, two trainings: tables, verdict, and all of it again from the Parquet files alone."""
 
+from __future__ import annotations
+
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
 import torch
+from scipy import stats
 
 from film_world import config_file, film_folder, open_run
+from ragar_rec import pipeline
+from ragar_rec.experiment import Experiment
+
+RESAMPLES = 50
+JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("judged")
+    overrides = [JUDGE, "--evaluation.training_seeds=[0, 1]"]
+    found = Experiment.open(
+        config_file(folder), overrides, film_folder(folder / "raw"), None, folder / "output", progress=False
+    )
+    pipeline.report(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def files(run: Experiment) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """results.json, and the two Parquet files that it follows from."""
+    tree = json.loads((run.output / "results.json").read_text())
+    return tree, pd.read_parquet(run.output / "per_user.parquet"), pd.read_parquet(run.output / "ownership.parquet")
 
 
 def test_a_generator_is_rewarded_by_one_ranker_and_scored_by_two(tmp_path: Path) -> None:
@@ -25,3 +56,148 @@ def test_a_generator_is_rewarded_by_one_ranker_and_scored_by_two(tmp_path: Path)
     assert set(frame["judge"]) == {reward.label, judge.label}
     assert run.store.ran.count("ranker") == run.store.ran.count("features") == 2
     assert run.store.ran.count("generator") == 1
+
+
+def test_every_training_has_rankers_and_a_generator_of_its_own(run: Experiment) -> None:
+    first, second = run.all_results
+    assert [list(results.judges) for results in (first, second)] == [["MICRO on dual", "VBPR on hog"]] * 2
+    seeds = [[judge.dataset.config["seed"] for judge in results.judges.values()] for results in (first, second)]
+    assert seeds == [[2020, 7], [2021, 8]]
+    assert first.system.content != second.system.content
+    assert run.store.ran.count("generator") == run.store.ran.count("warm-start") == 2
+    assert run.store.ran.count("backbone") == run.store.ran.count("encoder") == 1
+    # Two judges of two trainings, and the first two once more on shuffled pictures.
+    assert run.store.ran.count("ranker") == 6
+    assert first.drawn.setting(first.judges["VBPR on hog"], 0).people == second.drawn.setting(run.ranker, 0).people
+
+
+def test_the_whole_table_follows_from_the_parquet_files(files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
+    """Values, intervals, p-values and stars, by pandas and scipy alone; medians and means, one training and two."""
+    tree, frame, ownership = files
+    rows = tree["rows"]
+    assert len(rows) > 100
+    for row in rows:
+        differences = users_of(frame, row, row["control"])
+        if row["compared_with"]:
+            differences = differences - users_of(frame, row, row["compared_with"])
+        statistic = np.median if row["metric"].endswith("median") else np.mean
+        means = differences.to_numpy().mean(axis=1)
+        assert row["value"] == pytest.approx(statistic(means), abs=1e-12)
+        assert (row["users"], row["training_seeds"]) == differences.shape
+        drawn = resampled(differences.to_numpy(), statistic)
+        assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-9)
+        if differences.shape[1] == 2:
+            by_seed = statistic(differences.to_numpy(), axis=0)
+            assert row["spread"] == pytest.approx(abs(by_seed[0] - by_seed[1]) / np.sqrt(2))
+        if row["compared_with"] == "permuted_owners":
+            assert row["p"] == pytest.approx(ownership_p(frame, ownership, row))
+        elif row["compared_with"]:
+            assert row["p"] == pytest.approx(normal_p(row["value"], drawn.std(ddof=1)), abs=1e-9)
+    assert [row["significant"] for row in rows] == stars(rows)
+
+
+def test_the_verdict_follows_from_the_table(files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
+    """The rules once more, in their order, from the rows of results.json."""
+    tree = files[0]
+
+    def one(protocol: str, other: str | None, judge: str, control: str = "own", system: str = "RAGAR") -> Any:
+        cell = {"system": system, "protocol": protocol, "control": control, "judge": judge, "metric": "ndcg@10"}
+        found = [r for r in tree["rows"] if cell.items() <= r.items() and r["compared_with"] == other]
+        return found[0] if found else None
+
+    reward, judge = "MICRO on dual", "VBPR on hog"
+    gain, personal = one("candidates", "original", reward), one("candidates", "permuted_owners", reward)
+    by_judge = [one("candidates", other, judge) for other in ("original", "permuted_owners")]
+    reads = one("reading", "trained_on_shuffled", judge, system=judge)["low"] > 0
+    margin = 0.05 * one("candidates", None, reward, "original")["value"]
+    confirmed = reads and by_judge[0]["low"] > 0 and by_judge[0]["p"] <= 0.05
+    rules = {
+        "harm": gain["high"] < 0,
+        "personal gain, confirmed": gain["low"] > 0
+        and personal["p"] <= 0.05
+        and confirmed
+        and by_judge[1]["p"] <= 0.05,
+        "gain for the reward ranker only": gain["low"] > 0 and not confirmed,
+        "gain, not personal": gain["low"] > 0,
+        "gain only where the target is privileged": one("reference", "original", reward)["low"] > 0,
+        "no gain": -margin < gain["low"] and gain["high"] < margin,
+        "nothing to gain": any(
+            finding["numbers"][name]["low"] <= 0
+            for finding in tree["diagnosis"]
+            for name in {"reading": ["trained on shuffled"], "headroom": ["personal"]}.get(finding["step"], [])
+        ),
+        "inconclusive": True,
+    }
+    (verdict,) = tree["verdicts"]
+    assert verdict["rule"] == next(rule for rule, holds in rules.items() if holds)
+    assert f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" in verdict["sentence"]
+
+
+def test_the_report_begins_with_the_verdict(run: Experiment, files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
+    page = (run.output / "report.html").read_text()
+    (verdict,) = files[0]["verdicts"]
+    rule = verdict["rule"][0].upper() + verdict["rule"][1:]
+    assert page.index(f'class="rule">{rule}') < page.index('id="results"')
+    assert page.count("<details") > 4
+    assert page.count('<details class="card" open') == 1
+
+
+def users_of(frame: pd.DataFrame, row: dict[str, Any], control: str) -> pd.DataFrame:
+    """A row for each user, a column for each training seed: the mean over generation seeds."""
+    metric = row["metric"].removesuffix("_median")
+    cell = {name: row[name] for name in ("system", "protocol", "judge")} | {"metric": metric, "control": control}
+    chosen = frame[np.logical_and.reduce([frame[name] == value for name, value in cell.items()])]
+    return chosen.pivot_table(index="user", columns="training_seed", values="value")
+
+
+def resampled(values: np.ndarray, statistic: Any) -> np.ndarray:
+    """The statistic of resampled people, and of resampled trainings where there are several."""
+    n, trainings = values.shape
+    rng = np.random.default_rng(0)
+    if trainings == 1:
+        column = values[:, 0]
+        if np.ptp(column) == 0:
+            return np.full(RESAMPLES, column[0])
+        result = stats.bootstrap(
+            (column,), statistic, n_resamples=RESAMPLES, method="percentile", random_state=rng, vectorized=True
+        )
+        return result.bootstrap_distribution
+    weights = rng.multinomial(trainings, [1 / trainings] * trainings, size=RESAMPLES) / trainings
+    people = rng.integers(n, size=(n, RESAMPLES))
+    return np.array([statistic(values[people[:, at]] @ weights[at]) for at in range(RESAMPLES)])
+
+
+def normal_p(value: float, error: float) -> float:
+    if value == 0:
+        return 1.0
+    return 0.0 if error == 0 else float(2 * stats.norm.cdf(-abs(value) / error))
+
+
+def ownership_p(frame: pd.DataFrame, ownership: pd.DataFrame, row: dict[str, Any]) -> float:
+    cell = {name: row[name] for name in ("system", "protocol", "judge", "metric")}
+    chosen = ownership[np.logical_and.reduce([ownership[name] == value for name, value in cell.items()])]
+    draws = chosen.groupby("draw")["value"].mean()
+    assert len(draws) == 1000
+    observed = users_of(frame, row, "own").to_numpy().mean()
+    return (1 + int((draws >= observed - 1e-12).sum())) / 1001
+
+
+def stars(rows: list[dict[str, Any]]) -> list[bool | None]:
+    """Primary differences by their own p, the others by Holm's steps."""
+    primary = [
+        row["protocol"] == "candidates"
+        and row["judge"] == "MICRO on dual"
+        and row["control"] == "own"
+        and row["metric"] == "ndcg@10"
+        and row["compared_with"] in ("original", "permuted_owners")
+        for row in rows
+    ]
+    found: list[bool | None] = [None if row["p"] is None else row["p"] <= 0.05 for row in rows]
+    others = sorted(
+        (at for at, row in enumerate(rows) if row["p"] is not None and not primary[at]), key=lambda at: rows[at]["p"]
+    )
+    kept = True
+    for step, at in enumerate(others):
+        kept = kept and rows[at]["p"] <= 0.05 / (len(others) - step)
+        found[at] = kept
+    return found

@@ -16,6 +16,7 @@ from generation.pictures import read_pictures, to_bytes
 from generation.request import Request
 from ragar_rec import pipeline
 from ragar_rec.evaluation.per_user import OWN
+from ragar_rec.evaluation.results import Results
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages.picture_encoders import DualPictureEncoder
 from recsys.features import FeatureTable
@@ -241,7 +242,14 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     run = open_run(config, film_folder(tmp_path / "raw"), tmp_path / "output")
     pipeline.demo(run)
     others = [name for name in run.store.ran if name != "baseline"]
-    assert others == ["data", "pictures", "features", "ranker", "images", "results", "report"]
+    diagnosed = ["shuffled-features", "ranker", "diagnosis", "generator-diagnosis"]
+    assert sorted(others) == sorted(
+        ["data", "pictures", "features", "ranker", "images", "results", "report", *diagnosed]
+    )
+    answers = {finding.step: finding.answer for finding in Results.read(tmp_path / "output" / "results.json").diagnosis}
+    assert answers["reach"] == "Left out: Shade gives no gradient of its pictures."
+    assert answers["codec"] == "Left out: Shade has no codec that is known here."
+    assert "people whom it was not trained on, its picture gains" in answers["learned"]
     out = capsys.readouterr().out
     assert "generator.system is studio:Shade: there is nothing to train" in out
     assert "pictures by studio:Shade; small on purpose." in out
@@ -256,7 +264,7 @@ def test_a_generator_by_name_goes_through_every_step(tmp_path: Path, studio: Pat
     assert 'alt="v_glob"' not in page
     assert not set(frame["control"]) & {"untrained", "global"}
     assert "gave the reward" not in page
-    assert "what was retrieved stands out" not in page
+    assert "what counted stands out" not in page
     # the file of pictures: half as bright for odd users, the reference itself for even ones
     request = next(request for request in run.drawn.requests() if int(request.user) % 2 == 0)
     stored = to_bytes(run.drawn.shards.read([request]))[0]

@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from generation.ragar import fixed_shape
 from generation.ragar.config import RagarConfig
-from generation.ragar.fixed_shape import FixedShape, padded_batches
+from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.language import LanguageModel
 from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
@@ -168,8 +168,3 @@ def test_no_requests_give_no_picture_and_an_empty_batch_is_an_error(ragar: Ragar
         FixedShape(ragar, batch_size=0)
     with pytest.raises(ValueError, match="user w has an empty history"):
         FixedShape(ragar).generate([request("red-circle", "blue-bar"), request("red-circle", user="w")])
-
-
-def test_the_last_row_fills_a_chunk() -> None:
-    assert list(padded_batches([1, 2, 3, 4, 5], 3)) == [([1, 2, 3], [1, 2, 3]), ([4, 5], [4, 5, 5])]
-    assert list(padded_batches([], 3)) == []

@@ -6,10 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from generation.ragar.language import PROMPT, LanguageModel, load_language_model
-from generation.ragar.language_config import LanguageConfig
-from generation.ragar.small_language_model import train_language_model
-from generation.training import Curves
+from generation.language.loading import load_language_model
+from generation.ragar.language import PROMPT, LanguageModel
 from generation_world import World
 
 SHORT = PROMPT.format(keywords="red", caption="circle")
@@ -102,24 +100,6 @@ def test_a_prompt_that_is_longer_than_the_model_takes_is_quoted_with_the_numbers
         ValueError, match=rf"'red circle .* has {length} tokens and 2 image tokens .* than the 512 that"
     ):
         language([SHORT, prompt])
-
-
-def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no language model at .*none .*hf download Qwen/"):
-        load_language_model(tmp_path / "none")
-
-
-def test_training_is_deterministic_and_learns(world: World) -> None:
-    config = LanguageConfig(hidden_size=32, layers=1, vocab_size=300, steps=31)
-    curves = Curves()
-    texts = world.gallery.captions
-    model, tokenizer = train_language_model(texts, config, curves=curves, progress=False)
-    again, _ = train_language_model(texts, config, curves=Curves(), progress=False)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
-    losses = [value for _, value in curves.values["language model: next-token loss"]]
-    # fresh weights guess among all tokens: log(300) = 5.7 for a full vocabulary
-    assert losses[0] == pytest.approx(torch.tensor(len(tokenizer)).log().item(), abs=0.3)
-    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_saved_model_reads_the_same(world: World, tmp_path: Path) -> None:

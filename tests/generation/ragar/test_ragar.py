@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from generation.backbone.backbone import LORA_FILE, Backbone
-from generation.ragar.config import RagarConfig
+from generation.ragar.config import HistoryMode, RagarConfig
 from generation.ragar.description import global_row_weights
 from generation.ragar.ragar import Ragar
 from generation.request import Generator
@@ -108,6 +108,15 @@ def test_next_k_skips_the_best_and_may_find_nothing(world: World) -> None:
     assert empty.explanations[0].keywords == ()
     assert empty.retrieved.abs().sum() == 0
     assert empty.detail.isfinite().all()
+
+
+@pytest.mark.parametrize("history", ["top_k", "next_k", "random"])
+def test_k_0_retrieves_nothing(world: World, history: HistoryMode) -> None:
+    ragar = world.ragar(replace(SMALL, history=history, k=0))
+    preference = ragar.encode_preference([REQUEST, SHORT_REQUEST])
+    assert [each.retrieved for each in preference.explanations] == [(), ()]
+    assert preference.retrieved.abs().sum() == 0
+    assert ragar.generate([REQUEST]).isfinite().all()
 
 
 def test_a_random_history_is_the_requests_own_draw(world: World) -> None:
@@ -229,7 +238,7 @@ def test_a_batch_does_not_change_its_members(ragar: Ragar) -> None:
 
 def test_the_negative_has_the_same_shape_and_repeats_the_empty_prompt(ragar: Ragar) -> None:
     embeds = ragar.encode_preference([REQUEST, SHORT_REQUEST]).embeds()
-    negative = ragar.negative(embeds)
+    negative = ragar.backbone.negative(embeds)
     empty = ragar.backbone.states([""])[0]
     assert negative.shape == embeds.shape == (2, 36, 32)
     for rows in (slice(0, 16), slice(16, 32)):

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generation.appearance import appearance
+from generation.pictures import to_float
 from generation.ragar.advantage import leave_one_out_advantage
 from generation.ragar.divergence import frozen_copy
 from generation.ragar.exploration import build_policy, principal_directions
@@ -238,8 +240,8 @@ def test_scores_may_cost_fewer_steps_than_pictures(world: World) -> None:
         reflect(ragar, REQUESTS[:3], redness, replace(FAST, reward_steps=1, steps=4), ReflectionLog(), progress=False)
     finally:
         hook.remove()
-    # 1 for the sample, 3 for v_glob; then 4 for v_glob and 4 for each of two samples
-    assert len(calls) == 1 + 3 + 4 + 8
+    # 1 for the sample, 3 for v_glob; then 4 for v_glob, 4 for each of two samples, and 4 for v_gen at both ends
+    assert len(calls) == 1 + 3 + 4 + 8 + 2 * 4
 
 
 # --- reward phase ---------------------------------------------------------------------------------------------------
@@ -282,6 +284,23 @@ def test_the_reward_goes_up_and_what_is_frozen_stays(world: World) -> None:
     assert (log.groups, log.silent_groups) == (12 * 12, 0)
     assert [len(log.curves.values[f"gradient norm: {name}"]) for name in ("rank", "cal", "sem")] == [2, 2, 2]
     assert len(log.curves.values["reward: score of v_gen"]) == 12
+
+
+def test_how_pictures_look_is_measured_beside_their_references(world: World) -> None:
+    """Every 20 steps and at the end, on the first four requests; the references are the same pictures each time:
+    three red shapes on white and an orange one."""
+    ragar, log = world.ragar(), ReflectionLog()
+    v_gen = ragar.generate(REQUESTS[:4])
+    references = to_float(world.gallery.images[world.gallery.rows([r.reference for r in REQUESTS[:4]])])
+    reflect(ragar, REQUESTS, redness, replace(FAST, reward_steps=21), log, progress=False)
+    curves = log.curves.values
+    for name in ("brightness", "saturation", "colour entropy", "edge density"):
+        assert [step for step, _ in curves[f"{name}: v_gen"]] == [0, 20, 21]
+        assert curves[f"{name}: v_gen"][0][1] == pytest.approx(float(appearance(v_gen)[name].mean()), abs=1e-4)
+        expected = float(appearance(references)[name].mean())
+        assert [value for _, value in curves[f"{name}: reference"]] == pytest.approx([expected] * 3)
+    assert [value for _, value in curves["commonest palette: reference"]] == [0.75] * 3
+    assert len(curves["commonest palette: v_gen"]) == 3
 
 
 def test_the_opposite_reward_goes_the_opposite_way(world: World) -> None:
@@ -425,7 +444,8 @@ def test_path_raises_the_reward_with_one_picture_a_request(world: World) -> None
         reflect(ragar, REQUESTS, redness, config, log, progress=False)
     finally:
         hook.remove()
-    assert len(calls) == 2 + 12 * 2  # two steps for v_glob, two for each batch
+    # two steps for v_glob, two for each batch, and two for v_gen before the first and after the last
+    assert len(calls) == 2 + 12 * 2 + 2 * 2
     gain = redness(REQUESTS, ragar.generate(REQUESTS)) - start
     assert gain.min() > 0.8  # .95; 1.34 on average, twice as much as the estimator gains in as many steps
     assert all_equal(frozen(world, ragar), before)

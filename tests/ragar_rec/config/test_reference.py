@@ -19,7 +19,7 @@ def test_a_key_has_its_default_its_range_and_its_sentence() -> None:
         "evaluation.candidates", "10", "an integer, at least 1", "C, items regenerated per user under candidates."
     )
     assert keys["evaluation.protocols"].default == "[reference, candidates]"
-    assert keys["evaluation.protocols"].accepts == "a list, each one of reference, candidates"
+    assert keys["evaluation.protocols"].accepts == "a list, each one of reference, candidates, catalogue"
     text = keys["evaluation.candidates"].text()
     assert text == (
         "  evaluation.candidates: 10\n      C, items regenerated per user under candidates. (an integer, at least 1)"

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
+from ragar_rec.evaluation.controls import (
+    ItemFeatures,
+    PersonalFeatures,
+    RandomItem,
+    ShuffledUserSampler,
+    noise_pictures,
+)
 from recsys.recbole.dataset import Dataset
 
 FEATURES = ItemFeatures(torch.arange(10.0).view(5, 2), torch.tensor([False, True, True, False, True]))
@@ -79,3 +85,14 @@ def test_a_shuffled_user_does_not_depend_on_the_order_of_the_list(dataset: Datas
 def test_a_single_user_cannot_be_shuffled(dataset: Dataset):
     with pytest.raises(ValueError, match="shuffled_user needs at least two people"):
         ShuffledUserSampler(dataset, 0, [1])(1, np.array([1]))
+
+
+def test_noise_is_uniform_and_depends_on_seed_and_item_alone():
+    pictures = noise_pictures(["a", "b"], (64, 48), seed=0)
+    assert pictures.shape == (2, 3, 64, 48)
+    # Of a uniform number the mean is 1/2 and the variance 1/12; of 9,216 the mean's standard error is 0.003.
+    assert abs(float(pictures[0].mean()) - 1 / 2) < 0.015
+    assert abs(float(pictures[0].var()) - 1 / 12) < 0.005
+    assert torch.equal(noise_pictures(["b"], (64, 48), seed=0)[0], pictures[1])
+    assert not torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(noise_pictures(["b"], (64, 48), seed=1)[0], pictures[1])

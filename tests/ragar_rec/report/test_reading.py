@@ -101,4 +101,14 @@ def test_diversity_compares_people_with_seeds():
 
 
 def test_a_protocol_without_a_question_is_not_read():
-    assert read("catalogue", "ndcg@10", (OWN, "original", ABOVE)) == []
+    assert read("another", "ndcg@10", (OWN, "original", ABOVE)) == []
+
+
+def test_better_training_data_for_whom_and_whether_the_ranker_learns_from_pictures():
+    lines = ((OWN, "original", ABOVE), (OWN, "shuffled_user", HOLDS_0), ("random_item", "original", BELOW))
+    assert read("catalogue", "ndcg@10", *lines) == [
+        "As training data, pictures made for an item's audience raise NDCG@10 by 0.2000 [0.1000, 0.3000] against the "
+        "original pictures. Less those made for the audience of another item: +0.1000 [-0.1000, +0.3000]; no part of "
+        "the audience is shown. On pictures of other items the ranker's NDCG@10 changes by -0.2000 [-0.3000, "
+        "-0.1000]: it learns from pictures."
+    ]

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
-from generation.ragar.language_config import LanguageConfig
+from generation.language.config import LanguageConfig
 from generation.tokens import train_bpe
 from generation.training import Curves, batches, one_cycle
 
