@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from generation.backbone.config import DualEncoderConfig, SamplingConfig, UNetConfig
 from generation.models import TIMM
@@ -26,9 +26,6 @@ from ragar_rec.store.store import Store
 from recsys.recbole.keys import SEED, with_ranker
 
 logger = logging.getLogger(__name__)
-
-# Named by strings: the stages load torch when they are asked for.
-Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
 
 
 class Experiment:
@@ -186,12 +183,13 @@ class Experiment:
 
         None if these data allow none; the reason is noted.
         """
-        return _possible(self.diagnosis)
+        return self.diagnosis if _possible(self.diagnosis) else None
 
     @cached_property
     def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
         """:attr:`generator_diagnosis`, likewise."""
-        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
+        possible = self.possible_diagnosis is not None and _possible(self.generator_diagnosis)
+        return self.generator_diagnosis if possible else None
 
     @cached_property
     def ragar(self) -> stages.RagarSystem:
@@ -524,11 +522,11 @@ class Experiment:
         return FeatureSources(self.config, self.workspace, self.catalogue)
 
 
-def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
-    """The diagnosis, or None if its check says that these data allow none."""
+def _possible(diagnosis: Any) -> bool:
+    """Whether a stage's check says that these data allow it; if not, the reason is noted."""
     try:
         diagnosis.check()
     except ValueError as error:
         logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
-        return None
-    return diagnosis
+        return False
+    return True
