@@ -265,11 +265,11 @@ class Experiment:
         features = self.features if own else self.new_features(image_encoder, whiten)
         return stages.Ranker(self.workspace, self.catalogue, features, recbole | dict(settings))
 
-    def new_shuffled(self, ranker: stages.Ranker) -> stages.Ranker:
-        """The same ranker, trained on pictures of other items."""
+    def new_shuffled(self, ranker: stages.Ranker, seed: int = 0) -> stages.Ranker:
+        """The same ranker, trained on pictures of other items; ``seed`` says which permutation."""
         features = ranker.features
         assert isinstance(features, stages.Features)
-        return replace(ranker, features=stages.ShuffledFeatures(self.workspace, features, seed=0))
+        return replace(ranker, features=stages.ShuffledFeatures(self.workspace, features, seed=seed))
 
     def baselines(self) -> list[stages.BaselineRanker]:
         """Simple rankers beside the config's, of those that train in seconds or a minute on this catalogue."""

@@ -6,7 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal
+
+# Before Python 3.12 isinstance with a protocol of `typing` evaluates every property, and so would train a ranker.
+from typing_extensions import Protocol, runtime_checkable
 
 from ragar_rec import stages
 from ragar_rec.config.config import Config
@@ -17,10 +20,8 @@ from recsys.recbole.keys import SEED
 
 logger = logging.getLogger(__name__)
 
-# Named by strings: the stages load torch when they are asked for.
-Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
 
-
+@runtime_checkable
 class Makers(Protocol):
     """What makes rankers and systems; an :class:`ragar_rec.experiment.Experiment`."""
 
@@ -48,7 +49,7 @@ class Makers(Protocol):
         """A ranker that differs from the config's."""
         ...
 
-    def new_shuffled(self, ranker: stages.Ranker) -> stages.Ranker:
+    def new_shuffled(self, ranker: stages.Ranker, seed: int = 0) -> stages.Ranker:
         """The same ranker, trained on pictures of other items."""
         ...
 
@@ -106,8 +107,11 @@ class Judging:
     def readings(self) -> tuple[stages.Reading, ...]:
         """Whether the judges read pictures, the config's ranker among them; none if there are no other judges."""
         k, judges = self.made.config.evaluation.k, self.judges() if self.made.config.judges.rankers else {}
+        seeds = range(self.made.config.judges.shuffles)
         return tuple(
-            stages.Reading(self.made.workspace, name, ranker, self.made.new_shuffled(ranker), k)
+            stages.Reading(
+                self.made.workspace, name, ranker, tuple(self.made.new_shuffled(ranker, at) for at in seeds), k
+            )
             for name, ranker in judges.items()
         )
 
@@ -141,12 +145,13 @@ class Judging:
 
         None if these data allow none; the reason is noted.
         """
-        return _possible(self.diagnosis)
+        return self.diagnosis if _possible(self.diagnosis) else None
 
     @cached_property
     def possible_generator_diagnosis(self) -> stages.GeneratorDiagnosis | None:
         """:attr:`generator_diagnosis`, likewise."""
-        return None if self.possible_diagnosis is None else _possible(self.generator_diagnosis)
+        possible = self.possible_diagnosis is not None and _possible(self.generator_diagnosis)
+        return self.generator_diagnosis if possible else None
 
     def new_drawn(self, system: stages.System, judges: Sequence[stages.Ranker]) -> stages.DrawnPictures:
         """Pictures by this system for everything that the protocols show under these judges."""
@@ -190,11 +195,11 @@ class Judging:
         return stages.CatalogueTrial(system, settings, {seed: seed - training_seed for seed in seeds}, everybody)
 
 
-def _possible(diagnosis: Diagnosis) -> Diagnosis | None:
-    """The diagnosis, or None if its check says that these data allow none."""
+def _possible(diagnosis: Any) -> bool:
+    """Whether a stage's check says that these data allow it; if not, the reason is noted."""
     try:
         diagnosis.check()
     except ValueError as error:
         logger.warning("no %s in results and report: %s", diagnosis.name.replace("-", " "), error)
-        return None
-    return diagnosis
+        return False
+    return True

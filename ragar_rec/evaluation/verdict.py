@@ -115,6 +115,11 @@ class _Rules:
     def __init__(self, evidence: Evidence, smallest_gain: float, alpha: float) -> None:
         self.evidence, self.alpha = evidence, alpha
         self.margin = smallest_gain * evidence.original
+        # Each of these could raise a false alarm where there is nothing, so they share one alpha.
+        tested = {"candidates": evidence.reward.gain, "reference": evidence.reference, "catalogue": evidence.catalogue}
+        self.tested = {protocol: gain for protocol, gain in tested.items() if gain is not None}
+        rejected = holm([gain.p for gain in self.tested.values()], alpha)
+        self.shown = {protocol for protocol, kept in zip(self.tested, rejected, strict=True) if kept}
         self.confirming = self._confirming(lambda judge: judge.p)
         self.confirming_personal = self._confirming(lambda judge: max(judge.p, judge.personal_p))
 
@@ -127,10 +132,14 @@ class _Rules:
         rejected = holm([p(judge) for judge in judges], self.alpha)
         return [judge for judge, kept in zip(judges, rejected, strict=True) if kept and judge.gain.low > 0]
 
+    def gains(self, protocol: str) -> bool:
+        """Whether a gain under this protocol is left by the correction for their number."""
+        return protocol in self.shown and self.tested[protocol].low > 0
+
     @property
     def gain(self) -> bool:
         """The reward ranker sees a gain."""
-        return self.evidence.reward.gain.low > 0
+        return self.gains("candidates")
 
     @property
     def personal(self) -> bool:
@@ -142,7 +151,7 @@ class _Rules:
         e = self.evidence
         gain, personal = _text(e.reward.gain), "" if e.reward.personal is None else _text(e.reward.personal)
         moved = f"{e.metric} among the candidates changes by {gain}"
-        yield "harm", e.reward.gain.high < 0, f"Personalised pictures do harm: {moved}."
+        yield "harm", "candidates" in self.shown and e.reward.gain.high < 0, f"Personalised pictures do harm: {moved}."
         yield (
             "personal gain, confirmed",
             self.gain and self.personal and bool(self.confirming_personal),
@@ -164,13 +173,13 @@ class _Rules:
         )
         yield (
             "gain only where the target is privileged",
-            e.reference is not None and e.reference.low > 0,
+            self.gains("reference"),
             f"No gain in use is shown: {moved}. The item that is tested rises if it alone gets a new picture "
             f"({'' if e.reference is None else _text(e.reference)}), which nobody can do who does not know it.",
         )
         yield (
             "gain as training data",
-            e.catalogue is not None and e.catalogue.low > 0,
+            self.gains("catalogue"),
             f"No gain by showing them is shown ({gain}), but a ranker trained on the generated pictures is better by "
             f"{'' if e.catalogue is None else _text(e.catalogue)}.",
         )
@@ -184,8 +193,16 @@ class _Rules:
         yield (
             "inconclusive",
             True,
-            f"Not decided: {moved}; a gain of {least:.4f} would have been seen with a probability of 80 %.",
+            f"Not decided: {moved}{self._correction()}; a gain of {least:.4f} would have been seen with a probability "
+            "of 80 %.",
         )
+
+    def _correction(self) -> str:
+        """Why an interval that excludes 0 decides nothing."""
+        gain = self.evidence.reward.gain
+        if gain.low <= 0 <= gain.high:
+            return ""
+        return f", which the correction for {len(self.tested)} comparisons does not leave"
 
     def _silence(self) -> str:
         """Why no judge confirms."""

@@ -25,23 +25,25 @@ class Reading(Stage):
     Attributes:
         judge: its name in the frame, as the system and as the judge.
         ranker: the judge.
-        shuffled: the same ranker, trained on the pictures of other items.
+        shuffled: the same ranker, trained on the pictures of other items, once or more: one training says little of
+            others, so their mean for each user is taken.
         k: length of the list for Recall@k and NDCG@k.
     """
 
     name: ClassVar[str] = "reading"
     judge: str
     ranker: Ranker
-    shuffled: Ranker
+    shuffled: tuple[Ranker, ...]
     k: int
 
     def build(self, to: Path) -> None:
         rows = []
-        for control, ranker in ((OWN, self.ranker), (SHUFFLED, self.shuffled)):
-            trained = ranker.trained
-            for metric, values in held_out_values(trained.ranker, trained.dataset, [self.k], "valid").items():
-                cell = (self.judge, READING, control, self.judge, 0, 0, metric)
-                rows += [(str(user), *cell, float(value)) for user, value in values.items()]
+        for control, rankers in ((OWN, (self.ranker,)), (SHUFFLED, self.shuffled)):
+            for seed, ranker in enumerate(rankers):
+                trained = ranker.trained
+                for metric, values in held_out_values(trained.ranker, trained.dataset, [self.k], "valid").items():
+                    cell = (self.judge, READING, control, self.judge, 0, seed, metric)
+                    rows += [(str(user), *cell, float(value)) for user, value in values.items()]
         write_per_user(pd.DataFrame(rows, columns=pd.Index(COLUMNS)), to / "per_user.parquet")
 
     @cached_property

@@ -23,7 +23,7 @@ JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     folder = tmp_path_factory.mktemp("judged")
-    overrides = [JUDGE, "--evaluation.training_seeds=[0, 1]"]
+    overrides = [JUDGE, "--judges.shuffles=2", "--evaluation.training_seeds=[0, 1]"]
     found = Experiment.open(
         config_file(folder), overrides, film_folder(folder / "raw"), None, folder / "output", progress=False
     )
@@ -66,8 +66,8 @@ def test_every_training_has_rankers_and_a_generator_of_its_own(run: Experiment) 
     assert first.system.content != second.system.content
     assert run.store.ran.count("generator") == run.store.ran.count("warm-start") == 2
     assert run.store.ran.count("backbone") == run.store.ran.count("encoder") == 1
-    # Two judges of two trainings, and the first two once more on shuffled pictures.
-    assert run.store.ran.count("ranker") == 6
+    # Two judges of two trainings, and the first two twice more on shuffled pictures.
+    assert run.store.ran.count("ranker") == 8
     assert first.drawn.setting(first.judges["VBPR on hog"], 0).people == second.drawn.setting(run.ranker, 0).people
 
 
@@ -111,15 +111,21 @@ def test_the_verdict_follows_from_the_table(files: tuple[Any, pd.DataFrame, pd.D
     reads = one("reading", "trained_on_shuffled", judge, system=judge)["low"] > 0
     margin = 0.05 * one("candidates", None, reward, "original")["value"]
     confirmed = reads and by_judge[0]["low"] > 0 and by_judge[0]["p"] <= 0.05
+    reference = one("reference", "original", reward)
+    least, most = sorted([gain["p"], reference["p"]])
+    rejected = {p for p, kept in ((least, least <= 0.025), (most, least <= 0.025 and most <= 0.05)) if kept}
+    shown = gain["p"] in rejected
     rules = {
-        "harm": gain["high"] < 0,
-        "personal gain, confirmed": gain["low"] > 0
+        "harm": shown and gain["high"] < 0,
+        "personal gain, confirmed": shown
+        and gain["low"] > 0
         and personal["p"] <= 0.05
+        and one("candidates", "shuffled_user", reward)["low"] > 0
         and confirmed
         and by_judge[1]["p"] <= 0.05,
-        "gain for the reward ranker only": gain["low"] > 0 and not confirmed,
-        "gain, not personal": gain["low"] > 0,
-        "gain only where the target is privileged": one("reference", "original", reward)["low"] > 0,
+        "gain for the reward ranker only": shown and gain["low"] > 0 and not confirmed,
+        "gain, not personal": shown and gain["low"] > 0,
+        "gain only where the target is privileged": reference["p"] in rejected and reference["low"] > 0,
         "no gain": -margin < gain["low"] and gain["high"] < margin,
         "nothing to gain": any(
             finding["numbers"][name]["low"] <= 0

@@ -40,6 +40,8 @@ class Settings:
     k: int = 10
     permutations: int = 199
     """Of owners; as few as a p-value of .01 allows."""
+    shuffles: int = 3
+    """Trainings on shuffled photos with whose mean a ranker is compared."""
     smallest_gain: float = 0.1
     """Smallest gain of interest, as a share of NDCG@k under the photos."""
     alphas: tuple[float, ...] = (0.01, 0.05)
@@ -57,7 +59,7 @@ class Measurement:
         reference: own pictures less photos under ``reference``.
         truth: expected gain of the list that shows the own pictures of all candidates, over the list of photos.
         personal_truth: ``truth`` less the same with all pictures of one other person.
-        reading: validation NDCG@k less that of the same ranker trained on shuffled photos.
+        reading: validation NDCG@k less the mean of that of the same ranker trained on shuffled photos.
         stranger: own pictures less those of one other person in the whole list, under ``candidates``.
         permuted: own pictures less permuted owners; None where there is no gain whose owner could matter.
         ownership_p: of own pictures among permuted owners; 1 where there is no gain.
@@ -139,13 +141,16 @@ class _Trial:
         self.clicks, self.rng = inclusion(utility, settings.clicks[2], rng), rng
 
     def measured(self, ranker: str) -> Measurement:
-        """Train the ranker on photos and on shuffled photos, and measure it."""
+        """Train the ranker on photos and, several times, on shuffled ones, and measure it."""
         log, settings, number = self.log, self.settings, 3 + (ranker == JUDGE)
         rng = np.random.default_rng([self.seed, number])
         encoder = Encoder(self.world.shop.photos.shape[1], sees_badge=ranker == REWARD, rng=rng)
         photos, features = encoder(self.world.shop.photos), encoder(self.world.pictures)
         view = log.trained("image", photos, 10 * self.seed + number)
-        shuffled = log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
+        shuffled = [
+            log.trained("shuffled", photos[rng.permutation(len(photos))], 10 * self.seed + number)
+            for _ in range(settings.shuffles)
+        ]
         tasks, protocol = log.tasks(view), Candidates(settings.candidates)
         lists = CandidateLists(tasks, protocol, "ndcg", settings.k)
         items = np.stack(lists.items)
@@ -165,7 +170,8 @@ class _Trial:
             reference=self._reference(tasks, view, features),
             truth=truth,
             personal_truth=truth - strangers_truth,
-            reading=log.validation_ndcg(view, settings.k) - log.validation_ndcg(shuffled, settings.k),
+            reading=log.validation_ndcg(view, settings.k)
+            - np.mean([log.validation_ndcg(other, settings.k) for other in shuffled], axis=0),
             stranger=with_own - with_strangers,
             permuted=permuted,
             ownership_p=p,

@@ -68,6 +68,17 @@ def test_judges_are_corrected_for_their_number() -> None:
     assert verdict(replace(CONFIRMED, judges=(weak, other))).rule == "gain for the reward ranker only"
 
 
+def test_protocols_are_corrected_for_their_number() -> None:
+    """p = .044 is a gain alone; beside `reference`, which shows nothing, .025 is asked for."""
+    weak = interval(0.02, 0.0195)
+    assert verdict(with_gain(weak)).rule == "personal gain, confirmed"
+    undecided = verdict(with_gain(weak, reference=WIDE))
+    assert undecided.rule == "inconclusive"
+    assert "which the correction for 2 comparisons does not leave" in undecided.sentence
+    assert verdict(with_gain(interval(-0.02, 0.0195), reference=WIDE)).rule == "inconclusive"
+    assert verdict(with_gain(WIDE, reference=weak)).rule == "inconclusive"
+
+
 def test_sentences_carry_their_numbers() -> None:
     assert verdict(CONFIRMED).sentence == (
         "Yes: NDCG@10 among the candidates changes by +0.0200 [+0.0100, +0.0300], of which +0.0200 [+0.0100, +0.0300] "
