@@ -31,7 +31,7 @@ STEPS = {
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
 }
 _KEYS = """Any key of the config can be set with --key=value: RecBole's own (--epochs=50) and, dotted, those of the
-sections catalog, pictures, features, backbone, models, language, words, generator, reflection, evaluation,
+sections catalog, pictures, features, backbone, models, language, words, generator, pmg, reflection, evaluation,
 judges and diagnosis (--reflection.reward_steps=50); `ragar-rec config` prints them all."""
 USER_ERRORS = (ValueError, LookupError, OSError, ImportError, RuntimeError, NotImplementedError)
 """Exceptions that our packages raise with a sentence for the user; any other is a bug and keeps its traceback."""

@@ -122,7 +122,7 @@ def test_the_page_shows_the_preset_and_it_can_be_read() -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     shown, whole = yaml.safe_load(block), yaml.safe_load(find_config("sd15").read_text(encoding="utf-8"))
     ours = {key: value for key, value in whole.items() if key in sections()}
-    assert shown == {key: value for key, value in ours.items() if key not in ("catalog", "evaluation")}
+    assert shown == {key: value for key, value in ours.items() if key not in ("catalog", "evaluation", "diagnosis")}
     config = Config.read("sd15", ["--models.device=cpu"])
     assert (config.models.precision, config.models.channels_last) == ("bfloat16", True)
     assert config.backbone.image_height == 512
