@@ -172,7 +172,8 @@ class Experiment:
     @cached_property
     def system(self) -> stages.System:
         """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
-        return self.systems.named(self.config.generator.system, self.ranker)
+        name = self.config.generator.system
+        return self.ragar if name == "ragar" else self.systems.named(name, self.ranker)
 
     @property
     def results(self) -> stages.JudgedResults:

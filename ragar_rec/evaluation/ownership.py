@@ -129,9 +129,9 @@ class ReferenceLists(ShownItems):
         """The metric of every user if the held-out items had these scores."""
         totals = np.zeros(scores.shape[:2])
         for row, (task, items) in enumerate(zip(self.tasks, self.items, strict=True)):
-            for at in range(len(items)):
-                column = torch.from_numpy(scores[:, row, at]).to(task.scores)
-                totals[:, row] += self.gains(task.ranks(np.repeat(items[at], len(column)), column))
+            shown = torch.from_numpy(scores[:, row, : len(items)].reshape(-1)).to(task.scores)
+            gains = self.gains(task.ranks(np.tile(items, len(scores)), shown))
+            totals[:, row] = gains.reshape(len(scores), -1).sum(1)
         return totals / self.most
 
 

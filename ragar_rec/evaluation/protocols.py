@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -31,12 +32,16 @@ class Task:
 
     def ranks(self, items: Int[np.ndarray, " n"], scores: Float[Tensor, " n"]) -> Int[np.ndarray, " n"]:
         """Rank, from 1, of each item if it alone had this new score; items of equal score rank before it."""
-        descending = self.scores.sort(descending=True).values
-        # searchsorted wants ascending values, hence the signs: the number of items that score at least this.
-        at_least = torch.searchsorted(-descending, -scores.contiguous(), right=True)
+        # The number of items that score at least this.
+        at_least = torch.searchsorted(self._negated, -scores.contiguous(), right=True)
         # The item's own original score is among them if it is high enough; no item ranks before itself.
         counts_itself = self.scores[torch.from_numpy(items)] >= scores
         return (at_least - counts_itself.long() + 1).numpy()
+
+    @cached_property
+    def _negated(self) -> Float[Tensor, " items"]:
+        """Original scores with the other sign, ascending, as searchsorted wants them."""
+        return -self.scores.sort(descending=True).values
 
 
 @runtime_checkable

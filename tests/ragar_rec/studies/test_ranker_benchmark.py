@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from ragar_rec.studies.memory import peak_memory
@@ -31,6 +32,7 @@ class Minute(RankerBenchmark):
         return synthetic(self.folder, 120, width=16)
 
 
+@pytest.mark.slow
 def test_the_json_has_the_eight_figures_and_nothing_of_an_earlier_run(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     file.write_text(json.dumps({"counterfactual_agreement": 1, "growth_exponent": 9}))
