@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import sys
 import traceback
@@ -26,6 +27,7 @@ STEPS = {
     "augment": "a personalised picture for each (user, item) that the protocols ask for",
     "evaluate": "ranks before and after, per protocol and control: the table and results.json",
     "report": "one HTML page of everything above",
+    "plant": "a gain of a known size in your own data: with what probability would this run have found it?",
     "recommend": "everybody's top-k list as CSV or Parquet, with the original and with personalised pictures",
     "store": "finished stages: which there are, how large they are, which of them this config uses",
     "demo": "all of it on MovieLens-100k with rendered covers: the place to begin",
@@ -140,9 +142,19 @@ def _add_diagnose_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_plant_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--sizes",
+        type=_shares,
+        metavar="LIST",
+        help="gains as shares of NDCG@k with the original pictures, 0.02,0.05 (default: 0.01,0.02,0.05,0.1,0.2)",
+    )
+
+
 OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "augment": _add_augment_options,
     "diagnose": _add_diagnose_options,
+    "plant": _add_plant_options,
     "recommend": _add_recommend_options,
     "store": _add_store_options,
 }
@@ -157,6 +169,17 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Numbers above 0, between commas."""
+    try:
+        sizes = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sizes = (0.0,)
+    if not all(0 < size < math.inf for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers above 0, such as 0.02,0.05")
+    return sizes
 
 
 def _add_common_options(command: argparse.ArgumentParser) -> None:

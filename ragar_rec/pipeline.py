@@ -27,6 +27,7 @@ __all__ = [
     "demo",
     "diagnose",
     "evaluate",
+    "plant",
     "prepare",
     "pretrain",
     "recommend",
@@ -216,6 +217,29 @@ def evaluate(run: Experiment) -> Path:
     print("\n" + reporting.format_verdicts(verdicts))
     print("\n" + reporting.format_tables(reporting.tables(rows)))
     return run.output / "results.json"
+
+
+def plant(run: Experiment, sizes: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)) -> Path:
+    """With what probability this run would have found gains of known sizes; prints a table, writes planted.csv.
+
+    The lists are those of the config's system and ranker under ``candidates``; see `ragar_rec.evaluation.planted`.
+
+    Args:
+        run: whose lists.
+        sizes: shares of NDCG@k with the original pictures.
+
+    Raises:
+        ValueError: no effect can be planted in these lists.
+    """
+    run.check_evaluation()
+    run.check_list_lengths()
+    settings = run.config.evaluation
+    alpha, seed = 1 - settings.confidence, settings.seeds[0]
+    table = evaluation.power_table(run.results.reranked(), sizes, k=settings.k, alpha=alpha, seed=seed)
+    run.output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(run.output / "planted.csv", index=False)
+    print("\n" + reporting.format_planted(table, settings.k))
+    return run.output / "planted.csv"
 
 
 def recommend(

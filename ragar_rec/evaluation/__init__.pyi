@@ -5,6 +5,7 @@ from .evidence import Judged as Judged
 from .fidelity import reconstruction_psnr as reconstruction_psnr
 from .finding import Finding as Finding
 from .per_user import write_per_user as write_per_user
+from .planted import power_table as power_table
 from .protocols import Candidates as Candidates
 from .protocols import Reference as Reference
 from .ranker_test import compared_on_test as compared_on_test

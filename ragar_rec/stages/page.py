@@ -33,6 +33,10 @@ RENDERED = (
     "decade and title; they are no film posters."
 )
 PEOPLE_NOTES = ("Each person is shown with the middle one of their candidates; its rank changes for this item alone.",)
+ONE_TRAINING = (
+    "Rankers and generator were trained once: intervals know nothing of how another training would have come out "
+    "(`evaluation.training_seeds`)."
+)
 SOLE_JUDGE = "The judge is the ranker that gave the reward; no independent judge has looked yet."
 CURVE_NOTES = {
     "Reward": "Mean over a step's requests in σ, and what of it is above the item's own picture.",
@@ -86,7 +90,7 @@ class ReportPage(Stage):
 
     def report(self) -> Report:
         """The page's content."""
-        settings, sole = self.config.evaluation, len(self.results[0].judges) == 1
+        settings = self.config.evaluation
         scale = (
             f"{settings.users or 'All'} people, C = {settings.candidates}, {self.system.description}, "
             f"seeds {', '.join(map(str, settings.seeds))}."
@@ -103,11 +107,18 @@ class ReportPage(Stage):
             pairs=showcases.pairs(self.system, settings.seeds[0]),
             provenance=_provenance(self.numbers),
             seconds=self.workspace.store.seconds(),
-            results_notes=(SOLE_JUDGE,) if sole and self.system.learned_from_ranker else (),
+            results_notes=tuple(self._notes()),
             people_notes=PEOPLE_NOTES,
             findings=self.numbers.diagnosis,
             appearances=appearances(self.results[0].drawn, settings),
         )
+
+    def _notes(self) -> Iterator[str]:
+        """Sentences above the tables."""
+        if len(self.results[0].judges) == 1 and self.system.learned_from_ranker:
+            yield SOLE_JUDGE
+        if len(self.config.evaluation.training_seeds) == 1:
+            yield ONE_TRAINING
 
     def _shown_rows(self) -> tuple[Row, ...]:
         """Rows of the config's own system and ranker."""

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -17,10 +18,11 @@ from ragar_rec.config.sections import MeasuringConfig
 from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.frames import generator_frame, protocol_frame, shuffled_user_requests
-from ragar_rec.evaluation.ownership import ownership_frames
+from ragar_rec.evaluation.ownership import CandidateLists, item_scores, ownership_frames
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, read_per_user, write_per_user
-from ragar_rec.evaluation.protocols import FeatureSource
+from ragar_rec.evaluation.planted import RerankedLists
+from ragar_rec.evaluation.protocols import Candidates, FeatureSource
 from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.drawn import DrawnPictures, PictureStage
 from ragar_rec.stages.everybody import EverybodyPictures
@@ -94,13 +96,38 @@ class JudgedResults(Stage):
         """The mean over users of each permutation, see :func:`ragar_rec.evaluation.ownership.ownership_p`."""
         return pd.read_parquet(self.folder / OWNERSHIP)
 
+    def reranked(self) -> RerankedLists:
+        """The lists of the config's ranker before and after they got the users' own pictures, with the first seed.
+
+        Raises:
+            ValueError: lists are not of one length, as some user has fewer than C candidates.
+        """
+        judge = next(iter(self.judges.values()))
+        setting = self.drawn.setting(judge, self.settings.seeds[0])
+        features, protocol = self._features(judge, setting), Candidates(self.settings.candidates)
+        lists = CandidateLists(setting.tasks, protocol, "ndcg", self.settings.k)
+        if not np.isfinite(lists.scores).all():
+            c = self.settings.candidates
+            raise ValueError(f"some people have fewer than {c} candidates: lower evaluation.candidates")
+        shown = lists.scores.copy().ravel()
+        for item, scores in item_scores(lists, features, judge.view).items():
+            shown[[lists.slots[int(user), item] for user in scores.viewers]] = np.diagonal(scores.scores)
+        order = np.argsort(-shown.reshape(lists.scores.shape), axis=1, kind="stable")
+        before = np.tile(np.arange(1, order.shape[1] + 1), (len(order), 1))
+        held_out = np.array([len(task.targets) for task in setting.tasks])
+        hits = lists.relevance.astype(int)
+        return RerankedLists(before, order.argsort(axis=1) + 1, hits.sum(1), held_out, hits.sum(0))
+
+    def _features(self, judge: Ranker, setting: EvaluationSetting) -> FeaturesByPair:
+        """Features of the drawn pictures as a judge reads them."""
+        requests = [setting.request_for(pair) for pair in setting.pairs]
+        encoded = encode_stored_images(judge.reward, self.drawn.shards, requests, progress=self.workspace.progress)
+        return dict(zip(setting.pairs, encoded, strict=True))
+
     def _ranks(self, name: str, seed: int) -> tuple[list[pd.DataFrame], pd.DataFrame]:
         """Recall, NDCG and Delta R under the protocols, then the permuted owners' per user; and the permutations."""
-        judge, shards, progress = self.judges[name], self.drawn.shards, self.workspace.progress
-        setting = self.drawn.setting(judge, seed)
-        requests = [setting.request_for(pair) for pair in setting.pairs]
-        encoded = encode_stored_images(judge.reward, shards, requests, progress=progress)
-        features = dict(zip(setting.pairs, encoded, strict=True))
+        judge, setting = self.judges[name], self.drawn.setting(self.judges[name], seed)
+        features = self._features(judge, setting)
         cell = {"system": self.system.label, "judge": name, "seed": seed}
         frame = protocol_frame(
             setting.tasks,
@@ -109,7 +136,7 @@ class JudgedResults(Stage):
             judge.view,
             judge.dataset,
             k=self.settings.k,
-            progress=progress,
+            progress=self.workspace.progress,
             **cell,
         )
         people, draws = ownership_frames(
