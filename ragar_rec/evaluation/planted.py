@@ -112,9 +112,10 @@ def power_table(
 def size_found(table: pd.DataFrame, power: float = 0.8) -> float | None:
     """The size that is found with this probability, between two rows of :func:`power_table`; None if none is."""
     known = table.dropna()
-    at = int((known["found"] >= power).to_numpy().argmax())
-    if not len(known) or known["found"].iloc[at] < power:
+    found = (known["found"] >= power).to_numpy()
+    if not found.any():
         return None
+    at = int(found.argmax())
     if at == 0:
         return float(known["size"].iloc[0])
     pair = known.iloc[at - 1 : at + 1]

@@ -305,3 +305,32 @@ def test_the_store_is_not_pruned_where_the_data_are_missing(shop: Shop, tmp_path
     assert entries(tmp_path) == before
     assert cli.main(["store", *shop.arguments, f"--output={tmp_path / 'new'}", "--prune"]) == 0  # an empty store
     assert not entries(tmp_path / "new")
+
+
+def test_gains_are_planted_in_the_lists_of_the_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """C = 8 of 13 candidates, all 30 people, one held-out item each."""
+    larger = ["--evaluation.candidates=8", "--evaluation.users=0", "--evaluation.protocols=[candidates]"]
+    assert cli.main(["plant", *shop.arguments, *larger, "--sizes=0.01,9"]) == 0
+    out = capsys.readouterr().out
+    assert "A gain of NDCG@5 planted in your own lists would have been found:" in out
+    assert "+900.0% cannot be: no order gains that" in out
+    table = pd.read_csv(shop.run.output / "planted.csv")
+    assert table["size"].tolist() == [0.01, 9.0]
+    options = dict(argument.removeprefix("--").split("=", 1) for argument in shop.arguments)
+    paths = {name: Path(path) for name, path in options.items()}
+    run = Experiment.open(paths["config"], larger, paths["data"], None, paths["output"], progress=False)
+    lists = run.results.reranked()
+    setting = run.drawn.setting(run.ranker, 0)
+    hits = [
+        len(set(task.targets) & set(protocol.items(task))) for protocol in setting.protocols for task in setting.tasks
+    ]
+    assert lists.hits.tolist() == hits
+    assert lists.held_out.tolist() == [1] * PEOPLE
+    assert (np.sort(lists.after, axis=1) == np.arange(1, 9)).all()
+
+
+@pytest.mark.parametrize("sizes", ["0", "-0.1", "x", "0.1,,0.2", "nan", "inf"])
+def test_sizes_of_planted_gains_are_numbers_above_0(sizes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["plant", f"--sizes={sizes}"])
+    assert f"'{sizes}' is no list of numbers above 0, such as 0.02,0.05" in capsys.readouterr().err

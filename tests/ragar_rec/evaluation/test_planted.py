@@ -57,6 +57,7 @@ def test_the_size_that_is_found_lies_between_two_rows() -> None:
     assert size_found(table) == pytest.approx(0.075)
     assert size_found(table.assign(found=[0.9, 1, 1])) == 0.01
     assert size_found(table.assign(found=[0.1, 0.2, np.nan])) is None
+    assert size_found(table.assign(found=np.nan)) is None
 
 
 def test_where_nothing_can_be_planted() -> None:
