@@ -204,7 +204,8 @@ def evaluate(run: Experiment) -> Path:
     )
     diagnosis, of_generator = run.judging.possible_diagnosis, run.judging.possible_generator_diagnosis
     found = () if diagnosis is None else stages.joined_findings(diagnosis, of_generator, settings)
-    judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", bootstrap)
+    decided = bootstrap | {"confidence": 1 - settings.alpha}
+    judged = evaluation.Judged(frame, ownership, reward, f"{settings.primary}@{settings.k}", decided)
     verdicts = judged.verdicts(
         {results.system.label: results.system.learned_from_ranker for results in run.judging.results},
         smallest_gain=settings.smallest_gain,
@@ -234,8 +235,8 @@ def plant(run: Experiment, sizes: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)
     run.check_evaluation()
     run.check_list_lengths()
     settings = run.config.evaluation
-    alpha, seed = 1 - settings.confidence, settings.seeds[0]
-    table = evaluation.power_table(run.results.reranked(), sizes, k=settings.k, alpha=alpha, seed=seed)
+    lists, seed = run.results.reranked(), settings.seeds[0]
+    table = evaluation.power_table(lists, sizes, k=settings.k, alpha=settings.alpha, seed=seed)
     run.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(run.output / "planted.csv", index=False)
     print("\n" + reporting.format_planted(table, settings.k))

@@ -269,7 +269,10 @@ class EvaluationConfig(RetrainingConfig, MeasuringConfig):
     resamples: Count = 2000
     """Bootstrap resamples of people and training seeds."""
     confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
-    """Coverage of the intervals."""
+    """Coverage of the intervals in the tables."""
+    alpha: Annotated[float, Range(0.0001, 0.2)] = 0.01
+    """Probability of a false alarm by a verdict, whose own intervals cover 1 - alpha; docs/worlds.md says how often
+    verdicts are right at .01 and at .05."""
     report_users: Natural = 6
     """People shown in the report."""
 

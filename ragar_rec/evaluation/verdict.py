@@ -150,7 +150,7 @@ class _Rules:
         """Rules in order: name, whether it holds, and its sentence."""
         e = self.evidence
         gain, personal = _text(e.reward.gain), "" if e.reward.personal is None else _text(e.reward.personal)
-        moved = f"{e.metric} among the candidates changes by {gain}"
+        moved = f"{e.metric} among the candidates changes by {gain} ({100 * (1 - self.alpha):.3g} % interval)"
         yield "harm", "candidates" in self.shown and e.reward.gain.high < 0, f"Personalised pictures do harm: {moved}."
         yield (
             "personal gain, confirmed",

@@ -84,49 +84,57 @@ def test_the_whole_table_follows_from_the_parquet_files(files: tuple[Any, pd.Dat
         means = differences.to_numpy().mean(axis=1)
         assert row["value"] == pytest.approx(statistic(means), abs=1e-12)
         assert (row["users"], row["training_seeds"]) == differences.shape
-        drawn = resampled(differences.to_numpy(), statistic)
-        assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-9)
+        low, high, p = interval_and_p(differences.to_numpy(), statistic, 0.95)
+        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-9)
         if differences.shape[1] == 2:
             by_seed = statistic(differences.to_numpy(), axis=0)
             assert row["spread"] == pytest.approx(abs(by_seed[0] - by_seed[1]) / np.sqrt(2))
         if row["compared_with"] == "permuted_owners":
             assert row["p"] == pytest.approx(ownership_p(frame, ownership, row))
         elif row["compared_with"]:
-            assert row["p"] == pytest.approx(normal_p(row["value"], drawn.std(ddof=1)), abs=1e-9)
+            assert row["p"] == pytest.approx(p, abs=1e-9)
     assert [row["significant"] for row in rows] == stars(rows)
 
 
-def test_the_verdict_follows_from_the_table(files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
-    """The rules once more, in their order, from the rows of results.json."""
-    tree = files[0]
-
-    def one(protocol: str, other: str | None, judge: str, control: str = "own", system: str = "RAGAR") -> Any:
-        cell = {"system": system, "protocol": protocol, "control": control, "judge": judge, "metric": "ndcg@10"}
-        found = [r for r in tree["rows"] if cell.items() <= r.items() and r["compared_with"] == other]
-        return found[0] if found else None
-
+def test_the_verdict_follows_from_the_files(files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
+    """The rules once more, in their order, at an alpha of .01, from people's numbers and the permutations."""
+    tree, frame, ownership = files
     reward, judge = "MICRO on dual", "VBPR on hog"
-    gain, personal = one("candidates", "original", reward), one("candidates", "permuted_owners", reward)
-    by_judge = [one("candidates", other, judge) for other in ("original", "permuted_owners")]
-    reads = one("reading", "trained_on_shuffled", judge, system=judge)["low"] > 0
-    margin = 0.05 * one("candidates", None, reward, "original")["value"]
-    confirmed = reads and by_judge[0]["low"] > 0 and by_judge[0]["p"] <= 0.05
-    reference = one("reference", "original", reward)
-    least, most = sorted([gain["p"], reference["p"]])
-    rejected = {p for p, kept in ((least, least <= 0.025), (most, least <= 0.025 and most <= 0.05)) if kept}
-    shown = gain["p"] in rejected
+
+    def paired(protocol: str, other: str, judge: str, system: str = "RAGAR") -> tuple[float, float, float, float]:
+        """Mean, interval of 99 % and p-value of own less another control."""
+        row = {"system": system, "protocol": protocol, "judge": judge, "metric": "ndcg@10"}
+        values = (users_of(frame, row, "own") - users_of(frame, row, other)).to_numpy()
+        return values.mean(), *interval_and_p(values, np.mean, 0.99)
+
+    def personal(name: str) -> bool:
+        cell = {"system": "RAGAR", "protocol": "candidates", "judge": name, "metric": "ndcg@10"}
+        value, *_, p = paired("candidates", "shuffled_user", name)
+        return ownership_p(frame, ownership, cell) <= 0.01 and value > 0 and p <= 0.01
+
+    value, low, high, p = paired("candidates", "original", reward)
+    _, reference_low, _, reference_p = paired("reference", "original", reward)
+    # Holm's steps for two: the smaller at .005, the other at .01 if that is rejected.
+    shown = p <= 0.005 or (reference_p <= 0.005 and p <= 0.01)
+    reference_shown = reference_p <= 0.005 or (p <= 0.005 and reference_p <= 0.01)
+    reads = paired("reading", "trained_on_shuffled", judge, judge)[1] > 0
+    by_judge = paired("candidates", "original", judge)
+    confirmed = reads and by_judge[1] > 0 and by_judge[3] <= 0.01
+    margin = (
+        0.05
+        * users_of(
+            frame, {"system": "RAGAR", "protocol": "candidates", "judge": reward, "metric": "ndcg@10"}, "original"
+        )
+        .to_numpy()
+        .mean()
+    )
     rules = {
-        "harm": shown and gain["high"] < 0,
-        "personal gain, confirmed": shown
-        and gain["low"] > 0
-        and personal["p"] <= 0.05
-        and one("candidates", "shuffled_user", reward)["low"] > 0
-        and confirmed
-        and by_judge[1]["p"] <= 0.05,
-        "gain for the reward ranker only": shown and gain["low"] > 0 and not confirmed,
-        "gain, not personal": shown and gain["low"] > 0,
-        "gain only where the target is privileged": reference["p"] in rejected and reference["low"] > 0,
-        "no gain": -margin < gain["low"] and gain["high"] < margin,
+        "harm": shown and high < 0,
+        "personal gain, confirmed": shown and low > 0 and personal(reward) and confirmed and personal(judge),
+        "gain for the reward ranker only": shown and low > 0 and not confirmed,
+        "gain, not personal": shown and low > 0,
+        "gain only where the target is privileged": reference_shown and reference_low > 0,
+        "no gain": -margin < low and high < margin,
         "nothing to gain": any(
             finding["numbers"][name]["low"] <= 0
             for finding in tree["diagnosis"]
@@ -136,7 +144,7 @@ def test_the_verdict_follows_from_the_table(files: tuple[Any, pd.DataFrame, pd.D
     }
     (verdict,) = tree["verdicts"]
     assert verdict["rule"] == next(rule for rule, holds in rules.items() if holds)
-    assert f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" in verdict["sentence"]
+    assert f"{value:+.4f} [{low:+.4f}, {high:+.4f}] (99 % interval)" in verdict["sentence"]
 
 
 def test_the_report_begins_with_the_verdict(run: Experiment, files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
@@ -156,27 +164,28 @@ def users_of(frame: pd.DataFrame, row: dict[str, Any], control: str) -> pd.DataF
     return chosen.pivot_table(index="user", columns="training_seed", values="value")
 
 
-def resampled(values: np.ndarray, statistic: Any) -> np.ndarray:
-    """The statistic of resampled people, and of resampled trainings where there are several."""
+def interval_and_p(values: np.ndarray, statistic: Any, confidence: float) -> tuple[float, float, float]:
+    """Ends and p-value: the bootstrap over people; of several trainings a t by the sum of both variances."""
     n, trainings = values.shape
-    rng = np.random.default_rng(0)
-    if trainings == 1:
-        column = values[:, 0]
-        if np.ptp(column) == 0:
-            return np.full(RESAMPLES, column[0])
-        result = stats.bootstrap(
-            (column,), statistic, n_resamples=RESAMPLES, method="percentile", random_state=rng, vectorized=True
-        )
-        return result.bootstrap_distribution
-    weights = rng.multinomial(trainings, [1 / trainings] * trainings, size=RESAMPLES) / trainings
-    people = rng.integers(n, size=(n, RESAMPLES))
-    return np.array([statistic(values[people[:, at]] @ weights[at]) for at in range(RESAMPLES)])
-
-
-def normal_p(value: float, error: float) -> float:
-    if value == 0:
-        return 1.0
-    return 0.0 if error == 0 else float(2 * stats.norm.cdf(-abs(value) / error))
+    means, value = values.mean(axis=1), float(statistic(values.mean(axis=1)))
+    drawn = np.full(RESAMPLES, value)
+    if np.ptp(means) > 0:
+        rng = np.random.default_rng(0)
+        options = {"n_resamples": RESAMPLES, "method": "percentile", "random_state": rng, "vectorized": True}
+        drawn = stats.bootstrap((means,), statistic, **options).bootstrap_distribution
+    people, between, freedom = drawn.std(ddof=1), 0.0, np.inf
+    if np.ptp(means) == 0:
+        people = 0.0
+    if trainings > 1:
+        between = np.var(statistic(values, axis=0), ddof=1) / trainings
+    error = np.sqrt(people**2 + between)
+    half = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [half, 1 - half])
+    if trainings > 1 and error > 0:
+        freedom = error**4 / (people**4 / (n - 1) + between**2 / (trainings - 1))
+        low, high = value + np.array([-1, 1]) * stats.t.ppf(1 - half, freedom) * error
+    p = 1.0 if value == 0 else 0.0 if error == 0 else 2 * stats.t.cdf(-abs(value) / error, freedom)
+    return float(low), float(high), float(p)
 
 
 def ownership_p(frame: pd.DataFrame, ownership: pd.DataFrame, row: dict[str, Any]) -> float:

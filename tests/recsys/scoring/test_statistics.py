@@ -33,15 +33,29 @@ def test_two_people_are_drawn_as_00_01_10_11():
     assert actual.error == pytest.approx(np.sqrt(1 / 8), abs=0.01)
 
 
-def test_users_and_training_seeds_are_resampled_together():
-    """Values a_u + b_s: the variance of the mean is var(a) / users + var(b) / seeds (population variances)."""
+def test_the_variances_of_users_and_training_seeds_are_added():
+    """Values a_u + b_s: the variance of the mean is var(a) / users + var(b) / seeds, var(b) with n - 1.
+
+    Of nearly all of it three seeds are the source: a t with two degrees of freedom, 4.303 errors at either side.
+    """
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(400, 1)), np.array([[-0.3, 0.0, 0.3]])
     actual = interval(a + b, resamples=4000)
     assert actual.value == pytest.approx(a.mean())
-    assert actual.error == pytest.approx(np.sqrt(a.var() / 400 + b.var() / 3), rel=0.05)
-    assert actual.low == pytest.approx(actual.value - 1.96 * actual.error, abs=0.03)
+    assert actual.error == pytest.approx(np.sqrt(a.var() / 400 + 0.09 / 3), rel=0.01)
+    assert actual.freedom == pytest.approx(2 * (1 + a.var() / 400 / 0.03) ** 2, rel=0.02)
+    assert actual.low == pytest.approx(actual.value - 4.303 * actual.error, rel=0.15)
     assert actual.n == 400
+
+
+def test_three_trainings_with_nothing_in_common_are_covered_as_often_as_promised():
+    """Means of 0, which differ between trainings more than between people: 95 % of the intervals hold 0."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        values = rng.normal(size=(50, 1)) + rng.normal(size=(1, 3)) + rng.normal(size=(50, 3))
+        found = interval(values, resamples=200)
+        held += found.low <= 0 <= found.high
+    assert held >= 184  # a binomial of .95 is below with a probability of .02
 
 
 def test_seeds_that_agree_leave_the_interval_of_the_people():
@@ -55,6 +69,8 @@ def test_the_p_value_is_that_of_a_normal_estimate():
     assert Interval(-1.959964, -4, 0, 9, error=1.0).p == pytest.approx(0.05)
     assert Interval(0.0, 0.0, 0.0, 9).p == 1.0
     assert Interval(2.0, 2.0, 2.0, 9).p == 0.0  # everybody gains the same
+    assert Interval(2.0, 2.0, 2.0, 1).p == 1.0  # a single person says nothing of others
+    assert Interval(4.302653, 0, 9, 9, error=1.0, freedom=2).p == pytest.approx(0.05)
 
 
 def test_holm_by_hand():
