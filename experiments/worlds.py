@@ -4,7 +4,7 @@
     python experiments/worlds.py --seeds 20 --features FILE.safetensors --output output/worlds-posters
 
 Simulated people click on items by popularity, category and visual taste (ragar_rec/evaluation/worlds). Each trial draws
-a shop, a log, four trainings of VBPR (two encoders, each with own and with shuffled photos), the protocols, the
+a shop, a log, eight trainings of VBPR (two encoders, own and three times shuffled photos), the protocols, the
 ownership permutation and the verdict. Looks are whitened features of pictures: those of --features, a table as the
 store has it (`store/features-*/image.safetensors`) or as docs/own-parts.md describes, else a Gaussian cloud.
 

@@ -310,12 +310,14 @@ class Experiment:
         """Refuse before anything is trained what the tables of results cannot show.
 
         Raises:
-            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, the control
+            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, a judge could
+                confirm nothing (:meth:`ragar_rec.judging.Judging.check`), the control
                 ``everybody`` is asked for beside a system that no reward trains, or more pictures of the catalogue
                 are to be replaced than it has.
         """
         check_sampling(self.config)
         self.check_reads_pictures()
+        self.judging.check()
         settings = self.config.evaluation
         if "everybody" in settings.controls and "ragar" not in self.config.generator.systems:
             stages.EverybodySystem.beside(self.system)

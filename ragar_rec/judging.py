@@ -89,6 +89,29 @@ class Judging:
             named[f"{label} ({name})" if label in named else label] = stage
         return named
 
+    def check(self) -> None:
+        """Refuse before anything is trained judges that could confirm nothing.
+
+        Raises:
+            ValueError: one is the reward's ranker but for its seed, or controls that show whether a judge moves and
+                whether a gain is personal are left out.
+            FileNotFoundError: the weights of a judge's encoder are not there.
+        """
+        config = self.made.config
+        missing = [name for name in ("shuffled_user", "random_item") if name not in config.evaluation.controls]
+        if config.judges.rankers and missing:
+            raise ValueError(
+                f"judges confirm nothing without the controls {', '.join(missing)}: add them to evaluation.controls"
+            )
+        own = (config.recbole["model"], config.features.image_encoders, config.features.whiten)
+        for name, judge in config.judges.rankers.items():
+            if (judge.model, judge.image_encoders, judge.whiten) == own:
+                raise ValueError(
+                    f"judges.{name} is the reward's own ranker, {judge.model} on {', '.join(judge.image_encoders)}: "
+                    "give it another model or image_encoder"
+                )
+            _ = self.made.new_ranker(model=judge.model, image_encoder=judge.image_encoder, whiten=judge.whiten)
+
     @cached_property
     def results(self) -> tuple[stages.JudgedResults, ...]:
         """Every user's numbers for every system after every training, those of the config's own first."""

@@ -230,9 +230,11 @@ def plant(run: Experiment, sizes: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)
         sizes: shares of NDCG@k with the original pictures.
 
     Raises:
-        ValueError: no effect can be planted in these lists.
+        ValueError: no effect can be planted in these lists, or `evaluation.protocols` lacks `candidates`.
     """
     run.check_evaluation()
+    if "candidates" not in run.config.evaluation.protocols:
+        raise ValueError("plant re-ranks the lists of the protocol candidates: add it to evaluation.protocols")
     run.check_list_lengths()
     settings = run.config.evaluation
     lists, seed = run.results.reranked(), settings.seeds[0]

@@ -35,25 +35,27 @@ class Systems:
             reward: the ranker.
             training_seed: is added to the seed of its training.
         """
-        seed = self.config.generator.seed + training_seed if training_seed else None
         if name == "pmg":
-            return self.pmg(reward, seed=seed)
+            return self.pmg(reward, seed=self.config.generator.seed + training_seed)
         if name in SYSTEMS:
-            return self.ragar(reward, seed=seed)
+            return self.ragar(reward, training_seed=training_seed)
         return self.own(name, reward)
 
-    def ragar(self, reward: stages.Ranker, *, seed: int | None = None) -> stages.RagarSystem:
+    def ragar(self, reward: stages.Ranker, *, seed: int | None = None, training_seed: int = 0) -> stages.RagarSystem:
         """RAGAR rewarded by this ranker.
 
         Args:
             reward: the ranker.
             seed: of fresh weights, batches and noise; by default the config's. The users who are held out from
                 training are always the config's, so that systems of several seeds are judged on the same users.
+            training_seed: is added to the seeds.
         """
         generator, reflection = narrowed(RagarConfig, self.config.generator), self.config.reflection
         components, people_seed = self.components(), reflection.seed
         if seed is not None:
             generator, reflection = replace(generator, seed=seed), replace(reflection, seed=seed)
+        generator = replace(generator, seed=generator.seed + training_seed)
+        reflection = replace(reflection, seed=reflection.seed + training_seed)
         warm = stages.WarmStart(components.workspace, components, generator, narrowed(WarmStartConfig, reflection))
         head = reflection.aesthetic_head
         rewards = stages.Rewards(components.workspace, reward, reflection.rewards, None if head is None else Path(head))

@@ -13,10 +13,11 @@ from generation.framing import Fit
 from generation.plugins import import_named
 from generation.ragar.config import RagarConfig
 from generation.systems.choice import SYSTEMS
-from ragar_rec.config.schema import Count, Natural, Range, narrowed
+from ragar_rec.config.schema import Count, Natural, Range, narrowed, nearest_key
 from recsys.catalog import UnknownItems
 from recsys.data.preparers import PreparerName
 from recsys.features import MODALITIES, modality_problem
+from recsys.recbole.keys import known_keys
 from recsys.recbole.registry import reads_pictures
 
 Protocol = Literal["reference", "candidates", "catalogue"]
@@ -138,6 +139,9 @@ class GeneratorConfig(RagarConfig):
         systems = self.systems
         if len(set(systems)) < len(systems):
             yield f"system and compared_with, {', '.join(systems)}, must name no system twice"
+        labels = [name.rpartition(":")[2].casefold() for name in systems]
+        if len(set(labels)) < len(set(systems)):
+            yield f"system and compared_with, {', '.join(systems)}, would have one name in the tables: rename one"
         for name in systems:
             try:
                 _ = name in SYSTEMS or import_named("system", name, SYSTEMS)
@@ -170,6 +174,13 @@ class DiagnosisConfig(RankerDiagnosisConfig):
     """Steps by which such a picture's preference is optimised."""
 
 
+COMMON_TO_JUDGES = (
+    *("model", "seed", "dataset", "data_path", "features", "train_features"),
+    *("eval_args", "split_seed", "load_col", "rm_dup_inter", "filter_inter_by_user_or_item"),
+)
+"""RecBole's keys that a judge's ``settings`` may not hold: it would be another ranker, or see another split."""
+
+
 @dataclass(frozen=True)
 class JudgeConfig:
     """A ranker that judges pictures beside the config's own, trained by the same stages on the same split."""
@@ -183,7 +194,29 @@ class JudgeConfig:
     seed: Natural = 2021
     """RecBole's ``seed`` of its training; another one than the reward's."""
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Further RecBole keys of its own; the others are the config's, as far as the model knows them."""
+    """Further RecBole keys of its own, of the model and its training; the others are the config's, as far as the model
+    knows them. A judge is always trained and tested on the same split as the config's ranker."""
+
+    @property
+    def image_encoders(self) -> tuple[str, ...]:
+        """The names in ``image_encoder``."""
+        return (self.image_encoder,) if isinstance(self.image_encoder, str) else self.image_encoder
+
+    def problems(self) -> Iterator[str]:
+        """Yield a sentence for an encoder that does not exist, a model that cannot judge, and other settings."""
+        yield from encoder_conflicts(self.image_encoders)
+        try:
+            reads, known = reads_pictures(self.model), known_keys(self.model)
+        except ValueError as error:
+            yield str(error)
+            return
+        if not reads:
+            yield f"{self.model} scores without pictures, so it cannot judge them"
+        for key in self.settings:
+            if key not in known:
+                yield f"unknown key settings.{key}: the nearest valid key is {nearest_key(key, known)}"
+            elif key in COMMON_TO_JUDGES or key.endswith(("_interval", "_FIELD")):
+                yield f"settings.{key} is the same for all rankers: write it into the config itself"
 
 
 @dataclass(frozen=True)
@@ -199,15 +232,7 @@ class JudgesConfig:
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each judge whose encoder does not exist or whose model cannot judge pictures."""
         for name, judge in self.rankers.items():
-            encoders = (judge.image_encoder,) if isinstance(judge.image_encoder, str) else judge.image_encoder
-            yield from (f"{name}: {problem}" for problem in encoder_conflicts(encoders))
-            try:
-                reads = reads_pictures(judge.model)
-            except ValueError as error:
-                yield f"{name}: {error}"
-                continue
-            if not reads:
-                yield f"{name}: {judge.model} scores without pictures, so it cannot judge them"
+            yield from (f"{name}: {problem}" for problem in judge.problems())
 
 
 @dataclass(frozen=True)
@@ -311,5 +336,10 @@ class EvaluationConfig(RetrainingConfig, MeasuringConfig):
                 yield f"{name} {list(values)} must hold at least one and none twice"
         if self.training_seeds and self.training_seeds[0] != 0:
             yield f"training_seeds {list(self.training_seeds)} must begin with 0, the config's own run"
+        if (self.permutations + 1) * self.alpha < 1:
+            yield (
+                f"permutations {self.permutations} can show nothing at alpha {self.alpha:g}: the smallest p-value is "
+                f"1 / {self.permutations + 1}"
+            )
         if "original" not in self.controls:
             yield "controls must include original: every difference is a difference to it"

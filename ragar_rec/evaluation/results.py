@@ -72,7 +72,7 @@ class Row:
     spread: float | None = None
     """Standard deviation of the number between training seeds; unknown for a single one."""
     p: float | None = None
-    """Two-sided p-value of a difference."""
+    """Two-sided p-value of a difference; that of own less permuted owners is one-sided, by the permutations."""
     significant: bool | None = None
     """Whether a difference is one: a primary one by its own p-value, all others after Holm's correction."""
     visible: float | None = None

@@ -168,8 +168,8 @@ class _Rules:
         yield (
             "gain, not personal",
             self.gain,
-            f"Better pictures help, personal ones no more than those made for others: {moved}, own less permuted "
-            f"owners by {personal or 'nothing'}.",
+            f"Better pictures help, but it is not shown that they must be the person's own: {moved}; own less permuted "
+            f"owners {personal or 'nothing'}{self._stranger()}.",
         )
         yield (
             "gain only where the target is privileged",
@@ -196,6 +196,11 @@ class _Rules:
             f"Not decided: {moved}{self._correction()}; a gain of {least:.4f} would have been seen with a probability "
             "of 80 %.",
         )
+
+    def _stranger(self) -> str:
+        """Own pictures less one stranger's, if that was measured."""
+        stranger = self.evidence.reward.stranger
+        return "" if stranger is None else f", less one stranger's {_text(stranger)}"
 
     def _correction(self) -> str:
         """Why an interval that excludes 0 decides nothing."""

@@ -41,7 +41,7 @@ def format_table(table: Table, terms: Sequence[Term] = ()) -> str:
     """Format a table: title, question, definitions, a block per metric, and the table read aloud.
 
     Args:
-        table: ``*`` marks a difference whose interval excludes 0.
+        table: ``*`` marks a difference whose interval excludes 0 and that survives the correction for their number.
         terms: whose definitions stand in front of the numbers.
     """
     output = [table.title.replace("`", "")]

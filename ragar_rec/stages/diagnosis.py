@@ -68,6 +68,8 @@ class Diagnosis(Stage):
             ValueError: it reads no pictures when it scores, nothing is held out for validation, or there are fewer
                 pictures than the pool asks for, or fewer than two people whom it can be diagnosed with.
         """
+        if self.retrieved < 1:
+            raise ValueError("generator.k is 0, and a diagnosis asks what retrieval would gain: write --generator.k=1")
         _ = self.ranker.view
         dataset, present = self.ranker.dataset, self.ranker.original_features.present
         if not len(dataset.interactions.valid[0]):

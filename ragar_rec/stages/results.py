@@ -146,7 +146,8 @@ class JudgedResults(Stage):
             judge.view,
             k=self.settings.k,
             permutations=self.settings.permutations,
-            seed=seed,
+            # The same permutations for all seeds, so that one owner's pictures change places together.
+            seed=self.settings.seeds[0],
         )
         tokens = judge.dataset.user_tokens[people["user"].to_numpy()]
         permuted = people.assign(user=tokens.astype(str), control=PERMUTED_OWNERS, **cell)

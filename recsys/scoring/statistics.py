@@ -33,15 +33,16 @@ class Interval:
     n: int
     error: float = 0.0
     """Standard error, by the bootstrap over users and the spread between training seeds."""
-    freedom: float = np.inf
-    """Degrees of freedom of the error."""
+    freedom: float | None = None
+    """Degrees of freedom of the error; None for the normal approximation."""
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of "it is 0", by a t with this error; 1 for an exact 0, and for a single user."""
+        """Two-sided p-value of "it is 0", by a t or a normal with this error; 1 for an exact 0 or a single user."""
         if self.value == 0 or self.n < 2:
             return 1.0
-        return 0.0 if self.error == 0 else float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        law = stats.norm() if self.freedom is None else stats.t(self.freedom)
+        return 0.0 if self.error == 0 else float(2 * law.sf(abs(self.value) / self.error))
 
 
 def per_user_mean(values: Values, users: Sequence[str] | np.ndarray) -> pd.Series:

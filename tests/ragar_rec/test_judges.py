@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,31 @@ def test_the_report_begins_with_the_verdict(run: Experiment, files: tuple[Any, p
     assert page.index(f'class="rule">{rule}') < page.index('id="results"')
     assert page.count("<details") > 4
     assert page.count('<details class="card" open') == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("--judges.j={model: MICRO, image_encoder: dual, seed: 1}", "judges.j is the reward's own ranker, MICRO on"),
+        ("--evaluation.controls=[original, random_item]", "judges confirm nothing without the controls shuffled_user"),
+        ("--judges.j={image_encoder: mobilenetv2_100}", "mobilenetv2_100 needs pretrained weights"),
+    ],
+)
+def test_judges_that_could_confirm_nothing_are_refused_first(tmp_path: Path, override: str, sentence: str) -> None:
+    raw = film_folder(tmp_path / "raw")
+    found = Experiment.open(config_file(tmp_path), [JUDGE, override], raw, None, tmp_path / "output", progress=False)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(sentence)):
+        found.check_evaluation()
+    assert "ranker" not in found.store.ran
+
+
+def test_training_seeds_are_added_to_every_seed(run: Experiment) -> None:
+    """The config's reflection has a seed of its own, which no training may meet twice."""
+    base = run.config
+    trainings = [run.systems.ragar(run.ranker, training_seed=seed) for seed in (0, 1, 2)]
+    assert [system.training.seed - base.reflection.seed for system in trainings] == [0, 1, 2]
+    assert [system.warm.settings.seed - base.generator.seed for system in trainings] == [0, 1, 2]
+    assert len({system.people_seed for system in trainings}) == 1
 
 
 def users_of(frame: pd.DataFrame, row: dict[str, Any], control: str) -> pd.DataFrame:

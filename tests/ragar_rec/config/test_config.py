@@ -256,3 +256,32 @@ def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):
     (tmp_path / "run.yaml").write_text("model: MICROO")
     with pytest.raises(ConfigError, match=r"`model` in .*run\.yaml: there is no ranker 'MICROO'"):
         Config.read(tmp_path / "run.yaml", known_keys=none)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("--judges.j={mode: VBPR}", "unknown key `mode`: the nearest valid key is `model`"),
+        ("--judges.j={model: LightGCN}", "j: LightGCN scores without pictures, so it cannot judge them"),
+        ("--judges.j={image_encoder: hogg}", "j: there is no image encoder 'hogg': do you mean hog?"),
+        ("--judges.j={settings: {learning_rat: 1}}", "learning_rat: the nearest valid key is learning_rate"),
+        ("--judges.j={settings: {split_seed: 1}}", "j: settings.split_seed is the same for all rankers"),
+        ("--judges.j={settings: {eval_args: {}}}", "j: settings.eval_args is the same for all rankers"),
+        ("--judges.j={model: MICRO, settings: {train_features: true}}", "settings.train_features is the same for all"),
+        ("--evaluation.permutations=50", "permutations 50 can show nothing at alpha 0.01: the smallest p-value"),
+        ("--evaluation.training_seeds=[1, 2]", "training_seeds [1, 2] must begin with 0"),
+        ("--generator.compared_with=[ragar]", "must name no system twice"),
+    ],
+)
+def test_judges_and_seeds_that_could_show_nothing_are_refused(override: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        Config.read("ml-100k", [override])
+
+
+def test_judges_are_read_by_name_from_file_and_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text("dataset: shop\njudges:\n  other: {model: VBPR, seed: 7, settings: {learning_rate: 0.01}}\n")
+    judges = Config.read(file, ["--judges.third.model=LATTICE"]).judges.rankers
+    assert list(judges) == ["other", "third"]
+    assert (judges["other"].seed, judges["other"].settings) == (7, {"learning_rate": 0.01})
+    assert judges["third"].model == "LATTICE"

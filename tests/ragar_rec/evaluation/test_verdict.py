@@ -82,7 +82,8 @@ def test_protocols_are_corrected_for_their_number() -> None:
 def test_sentences_carry_their_numbers() -> None:
     assert verdict(CONFIRMED).sentence == (
         "Yes: NDCG@10 among the candidates changes by +0.0200 [+0.0100, +0.0300] (95 % interval), of "
-        "which +0.0200 [+0.0100, +0.0300] is personal; a ranker that took no part in making the pictures agrees (VBPR on hog)."
+        "which +0.0200 [+0.0100, +0.0300] is personal; a ranker that took no part in making the pictures agrees (VBPR "
+        "on hog)."
     )
     # (1.95996 + .84162) x .02 / 1.96 = .02859
     assert verdict(with_gain(WIDE)).sentence == (
