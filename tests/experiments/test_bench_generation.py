@@ -10,6 +10,7 @@ from experiments import bench_generation
 from film_world import config_file
 
 
+@pytest.mark.slow
 def test_the_json_has_the_four_figures(films: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     file.write_text('{"of_another_run": 1}')

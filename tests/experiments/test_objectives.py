@@ -14,6 +14,7 @@ def test_unknown_settings_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no setting is called reinforce, fool; there are reinforce, low_rank; " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_settings_of_a_tiny_world(shared: tuple[list[str], Path]) -> None:
     """Every number has its people: 30, of whom 6 test the generator and 3 choose the setting.
 
