@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.models import TIMM
@@ -22,11 +21,6 @@ from ragar_rec.judging import Judging
 from ragar_rec.store.store import Store
 from ragar_rec.systems import Systems
 from recsys.recbole.keys import with_ranker
-
-logger = logging.getLogger(__name__)
-
-# Named by strings: the stages load torch when they are asked for.
-Diagnosis = TypeVar("Diagnosis", bound="stages.Diagnosis | stages.GeneratorDiagnosis")
 
 
 class Experiment:

@@ -59,11 +59,10 @@ def barren(found: Iterable[Finding]) -> str:
     shuffled = numbers.get("reading", {}).get("trained on shuffled")
     personal = numbers.get("headroom", {}).get("personal")
     if isinstance(shuffled, Interval) and shuffled.low <= 0:
-        return (
-            f"the ranker does not read pictures, it is no worse when it is trained on shuffled ones {signed(shuffled)}"
-        )
+        lead = signed(shuffled)
+        return f"the ranker is not shown to read pictures, its lead over a training on shuffled ones is {lead}"
     if isinstance(personal, Interval) and personal.low <= 0:
-        return f"no picture is better for one person than for another {signed(personal)}"
+        return f"no picture is shown to be better for one person than for another, by {signed(personal)}"
     return ""
 
 

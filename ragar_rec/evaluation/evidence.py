@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragar_rec.evaluation.finding import signed
 from ragar_rec.evaluation.ownership import ownership_p
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS
 from ragar_rec.evaluation.results import PRIMARY_PROTOCOL, by_control
@@ -109,8 +110,7 @@ class Judged:
         lead = interval(paired(own, shuffled).to_numpy(), **self.bootstrap)
         if lead.low <= 0:
             return (
-                "does not read pictures: trained on those of other items it is no worse "
-                f"({lead.value:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}] on validation)"
+                f"does not read pictures: trained on those of other items it is no worse ({signed(lead)} on validation)"
             )
         moved = self._controls(system, PRIMARY_PROTOCOL, judge, "delta_r").get("random_item")
         if moved is None:

@@ -135,6 +135,14 @@ class ReferenceLists(ShownItems):
         return totals / self.most
 
 
+def own_scores(lists: ShownItems, items: Mapping[int, ItemScores]) -> Float[np.ndarray, "users width"]:
+    """Scores of the lists' items with each user's own pictures; an item without pictures keeps its original score."""
+    scores = lists.scores.ravel().copy()
+    for item, pictures in items.items():
+        scores[[lists.slots[int(user), item] for user in pictures.viewers]] = np.diagonal(pictures.scores)
+    return scores.reshape(lists.scores.shape)
+
+
 def ownership_test(
     lists: ShownItems, items: Mapping[int, ItemScores], *, permutations: int, seed: int
 ) -> OwnershipTest:
@@ -151,9 +159,6 @@ def ownership_test(
     """
     slots = {item: np.array([lists.slots[int(v), item] for v in scores.viewers]) for item, scores in items.items()}
     shape, flat = lists.scores.shape, lists.scores.ravel()
-    observed = flat.copy()
-    for item, pictures in items.items():
-        observed[slots[item]] = np.diagonal(pictures.scores)
     rng, values = np.random.default_rng(seed), []
     for start in range(0, permutations, BATCH):
         shown = np.tile(flat, (min(BATCH, permutations - start), 1))
@@ -163,7 +168,7 @@ def ownership_test(
             shown[:, slots[item]] = pictures.scores[np.arange(viewers), chosen]
         values.append(lists.metric(shown.reshape(-1, *shape)))
     permuted = np.concatenate(values)
-    own = lists.metric(observed.reshape(1, *shape))[0]
+    own = lists.metric(own_scores(lists, items)[None])[0]
     return OwnershipTest(
         pd.Series(own, index=lists.users), pd.Series(permuted.mean(0), index=lists.users), permuted.mean(1)
     )

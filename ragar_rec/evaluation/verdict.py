@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ragar_rec.evaluation.finding import signed
 from recsys.scoring.statistics import Interval, holm, visible_gain
 
 Rule = Literal[
@@ -149,7 +150,7 @@ class _Rules:
     def conditions(self) -> Iterator[tuple[Rule, bool, str]]:
         """Rules in order: name, whether it holds, and its sentence."""
         e = self.evidence
-        gain, personal = _text(e.reward.gain), "" if e.reward.personal is None else _text(e.reward.personal)
+        gain, personal = signed(e.reward.gain), "" if e.reward.personal is None else signed(e.reward.personal)
         moved = f"{e.metric} among the candidates changes by {gain} ({100 * (1 - self.alpha):.3g} % interval)"
         yield "harm", "candidates" in self.shown and e.reward.gain.high < 0, f"Personalised pictures do harm: {moved}."
         yield (
@@ -175,13 +176,13 @@ class _Rules:
             "gain only where the target is privileged",
             self.gains("reference"),
             f"No gain in use is shown: {moved}. The item that is tested rises if it alone gets a new picture "
-            f"({'' if e.reference is None else _text(e.reference)}), which nobody can do who does not know it.",
+            f"({'' if e.reference is None else signed(e.reference)}), which nobody can do who does not know it.",
         )
         yield (
             "gain as training data",
             self.gains("catalogue"),
             f"No gain by showing them is shown ({gain}), but a ranker trained on the generated pictures is better by "
-            f"{'' if e.catalogue is None else _text(e.catalogue)}.",
+            f"{'' if e.catalogue is None else signed(e.catalogue)}.",
         )
         yield (
             "no gain",
@@ -200,7 +201,7 @@ class _Rules:
     def _stranger(self) -> str:
         """Own pictures less one stranger's, if that was measured."""
         stranger = self.evidence.reward.stranger
-        return "" if stranger is None else f", less one stranger's {_text(stranger)}"
+        return "" if stranger is None else f", less one stranger's {signed(stranger)}"
 
     def _correction(self) -> str:
         """Why an interval that excludes 0 decides nothing."""
@@ -211,11 +212,12 @@ class _Rules:
 
     def _silence(self) -> str:
         """Why no judge confirms."""
-        judges = self.evidence.judges
+        evidence = self.evidence
+        judges = evidence.judges if evidence.rewarded else (evidence.reward, *evidence.judges)
         if not judges:
             return "no independent judge has looked"
         unfit = [f"{judge.judge} {judge.objection}" for judge in judges if judge.objection]
-        heard = [f"{judge.judge} sees {_text(judge.gain)}" for judge in judges if not judge.objection]
+        heard = [f"{judge.judge} sees {signed(judge.gain)}" for judge in judges if not judge.objection]
         return "; ".join([*heard, *unfit])
 
 
@@ -243,7 +245,3 @@ def _gain_p(difference: Interval) -> float:
 
 def _names(judges: list[JudgeEvidence]) -> str:
     return " and ".join(judge.judge for judge in judges)
-
-
-def _text(number: Interval) -> str:
-    return f"{number.value:+.4f} [{number.low:+.4f}, {number.high:+.4f}]"

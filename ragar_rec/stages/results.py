@@ -18,7 +18,7 @@ from ragar_rec.config.sections import MeasuringConfig
 from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
 from ragar_rec.evaluation.diversity import diversity_frame
 from ragar_rec.evaluation.frames import generator_frame, protocol_frame, shuffled_user_requests
-from ragar_rec.evaluation.ownership import CandidateLists, item_scores, ownership_frames
+from ragar_rec.evaluation.ownership import CandidateLists, item_scores, own_scores, ownership_frames
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, read_per_user, write_per_user
 from ragar_rec.evaluation.planted import RerankedLists
@@ -109,10 +109,8 @@ class JudgedResults(Stage):
         if not np.isfinite(lists.scores).all():
             c = self.settings.candidates
             raise ValueError(f"some people have fewer than {c} candidates: lower evaluation.candidates")
-        shown = lists.scores.copy().ravel()
-        for item, scores in item_scores(lists, features, judge.view).items():
-            shown[[lists.slots[int(user), item] for user in scores.viewers]] = np.diagonal(scores.scores)
-        order = np.argsort(-shown.reshape(lists.scores.shape), axis=1, kind="stable")
+        shown = own_scores(lists, item_scores(lists, features, judge.view))
+        order = np.argsort(-shown, axis=1, kind="stable")
         before = np.tile(np.arange(1, order.shape[1] + 1), (len(order), 1))
         held_out = np.array([len(task.targets) for task in setting.tasks])
         hits = lists.relevance.astype(int)

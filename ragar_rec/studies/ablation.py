@@ -62,7 +62,7 @@ def panels(config: Config, chosen: Collection[str], *, quick: bool = False) -> d
     for key, values in (QUICK if quick else FULL).items():
         panel = {"generator.k": "k", "reflection.samples": "r"}.get(key, key.partition(".")[2])
         if panel in chosen:
-            # As many as the history may have, or more, are refused by the config.
+            # More than the history may have are refused by the config.
             possible = [value for value in values if key != "generator.k" or value <= length]
             found[panel] = {f"{panel} {value}": _changes(key, value) for value in possible}
     return found

@@ -153,8 +153,8 @@ def test_where_nobody_differs_intervals_have_no_width() -> None:
     ("shuffled", "personal", "reason"),
     [
         (0.01, 0.2, ""),
-        (-0.01, 0.2, "the ranker does not read pictures, it is no worse when it is trained on shuffled ones"),
-        (0.01, -0.1, "no picture is better for one person than for another"),
+        (-0.01, 0.2, "the ranker is not shown to read pictures, its lead over a training on shuffled ones is -0.0100"),
+        (0.01, -0.1, "no picture is shown to be better for one person than for another, by -0.1000"),
     ],
 )
 def test_there_is_nothing_to_gain_if_one_of_the_first_two_steps_fails(

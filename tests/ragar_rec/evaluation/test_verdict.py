@@ -100,3 +100,10 @@ def test_numbers_are_plain_data() -> None:
     assert numbers["reward"]["gain"]["value"] == 0.02
     assert numbers["smallest gain of interest"] == pytest.approx(0.005)
     assert "reference" not in numbers
+
+
+def test_a_system_without_reward_is_told_why_its_ranker_confirms_nothing() -> None:
+    unread = replace(SEEN, objection="was not compared with itself trained on shuffled pictures")
+    found = verdict(replace(CONFIRMED, reward=unread, judges=(), rewarded=False))
+    assert found.rule == "gain for the reward ranker only"
+    assert found.sentence.endswith("MICRO on dual was not compared with itself trained on shuffled pictures.")
