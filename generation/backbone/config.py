@@ -43,8 +43,8 @@ class DualEncoderConfig:
     """Most tokens of the tokenizer that is learned from the catalogue."""
     context: int = 32
     """Tokens of a caption, padding included."""
-    encoder_steps: int = 200
-    """Training steps of the dual encoder."""
+    encoder_steps: int = 0
+    """Training steps of the dual encoder; from scratch 150 or more."""
     batch_size: int = 64
     """Pictures a step."""
     learning_rate: float = 1.5e-3
@@ -104,8 +104,8 @@ class UNetConfig(DualEncoderConfig):
     """``image-to-image``: channels of the codec's latent, 3 for the base, the rest components of 8x8 patches."""
     unet_widths: tuple[int, ...] = (64, 128)
     """Channels of each UNet level."""
-    unet_steps: int = 600
-    """Training steps of the UNet."""
+    unet_steps: int = 0
+    """Training steps of the UNet; from scratch 400 or more, a few hundred adapt the package's to a catalogue."""
     prediction: Literal["v", "epsilon"] = "v"
     """``image-to-image``: what the UNet says of a noisy latent, the velocity ``v``, or the noise ``epsilon``, which
     needs more steps."""
@@ -151,7 +151,7 @@ class SamplingConfig:
 
     history_length: int = 20
     """Most recent items of a history that are read."""
-    steps: int = 2
+    steps: int = 1
     """Denoising steps that are run: 1 to 3 by a backbone that edits; from noise (``text_to_image``) take 10 or more."""
     strength: float = 0.25
     """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference. Not

@@ -33,7 +33,7 @@ class ReflectionConfig(WarmStartConfig):
     """Steps of the reward phase."""
     batch_size: int = 16
     """Requests a step."""
-    steps: int = 3
+    steps: int = 1
     """Denoising steps of the pictures that are scored: fewer than at the end, so that the budget buys more of them."""
     samples: int = 4
     """r, the noisy preferences a request (the paper: 3, its ablation: 5)."""
