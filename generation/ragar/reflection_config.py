@@ -68,6 +68,9 @@ class ReflectionConfig(WarmStartConfig):
     ema: float = 0.0
     """Highest decay of a moving average of the trained parts over the reward phase, kept in place of the last ones; it
     begins lower, at min(``ema``, (1 + step) / (15 + step)). 0 keeps none."""
+    ranker: str | None = field(default=None, metadata=INCIDENTAL)
+    """The one of ``judges`` whose score is the reward ``ranker``; the config's own ranker is then a judge that took no
+    part. By default the config's own rewards."""
     rewards: dict[str, float] = field(default_factory=lambda: {"ranker": 1.0})
     """What is rewarded (eq. 10), with weights; a negative one punishes. ``ranker``: in standard deviations of the
     user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.

@@ -121,7 +121,7 @@ class ReportPage(Stage):
             yield ONE_TRAINING
 
     def _shown_rows(self) -> tuple[Row, ...]:
-        """Rows of the config's own system and ranker."""
+        """Rows of the config's own system under the ranker that rewards."""
         shown = (self.system.label, next(iter(self.results[0].judges)))
         return tuple(row for row in self.numbers.rows if (row.system, row.judge) == shown)
 
@@ -138,7 +138,7 @@ class ReportPage(Stage):
 
     def _ranker_curves(self) -> Iterator[CurveGroup]:
         """The ranker's loss and validation metric by epoch."""
-        metric = str(self.config.recbole.get("valid_metric", "Recall@20")).lower()
+        metric = str(self.system.ranker.settings.get("valid_metric", "Recall@20")).lower()
         for title, label, column in (
             ("Ranker: loss", "BPR", "loss.bpr"),
             (f"Ranker: validation {metric}", metric, f"valid.{metric}"),

@@ -227,12 +227,16 @@ class RagarSystem(Stage):
         Raises:
             ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
                 one's own cannot be made.
+            NotImplementedError: ``objective: path``, and the ranker's image encoder has no gradient.
         """
         check_reads_pictures(self.ranker.settings)
         if self.training.objective == "path":
             self.ranker.check_gradient()
         _ = self.training_requests
-        _ = self.ranker.features.encoder
+        encoder = self.ranker.features.encoder
+        if self.training.objective == "path":
+            # An encoder without a gradient says so when it is asked for one.
+            encoder.encode_images(torch.zeros(1, 3, *self.pictures.size, requires_grad=True))
         if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
 

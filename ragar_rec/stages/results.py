@@ -50,7 +50,7 @@ class JudgedResults(Stage):
     Attributes:
         drawn: the pictures.
         system: who drew them.
-        judges: rankers that score them, by name; the first is the config's own.
+        judges: rankers that score them, by name; the first is the one that rewards.
         settings: protocols, controls, seeds, length of the list.
         training_seed: which of ``evaluation.training_seeds`` system and judges were trained with.
         everybody: the pictures of the control of this name; None without it.
@@ -97,7 +97,7 @@ class JudgedResults(Stage):
         return pd.read_parquet(self.folder / OWNERSHIP)
 
     def reranked(self) -> RerankedLists:
-        """The lists of the config's ranker before and after they got the users' own pictures, with the first seed.
+        """The lists of the rewarding ranker before and after they got the users' own pictures, with the first seed.
 
         Raises:
             ValueError: lists are not of one length, as some user has fewer than C candidates.

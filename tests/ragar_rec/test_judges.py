@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,20 +158,71 @@ def test_the_report_begins_with_the_verdict(run: Experiment, files: tuple[Any, p
     assert page.count('<details class="card" open') == 1
 
 
+def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tmp_path: Path) -> None:
+    """Rankers, their shuffled twins and the warm start are those of the run above; generator and pictures are not."""
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--judges.shuffles=2", "--reflection.ranker=other", "--evaluation.users=4"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    pipeline.evaluate(found)
+    assert {"generator", "images", "results", "diagnosis"} <= set(found.store.ran)
+    assert not {"warm-start", "ranker", "features"} & set(found.store.ran)
+    (results,) = found.judging.results
+    assert list(results.judges) == ["VBPR on hog", "MICRO on dual"]
+    assert found.system.ranker is found.reward_ranker is results.judges["VBPR on hog"]
+    assert found.ranker is results.judges["MICRO on dual"]
+    assert found.system.content != run.system.content
+    assert found.judging.diagnosis.ranker is found.judging.generator_diagnosis.ranker is found.reward_ranker
+    tree = json.loads((output / "results.json").read_text())
+    (verdict,) = tree["verdicts"]
+    assert verdict["numbers"]["reward"]["judge"] == "VBPR on hog"
+    assert [judge["judge"] for judge in verdict["numbers"]["judges"]] == ["MICRO on dual"]
+    # Its lists are the primary endpoint, which no correction touches.
+    primary = [row for row in tree["rows"] if row["protocol"] == "candidates" and row["judge"] == "VBPR on hog"]
+    own = [row for row in primary if (row["metric"], row["control"]) == ("ndcg@10", "own") and row["compared_with"]]
+    chosen = {row["compared_with"]: row for row in own}
+    for other in ("original", "permuted_owners"):
+        assert chosen[other]["significant"] == (chosen[other]["p"] <= 0.05)
+    answers = {finding["step"]: finding["answer"] for finding in tree["diagnosis"]}
+    assert answers["reach"] == "Left out: the score by VBPR on hog has no gradient in pictures."
+
+
+def test_a_reward_without_gradient_is_refused_before_the_warm_start(run: Experiment, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--reflection.ranker=other", "--reflection.objective=path"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    with pytest.raises(NotImplementedError, match="hog features have no gradient"):
+        pipeline.train_generator(found)
+    assert found.store.ran == []
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ("--judges.j={model: MICRO, image_encoder: dual, seed: 1}", "judges.j is the reward's own ranker, MICRO on"),
         ("--evaluation.controls=[original, random_item]", "judges confirm nothing without the controls shuffled_user"),
         ("--judges.j={image_encoder: mobilenetv2_100}", "mobilenetv2_100 needs pretrained weights"),
+        ("--features.image=image.npy", "image.npy were made elsewhere: rankers can be trained on them, but new"),
     ],
 )
 def test_judges_that_could_confirm_nothing_are_refused_first(tmp_path: Path, override: str, sentence: str) -> None:
     raw = film_folder(tmp_path / "raw")
     found = Experiment.open(config_file(tmp_path), [JUDGE, override], raw, None, tmp_path / "output", progress=False)
+    np.save(raw / "image.npy", np.eye(24))
+    (raw / "image.ids.txt").write_text("\n".join(str(film + 1) for film in range(24)))
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(sentence)):
         found.check_evaluation()
     assert "ranker" not in found.store.ran
+
+
+def test_the_ranker_that_rewards_may_not_be_the_configs_own(tmp_path: Path) -> None:
+    judge = "--judges.twin={model: MICRO, image_encoder: dual, seed: 1}"
+    found = Experiment.open(
+        config_file(tmp_path), [JUDGE, judge, "--reflection.ranker=twin"], film_folder(tmp_path / "raw"), None, tmp_path
+    )
+    with pytest.raises(ValueError, match=r"judges\.twin is the config's own ranker, MICRO on dual: give it another"):
+        found.check_evaluation()
 
 
 def test_training_seeds_are_added_to_every_seed(run: Experiment) -> None:

@@ -268,6 +268,7 @@ def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):
         ("--judges.j={settings: {split_seed: 1}}", "j: settings.split_seed is the same for all rankers"),
         ("--judges.j={settings: {eval_args: {}}}", "j: settings.eval_args is the same for all rankers"),
         ("--judges.j={model: MICRO, settings: {train_features: true}}", "settings.train_features is the same for all"),
+        ("--reflection.ranker=vbpr", "there is no ranker 'vbpr' to reward: judges names none; write judges: {vbpr: {"),
         ("--evaluation.permutations=50", "permutations 50 can show nothing at alpha 0.01: the smallest p-value"),
         ("--evaluation.training_seeds=[1, 2]", "training_seeds [1, 2] must begin with 0"),
         ("--generator.compared_with=[ragar]", "must name no system twice"),
@@ -285,3 +286,8 @@ def test_judges_are_read_by_name_from_file_and_command_line(tmp_path: Path) -> N
     assert list(judges) == ["other", "third"]
     assert (judges["other"].seed, judges["other"].settings) == (7, {"learning_rate": 0.01})
     assert judges["third"].model == "LATTICE"
+    sentence = (
+        "`reflection.ranker` on the command line: there is no ranker 'othr' to reward: the nearest of judges is other"
+    )
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        Config.read(file, ["--reflection.ranker=othr"])
