@@ -76,6 +76,9 @@ class ReflectionConfig(WarmStartConfig):
     user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
     ``aesthetic``: see ``aesthetic_head``. ``package.module:name`` of your own: called with (encoder, gallery), it gives
     back a ``generation.reward.Reward``."""
+    personal: int = 0
+    """K: the reward ``ranker`` becomes the user's score less the mean over K other people's of the same picture and
+    item, drawn for each request, so that what pleases everybody earns nothing. 0: the user's score alone."""
     aesthetic_head: str | None = field(default=None, metadata=INCIDENTAL)
     """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
     LAION's aesthetic predictor on those of CLIP ViT-L/14."""
@@ -106,10 +109,12 @@ class ReflectionConfig(WarmStartConfig):
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "personal", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
         for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+        if self.personal and "ranker" not in self.rewards:
+            yield f"personal {self.personal} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
         yield from reward_conflicts(self.rewards, self.aesthetic_head)

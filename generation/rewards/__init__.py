@@ -1,4 +1,4 @@
-"""Rewards beside the ranker's: relevance, aesthetics, and `package.module:name` of the user's own.
+"""Rewards beside the ranker's: its personal part, relevance, aesthetics, and `package.module:name` of the user's own.
 
 May import: `generation.reward`, `generation.gallery` and what they may import. Begin with `relevance.py`.
 """

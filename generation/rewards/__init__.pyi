@@ -1,2 +1,3 @@
 from .aesthetic import Aesthetic as Aesthetic
+from .personal import Personal as Personal
 from .relevance import Relevance as Relevance

@@ -45,11 +45,18 @@ class Rewards(Keyed):
         """Names of the rewards beside the ranker's."""
         return [name for name in self.weights if name != "ranker"]
 
-    def of(self, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
-        """The reward of pictures, on a generator's dual encoder and gallery."""
+    def of(self, ranker: Reward, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
+        """The reward of pictures.
+
+        Args:
+            ranker: the reward ``ranker``: that of :attr:`ranker`, or its personal part.
+            encoder: the generator's dual encoder.
+            gallery: the generator's.
+        """
         if dict(self.weights) == {"ranker": 1.0}:
-            return self.ranker.reward
-        return Mixture([(weight, self._reward(name, encoder, gallery)) for name, weight in self.weights.items()])
+            return ranker
+        parts = {name: ranker if name == "ranker" else self._extra(name, encoder, gallery) for name in self.weights}
+        return Mixture([(self.weights[name], part) for name, part in parts.items()])
 
     def check(self, encoder: OpenClipEncoder, gallery: Gallery) -> None:
         """Make every reward but the ranker's.
@@ -58,11 +65,9 @@ class Rewards(Keyed):
             ValueError: one cannot be made.
         """
         for name in self.extra:
-            self._reward(name, encoder, gallery)
+            self._extra(name, encoder, gallery)
 
-    def _reward(self, name: str, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
-        if name == "ranker":
-            return self.ranker.reward
+    def _extra(self, name: str, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
         if name == "relevance":
             return Relevance(encoder, gallery, encoder.encode_texts(gallery.captions))
         if name == "aesthetic":

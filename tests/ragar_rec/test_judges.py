@@ -12,11 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 
 from film_world import config_file, film_folder, open_run
+from generation.pictures import to_float
+from generation.rewards.personal import Personal
 from ragar_rec import pipeline
 from ragar_rec.experiment import Experiment
+from ragar_rec.stages.everybody import EverybodySystem
 
 RESAMPLES = 50
 JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
@@ -185,6 +189,66 @@ def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tm
         assert chosen[other]["significant"] == (chosen[other]["p"] <= 0.05)
     answers = {finding["step"]: finding["answer"] for finding in tree["diagnosis"]}
     assert answers["reach"] == "Left out: the score by VBPR on hog has no gradient in pictures."
+
+
+def test_a_personal_reward_trains_another_generator(run: Experiment, tmp_path: Path) -> None:
+    output, (first, *_) = tmp_path / "output", run.judging.results
+    shutil.copytree(run.output, output)
+
+    def opened(*overrides: str) -> Experiment:
+        return Experiment.open(
+            config_file(tmp_path), [JUDGE, *overrides], run.workspace.data, None, output, progress=False
+        )
+
+    found = opened("--reflection.personal=4", "--reflection.ranker=other")
+    reward, requests = found.ragar.reward, found.ragar.training_requests[:3]
+    assert isinstance(reward, Personal)
+    pictures = first.system.generator.generate(requests)
+    ranker, expected = found.reward_ranker.reward, []
+    for request, picture in zip(requests, pictures, strict=True):
+        people = [request, *reward.strangers(request)]
+        assert {other.user for other in people} <= {each.user for each in found.ragar.training_requests}
+        own, *others = ranker(people, picture.expand(5, -1, -1, -1)).tolist()
+        expected.append(own - sum(others) / 4)
+    assert reward(requests, pictures).tolist() == pytest.approx(expected, abs=1e-5)
+    pipeline.train_generator(found)
+    impersonal = opened("--reflection.ranker=other")
+    pipeline.train_generator(impersonal)
+    assert found.store.ran == impersonal.store.ran == ["generator"]
+    assert found.ragar.content != impersonal.ragar.content
+    # What is drawn for nobody in particular has no personal part: it is trained for everybody's score.
+    assert EverybodySystem.beside(found.ragar).reward is found.reward_ranker.reward
+    n = len(found.ragar.training_requests)
+    crowd = opened(f"--reflection.personal={n}")
+    with pytest.raises(ValueError, match=f"personal {n} asks for the scores of {n} other people, .* take 1 to {n - 1}"):
+        pipeline.train_generator(crowd)
+    assert crowd.store.ran == []
+
+
+def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Experiment) -> None:
+    """By finite differences of both rankers the score rises along it, and across it less than a fiftieth as fast."""
+    requests = run.ragar.training_requests[:4]
+    images = to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])])
+    for name, ranker in run.judging.results[0].judges.items():
+        reward = ranker.reward
+        features = reward.encoder.encode_images(images)
+        found = reward.direction(requests, features)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(4))
+        users = torch.tensor([ranker.dataset.user_id(request.user) for request in requests])
+        items = torch.tensor([ranker.dataset.item_id(request.reference) for request in requests])
+
+        def slope(way: torch.Tensor, view=ranker.view, reward=reward, at=features, users=users, items=items):
+            ends = [view.substitute(users, items, at + sign * 1e-3 * way - reward.mean) for sign in (1, -1)]
+            return (ends[0] - ends[1]) / 2e-3
+
+        way = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+        across = F.normalize(way - (way * found).sum(1, keepdim=True) * found, dim=1)
+        along = slope(found)
+        assert (along > 0).all(), name
+        assert (slope(across).abs() < 0.02 * along).all(), name
+    unit = run.new_ranker(model="FREEDOM", settings={"edge_weights": "unit"})
+    with pytest.raises(ValueError, match="edge_weights is unit: the score changes with the features in steps"):
+        unit.reward.direction(requests, unit.reward.encoder.encode_images(images))
 
 
 def test_a_reward_without_gradient_is_refused_before_the_warm_start(run: Experiment, tmp_path: Path) -> None:
