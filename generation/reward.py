@@ -64,6 +64,15 @@ class DirectedReward(Reward, Protocol):
         ...
 
 
+@runtime_checkable
+class UncertainReward(Reward, Protocol):
+    """A reward that says how little it knows of a picture."""
+
+    def deviation(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
+        """Standard deviation of what each picture is worth beyond its reference's own picture."""
+        ...
+
+
 def score_users(
     reward: Reward, requests: Sequence[Sequence[Request]], images: Float[Tensor, "n 3 height width"]
 ) -> Float[Tensor, "n users"]:
@@ -122,3 +131,8 @@ class Mixture:
         """sum_i w_i f_i, differentiable where the rewards are."""
         weighted = [weight * checked_scores(reward, requests, images).to(images) for weight, reward in self.parts]
         return torch.stack(weighted).sum(0)
+
+
+def parts_of(reward: Reward) -> list[Reward]:
+    """The rewards of a mixture; of any other reward itself."""
+    return [part for _, part in reward.parts] if isinstance(reward, Mixture) else [reward]

@@ -79,6 +79,12 @@ class ReflectionConfig(WarmStartConfig):
     personal: int = 0
     """K: the reward ``ranker`` becomes the user's score less the mean over K other people's of the same picture and
     item, drawn for each request, so that what pleases everybody earns nothing. 0: the user's score alone."""
+    ensemble: int = 1
+    """Trainings of the ranker that rewards, which differ in their seeds: the reward ``ranker`` is the mean of their
+    scores."""
+    uncertainty: float = 0.0
+    """lambda: the reward ``ranker`` less lambda times the standard deviation over ``ensemble`` of what a picture scores
+    above the item's own, so that less is paid for pictures of which the ranker does not know what to say."""
     aesthetic_head: str | None = field(default=None, metadata=INCIDENTAL)
     """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
     LAION's aesthetic predictor on those of CLIP ViT-L/14."""
@@ -109,12 +115,16 @@ class ReflectionConfig(WarmStartConfig):
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "personal", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "personal", "uncertainty", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
-        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
+        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank", "ensemble"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
-        if self.personal and "ranker" not in self.rewards:
-            yield f"personal {self.personal} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
+        if self.uncertainty and self.ensemble < 2:
+            yield f"uncertainty {self.uncertainty} is that of several trainings: ensemble must be at least 2"
+        for name, default in (("personal", 0), ("ensemble", 1)):
+            value = getattr(self, name)
+            if value > default and "ranker" not in self.rewards:
+                yield f"{name} {value} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
         yield from reward_conflicts(self.rewards, self.aesthetic_head)

@@ -46,6 +46,8 @@ CURVE_NOTES = {
     "Saturation": "Mean HSV saturation, from 0 to 1.",
     "Colour entropy": "Bits, at most 6. A fall means fewer colours in each picture.",
     "Edge density": "Share of pixels at an edge. A rise may be a pattern that the ranker rewards.",
+    "Uncertainty": "Deviation over trainings of the ranker of what v_gen scores above the item's own, in σ. A rise "
+    "means that pictures leave what the ranker knows.",
     "Commonest palette": "Share of pictures with the same two main colours. A rise means one look for everything.",
 }
 """Title of a group of curves -> what it shows, where the legend does not say it."""

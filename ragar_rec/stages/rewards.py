@@ -28,11 +28,13 @@ class Rewards(Keyed):
         ranker: whose counterfactual score is the reward ``ranker``.
         weights: by name, see ``ReflectionConfig.rewards``.
         aesthetic_head: the file of the reward ``aesthetic``.
+        twins: the same ranker, trained with other seeds.
     """
 
     ranker: Ranker
     weights: Mapping[str, float]
     aesthetic_head: Path | None = None
+    twins: tuple[Ranker, ...] = ()
 
     @property
     def key(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from generation.rewards.personal import Personal
 from ragar_rec import pipeline
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages.everybody import EverybodySystem
+from ragar_rec.store.curves import read_curves
 
 RESAMPLES = 50
 JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
@@ -223,6 +224,28 @@ def test_a_personal_reward_trains_another_generator(run: Experiment, tmp_path: P
     with pytest.raises(ValueError, match=f"personal {n} asks for the scores of {n} other people, .* take 1 to {n - 1}"):
         pipeline.train_generator(crowd)
     assert crowd.store.ran == []
+
+
+def test_a_reward_of_several_trainings_is_discounted_where_they_disagree(run: Experiment, tmp_path: Path) -> None:
+    output, (first, *_) = tmp_path / "output", run.judging.results
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--reflection.ensemble=2", "--reflection.uncertainty=0.5", "--reflection.personal=3"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    pipeline.train_generator(found)
+    assert sorted(found.store.ran) == ["generator", "ranker"]
+    rankers = [found.ranker, *found.ragar.rewards.twins]
+    assert [ranker.dataset.config["seed"] for ranker in rankers] == [2020, 3020]
+    # Each member is personal: of two numbers the mean, less half of |difference of gains| / sqrt 2.
+    requests, people = found.ragar.training_requests[:3], found.ragar.training_requests
+    histories = {each.user: each.history for each in people}
+    members = [Personal(ranker.reward, histories, 3, found.ragar.training.seed) for ranker in rankers]
+    pictures = first.system.generator.generate(requests)
+    own = to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])])
+    scores = torch.stack([member(requests, pictures) for member in members])
+    gains = scores - torch.stack([member(requests, own) for member in members])
+    expected = scores.mean(0) - 0.5 * (gains[0] - gains[1]).abs() / 2**0.5
+    torch.testing.assert_close(found.ragar.reward(requests, pictures), expected)
+    assert "uncertainty: v_gen" in read_curves(found.ragar.folder)
 
 
 def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Experiment) -> None:
