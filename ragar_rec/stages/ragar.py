@@ -26,8 +26,7 @@ from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Explanation, Generator, Request
 from generation.reward import Reward
-from generation.rewards.ensemble import Ensemble
-from generation.rewards.personal import Personal, check_others
+from generation.rewards.personal import check_others
 from generation.words.config import WordsConfig
 from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import GlobalGenerator
@@ -254,17 +253,8 @@ class RagarSystem(Stage):
     @cached_property
     def reward(self) -> Reward:
         """What reflection works for."""
-        gallery, (ranker, *twins) = self.components.gallery, map(self._by, (self.ranker, *self.rewards.twins))
-        if twins:
-            ranker = Ensemble([ranker, *twins], gallery, self.training.uncertainty)
-        return self.rewards.of(ranker, self.components.encoder.model, gallery)
-
-    def _by(self, ranker: Ranker) -> Reward:
-        """One ranker's reward, or its personal part: an ensemble's must disagree on what it is paid for."""
-        if not self.training.personal:
-            return ranker.reward
-        histories = {request.user: request.history for request in self.training_requests}
-        return Personal(ranker.reward, histories, self.training.personal, self.training.seed)
+        parts = self.components
+        return self.rewards.of(parts.encoder.model, parts.gallery, self.training, self.training_requests)
 
     def build(self, to: Path) -> None:
         ragar = self.warm.load(self.warm.folder)

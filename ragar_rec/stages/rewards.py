@@ -1,8 +1,10 @@
-"""The reward that a generator is trained with: the ranker's score, alone or mixed with others that the config names."""
+"""The reward that a generator is trained with: a ranker's score or its personal part, by one training or several, alone
+or mixed with others that the config names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ from typing import Any
 from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery
 from generation.plugins import code_of
+from generation.ragar.reflection_config import ReflectionConfig
+from generation.request import Request
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import BUILT_IN
+from generation.rewards.ensemble import Ensemble
 from generation.rewards.own import load_reward
+from generation.rewards.personal import Personal
 from generation.rewards.relevance import Relevance
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
@@ -47,14 +53,21 @@ class Rewards(Keyed):
         """Names of the rewards beside the ranker's."""
         return [name for name in self.weights if name != "ranker"]
 
-    def of(self, ranker: Reward, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
+    def of(
+        self, encoder: OpenClipEncoder, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]
+    ) -> Reward:
         """The reward of pictures.
 
         Args:
-            ranker: the reward ``ranker``: that of :attr:`ranker`, or its personal part.
             encoder: the generator's dual encoder.
             gallery: the generator's.
+            settings: whether the reward ``ranker`` is personal, and what its twins' disagreement costs.
+            people: requests of those who train the generator, among whom the others of a personal reward are drawn.
         """
+        # Personal first: twins must disagree on what they pay for.
+        ranker, *twins = (_of_ranker(each, settings, people) for each in (self.ranker, *self.twins))
+        if twins:
+            ranker = Ensemble([ranker, *twins], gallery, settings.uncertainty)
         if dict(self.weights) == {"ranker": 1.0}:
             return ranker
         parts = {name: ranker if name == "ranker" else self._extra(name, encoder, gallery) for name in self.weights}
@@ -75,3 +88,11 @@ class Rewards(Keyed):
         if name == "aesthetic":
             return Aesthetic.from_file(encoder, Path(self.aesthetic_head or ""))
         return load_reward(name, encoder, gallery)
+
+
+def _of_ranker(ranker: Ranker, settings: ReflectionConfig, people: Sequence[Request]) -> Reward:
+    """One ranker's reward, or its personal part."""
+    if not settings.personal:
+        return ranker.reward
+    histories = {request.user: request.history for request in people}
+    return Personal(ranker.reward, histories, settings.personal, settings.seed)

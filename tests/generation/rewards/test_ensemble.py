@@ -1,6 +1,6 @@
 """An ensemble's reward by hand: its mean, and what it pays less where its members disagree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,14 +11,12 @@ from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.reflection_log import ReflectionLog
 from generation.request import Request
-from generation.reward import Mixture, UncertainReward
+from generation.reward import Mixture, Reward, UncertainReward
 from generation.rewards.ensemble import Ensemble
 from generation_world import World, request
 
-Member = Callable[[Sequence[Request], Tensor], Tensor]
 
-
-def member(slope: float, offset: float) -> Member:
+def member(slope: float, offset: float) -> Reward:
     """The picture's redness, worth `slope`; of the item itself the member thinks `offset`."""
     return lambda requests, images: slope * images[:, 0].mean((1, 2)) + offset
 
