@@ -145,6 +145,8 @@ def diagnose(run: Experiment, generator: bool = False) -> Path:
     frame.to_parquet(run.output / "diagnosis.parquet", index=False)
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
+    if run.reward_ranker is not run.ranker:
+        print(f"\nThe ranker is {run.reward_ranker.label}, which rewards.")
     for finding in found:
         print(f"\n{finding.text()}")
     return run.output / "diagnosis.json"
@@ -203,7 +205,7 @@ def evaluate(run: Experiment) -> Path:
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
     reward = next(iter(run.results.judges))
     rows = evaluation.rows_from_per_user(
-        evaluation.in_table_order(frame),
+        evaluation.in_table_order(frame, reward),
         run.catalogue.title,
         ownership=ownership,
         primary=settings.primary,

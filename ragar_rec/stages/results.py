@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -65,6 +65,11 @@ class JudgedResults(Stage):
     training_seed: int = 0
     everybody: EverybodyPictures | None = None
     catalogue: tuple[CatalogueResults, ...] = ()
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also which judge is the first: the order of a mapping alone does not count."""
+        return super().key | {"reward": next(iter(self.judges))}
 
     def build(self, to: Path) -> None:
         frames, draws = [*self._scores()], []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,7 @@ def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tm
     assert not {"warm-start", "ranker", "features"} & set(found.store.ran)
     (results,) = found.judging.results
     assert list(results.judges) == ["VBPR on hog", "MICRO on dual"]
+    assert replace(results, judges=dict(reversed(results.judges.items()))).key != results.key
     assert found.system.ranker is found.reward_ranker is results.judges["VBPR on hog"]
     assert found.ranker is results.judges["MICRO on dual"]
     assert found.system.content != run.system.content
@@ -182,6 +184,7 @@ def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tm
     (verdict,) = tree["verdicts"]
     assert verdict["numbers"]["reward"]["judge"] == "VBPR on hog"
     assert [judge["judge"] for judge in verdict["numbers"]["judges"]] == ["MICRO on dual"]
+    assert next(row["judge"] for row in tree["rows"] if row["protocol"] == "candidates") == "VBPR on hog"
     # Its lists are the primary endpoint, which no correction touches.
     primary = [row for row in tree["rows"] if row["protocol"] == "candidates" and row["judge"] == "VBPR on hog"]
     own = [row for row in primary if (row["metric"], row["control"]) == ("ndcg@10", "own") and row["compared_with"]]
