@@ -111,9 +111,9 @@ def build_gallery(
     """
     caption_features = (semantic or encoder).encode_texts(captions)
     pictured = torch.tensor([item.image is not None for item in items], dtype=torch.bool)
-    encoded = encode_in_blocks(visual or encoder, images[pictured])
+    encoded = visual_features(images[pictured], encoder, visual)
     picture_features = torch.zeros(len(items), encoded.shape[1])
-    picture_features[pictured] = F.normalize(encoded, dim=-1) if visual else encoded
+    picture_features[pictured] = encoded
     return Gallery(
         ids=tuple(item.id for item in items),
         images=images,
@@ -123,3 +123,13 @@ def build_gallery(
         semantic=caption_features,
         visual=picture_features,
     )
+
+
+def visual_features(
+    images: UInt8[Tensor, "n 3 height width"] | Float[Tensor, "n 3 height width"],
+    encoder: OpenClipEncoder,
+    visual: ImageEncoder | None = None,
+) -> Float[Tensor, "n dim"]:
+    """Features of pictures as a gallery has them: by ``visual``, at length 1, or else by the dual encoder."""
+    encoded = encode_in_blocks(visual or encoder, images)
+    return F.normalize(encoded, dim=-1) if visual else encoded

@@ -9,15 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.models import TIMM
 from ragar_rec import evaluation, stages
 from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gpu
 from ragar_rec.config.config import Config
 from ragar_rec.config.presets import DEFAULT
-from ragar_rec.config.schema import narrowed
 from ragar_rec.feature_sources import FeatureSources
 from ragar_rec.judging import Judging
+from ragar_rec.small_models import BACKBONE, ENCODER, SmallModels
 from ragar_rec.store.store import Store
 from ragar_rec.systems import Systems
 from recsys.recbole.keys import with_ranker
@@ -89,23 +88,16 @@ class Experiment:
     @cached_property
     def encoder(self) -> stages.DualEncoder:
         """The dual encoder of pictures and words."""
-        models, backbone = self.config.models, self.config.backbone.framed(self.pictures.size)
-        if models.encoder is not None:
-            return stages.DualEncoder(self.workspace, stages.Weights(self.workspace, models.encoder), models.device)
-        settings = narrowed(DualEncoderConfig, backbone)
-        training = stages.DualEncoderTraining(
-            self.workspace, self.pictures, self._captions, settings, backbone.save_every
-        )
-        return stages.DualEncoder(self.workspace, training, models.device)
+        models = self.config.models
+        named = models.encoder or self._small.unchanged(ENCODER)
+        weights = self._small.encoder() if named is None else stages.Weights(self.workspace, named)
+        return stages.DualEncoder(self.workspace, weights, models.device)
 
     @cached_property
     def backbone(self) -> stages.Weights | stages.UNetTraining:
         """The diffusion pipeline."""
-        if self.config.models.backbone is not None:
-            return stages.Weights(self.workspace, self.config.models.backbone)
-        settings = narrowed(UNetConfig, self.config.backbone.framed(self.pictures.size))
-        save_every = self.config.backbone.save_every
-        return stages.UNetTraining(self.workspace, self.pictures, self._captions, settings, save_every, self.encoder)
+        named = self.config.models.backbone or self._small.unchanged(BACKBONE)
+        return self._small.backbone(self.encoder) if named is None else stages.Weights(self.workspace, named)
 
     @cached_property
     def language(self) -> stages.Weights | stages.LanguageTraining:
@@ -338,6 +330,10 @@ class Experiment:
             ValueError: ``topk``, ``evaluation.k`` or ``evaluation.candidates`` is above the number of items.
         """
         check_list_lengths(self.config, len(self.catalogue.rows))
+
+    @cached_property
+    def _small(self) -> SmallModels:
+        return SmallModels(self.config.backbone, self.workspace, lambda: self.pictures, lambda: self._captions)
 
     @cached_property
     def _captions(self) -> stages.Captions | stages.BlipCaptions:

@@ -79,7 +79,10 @@ def pretrain(run: Experiment) -> Path:
     """
     training, pictures = run.backbone, run.pictures
     if not isinstance(training, stages.UNetTraining):
-        raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
+        named, start = run.config.models.backbone, run.config.backbone.start
+        reason = f"backbone.start is {start} and unet_steps 0" if named is None else f"models.backbone is {named}"
+        advice = "some hundred steps adapt it" if named is None else "leave it out"
+        raise ValueError(f"{reason}: there is nothing to pretrain; {advice}")
     components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
     rows = (training.held_out_rows or training.rows)[:RECONSTRUCTED]

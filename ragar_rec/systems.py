@@ -87,8 +87,8 @@ class Systems:
             reflection.held_out,
             reflection.seed,
             generator.seed if seed is None else seed,
-            self.config.pmg,
             narrowed(SamplingConfig, generator),
+            self.config.pmg,
             self.config.backbone.save_every,
         )
 

@@ -47,6 +47,7 @@ TINY: dict[str, Any] = {
         "context": 24,
         "encoder_steps": 3,
         "unet_steps": 3,
+        "start": "scratch",
         "batch_size": 8,
     },
     "language": {"hidden_size": 32, "layers": 1, "vocab_size": 400, "steps": 2},

@@ -40,6 +40,8 @@ COLOURS = {
 SHAPES = ("circle", "square", "bar")
 
 TINY = PretrainConfig(
+    start="scratch",
+    task="image-to-image",
     image_height=48,
     image_width=32,
     latent_channels=8,
@@ -63,6 +65,7 @@ SMALL = RagarConfig(
     mapper_layers=1,
     steps=2,
     strength=0.6,
+    guidance_scale=3.0,
 )
 
 

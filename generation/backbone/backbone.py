@@ -10,7 +10,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
+    StableDiffusionInstructPix2PixPipeline,
+)
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.utils import logging as diffusers_logging
 from diffusers.utils.outputs import BaseOutput as BaseOutput
@@ -19,7 +21,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from generation.backbone.codec import LinearCodec
-from generation.backbone.loading import assemble_pipeline, load_pipeline
+from generation.backbone.edit import PatchCodec, PictureTokens
+from generation.backbone.loading import PICTURE_TOKENS, Pipeline, assemble_pipeline, load_picture_tokens, load_pipeline
 from generation.backbone.lora import add_lora, keeping_lora_precision, lora_of
 from generation.backbone.sampling import call_pipeline, gradient_checkpointing
 from generation.backbone.sampling import scheduled as scheduled
@@ -37,15 +40,16 @@ class Backbone:
     """A frozen Stable Diffusion pipeline and the size of its pictures; the generator conditions it from outside.
 
     Args:
-        pipeline: any SD-1.x image-to-image pipeline.
+        pipeline: any SD-1.x pipeline for image-to-image, or one that edits (InstructPix2Pix).
         size: (height, width) in pixels.
+        picture_tokens: makes rows of the condition of a picture's feature, where the UNet was trained with such rows.
 
     Raises:
         ValueError: the text encoder's rows are not as wide as the UNet's cross-attention.
     """
 
-    def __init__(self, pipeline: StableDiffusionImg2ImgPipeline, size: tuple[int, int]) -> None:
-        self.pipeline, self.size = pipeline, size
+    def __init__(self, pipeline: Pipeline, size: tuple[int, int], picture_tokens: PictureTokens | None = None) -> None:
+        self.pipeline, self.size, self.picture_tokens = pipeline, size, picture_tokens
         self.compiled = False
         self._empty: Tensor | None = None
         if (text_width := int(pipeline.text_encoder.config.hidden_size)) != self.width:
@@ -56,26 +60,31 @@ class Backbone:
         self.pipeline.set_progress_bar_config(disable=True)
         for module in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
             module.eval().requires_grad_(False)
-        # A second pipeline on the same components, not copies: diffusers has a class for each kind of sampling.
-        self.text_to_image = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
-        self.text_to_image.set_progress_bar_config(disable=True)
+        if picture_tokens is not None:
+            picture_tokens.eval().requires_grad_(False)
+        self.text_to_image: StableDiffusionPipeline | None = None
+        if not self.edits:
+            # A second pipeline on the same components, not copies: diffusers has a class for each kind of sampling.
+            self.text_to_image = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+            self.text_to_image.set_progress_bar_config(disable=True)
 
     @classmethod
     def assemble(
         cls,
         *,
-        codec: LinearCodec | AutoencoderKL,
+        codec: LinearCodec | PatchCodec | AutoencoderKL,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         unet: UNet2DConditionModel,
         scheduler: DDIMScheduler,
         size: tuple[int, int],
+        picture_tokens: PictureTokens | None = None,
     ) -> "Backbone":
         """From components that were just trained."""
         pipeline = assemble_pipeline(
             codec=codec, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
         )
-        return cls(pipeline, size)
+        return cls(pipeline, size, picture_tokens)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, size: tuple[int, int]) -> "Backbone":
@@ -85,11 +94,18 @@ class Backbone:
             FileNotFoundError: nothing, or only a part of a pipeline, is there.
             ValueError: the weights are pickled, or do not read.
         """
-        return cls(load_pipeline(source), size)
+        return cls(load_pipeline(source), size, load_picture_tokens(source))
 
     def save_pretrained(self, folder: Path) -> None:
-        """A diffusers pipeline folder, weights as safetensors."""
+        """A diffusers pipeline folder, weights as safetensors; picture tokens, where there are any, in one beside."""
         self.pipeline.save_pretrained(folder, safe_serialization=True)
+        if self.picture_tokens is not None:
+            self.picture_tokens.save_pretrained(folder / PICTURE_TOKENS)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the UNet sees the reference beside the noise; then ``strength`` and text-to-image have no meaning."""
+        return isinstance(self.pipeline, StableDiffusionInstructPix2PixPipeline)
 
     @property
     def lora(self) -> dict[str, nn.Parameter]:
@@ -101,7 +117,11 @@ class Backbone:
         """What no training changes: the UNet's own weights, and every other component of the pipeline."""
         trainable = {id(value) for value in self.lora.values()}
         components = [component for name, component in self.pipeline.components.items() if name != "unet"]
-        return [*components, *(value for value in self.pipeline.unet.parameters() if id(value) not in trainable)]
+        return [
+            *components,
+            self.picture_tokens,
+            *(value for value in self.pipeline.unet.parameters() if id(value) not in trainable),
+        ]
 
     def with_lora(self, rank: int, generator: torch.Generator) -> "Backbone":
         """Another backbone whose UNet has LoRA; the frozen components are shared, not copied.
@@ -142,6 +162,8 @@ class Backbone:
         """
         with keeping_lora_precision(self.pipeline.unet):
             self.pipeline.to(device, dtype)
+        if self.picture_tokens is not None:
+            self.picture_tokens.to(torch.device(device))  # in float32, as the rows that it makes
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (self.pipeline.unet, self.pipeline.vae):
             module.to(memory_format=layout)
@@ -185,13 +207,29 @@ class Backbone:
         return self._empty
 
     def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
-        """The empty prompt's states, repeated to the number of rows of ``like``: guidance needs equal shapes."""
-        repeats = -(-like.shape[1] // self.empty.shape[1])  # rounded up
-        return self.empty.repeat(1, repeats, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
+        """The empty prompt's states, repeated to the number of rows of ``like``: guidance needs equal shapes.
+
+        Where the condition has rows of pictures, as many of the negative's are those of no picture in particular.
+        """
+        empty = self.without_picture(self.empty)
+        repeats = -(-like.shape[1] // empty.shape[1])  # rounded up
+        return empty.repeat(1, repeats, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
+
+    def without_picture(self, rows: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch more width"]:
+        """A condition of words alone: with rows of no picture in front, where the UNet was trained with such rows."""
+        if self.picture_tokens is None:
+            return rows
+        with torch.no_grad():
+            none = self.picture_tokens.none.to(rows)
+        return torch.cat([none.expand(len(rows), -1, -1), rows], dim=1)
 
     def latents(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n channels h w"]:
         """What the UNet denoises: the codec's latents of pictures in [0, 1], in its scale, without their noise."""
         return to_single_precision(self._encoded(images)) * float(self.pipeline.vae.config["scaling_factor"])
+
+    def reference_latents(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n channels h w"]:
+        """What a UNet that edits sees of a reference: latents without their scale, as InstructPix2Pix was trained."""
+        return to_single_precision(self._encoded(images))
 
     def reconstruct(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
         """Through the codec and back, in [0, 1], on the CPU: the generator's domain without its taste."""
@@ -226,10 +264,10 @@ class Backbone:
         Args:
             prompt_embeds: the condition, ``P_gen``.
             negative_prompt_embeds: what guidance leads away from, of the same shape.
-            references: image-to-image from these at ``strength``; ``None`` is text-to-image from noise.
+            references: what is edited, or where image-to-image begins; ``None`` is text-to-image from noise.
             seeds: one a picture, of its initial noise.
             steps: denoising steps that are really run (diffusers counts those that ``strength`` skips, too).
-            strength: share of the diffusion that a reference goes through, in (0, 1].
+            strength: share of the diffusion that a reference goes through, in (0, 1]; not read by a UNet that edits.
             guidance_scale: of classifier-free guidance; 1 is none.
             with_grad: keep the gradient from the pictures to the embeddings, through every step and the codec. The
                 pictures are the same; memory grows with the steps, see :meth:`checkpointing`.
@@ -244,8 +282,12 @@ class Backbone:
             output_type="pt",
             # On the CPU whatever the device: the same seed gives the same noise on every machine.
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            num_inference_steps=steps if references is None else scheduled(steps, strength),
+            num_inference_steps=self.inference_steps(steps, None if references is None else strength),
         )
+
+    def inference_steps(self, steps: int, strength: float | None) -> int:
+        """The ``num_inference_steps`` of which this pipeline runs ``steps``; a strength of None is text-to-image."""
+        return steps if strength is None or self.edits else scheduled(steps, strength)
 
     def call(
         self,
@@ -255,12 +297,21 @@ class Backbone:
         with_grad: bool = False,
         **arguments: Any,
     ) -> Any:
-        """The images of diffusers' own ``__call__``, image-to-image from ``references`` or, without any, from noise."""
-        if references is None:
+        """The images of diffusers' own ``__call__``, made of ``references`` or, without any, from noise alone.
+
+        Raises:
+            ValueError: there are no references, and the UNet edits.
+        """
+        pipeline: Any = self.pipeline
+        if self.edits:
+            if references is None:
+                raise ValueError("this backbone edits a reference: it cannot draw from noise alone (text_to_image)")
+            # Guidance by the reference is left out: 1 is diffusers' least, and at 1 its terms cancel.
+            inputs: dict[str, Any] = {"image": references, "image_guidance_scale": 1.0}
+        elif references is None:
             height, width = self.size
-            pipeline: Any = self.text_to_image
-            inputs: dict[str, Any] = {"height": height, "width": width}
+            pipeline, inputs = self.text_to_image, {"height": height, "width": width}
         else:
-            pipeline, inputs = self.pipeline, {"image": references, "strength": strength}
+            inputs = {"image": references, "strength": strength}
         cache_condition = not (with_grad or self.compiled)
         return call_pipeline(pipeline, with_grad=with_grad, cache_condition=cache_condition, **inputs, **arguments)

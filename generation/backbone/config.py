@@ -6,8 +6,13 @@ from typing import Literal
 
 from generation.settings import INCIDENTAL
 
-Prediction = Literal["v", "epsilon"]
-"""What a UNet predicts from a noisy latent."""
+Prediction = Literal["v", "epsilon", "sample"]
+"""What a UNet predicts from a noisy latent: the velocity, the noise, or the clean latent."""
+Task = Literal["edit", "image-to-image"]
+"""Where a reference comes in: beside the noise (InstructPix2Pix), or as the noisy latent that sampling begins from."""
+
+PACKAGE, SCRATCH = "package", "scratch"
+"""Values of ``start`` that are no folder."""
 
 TIMESTEPS = 1000
 """Steps of a diffusion's whole schedule, in SD-1.x as in the small backbone."""
@@ -20,6 +25,10 @@ LEAST_VOCABULARY = 514
 class DualEncoderConfig:
     """What the training of the dual encoder reads."""
 
+    start: str = "package"
+    """Where the training begins: ``package``, the small models that come with this library; ``scratch``, fresh
+    weights; or a folder that holds ``encoder/`` and ``backbone/``. With ``encoder_steps`` or ``unet_steps`` 0 that
+    model is used as it is."""
     image_height: int = 96
     """Pixels, a multiple of 8 and of the codec's patch."""
     image_width: int = 64
@@ -59,7 +68,15 @@ class DualEncoderConfig:
         if self.learning_rate <= 0:
             yield f"learning_rate {self.learning_rate} must be positive"
         yield from self._no_shares("held_out")
-        yield from self._no_counts("encoder_layers", "embed_dim", "context", "encoder_steps", "batch_size")
+        yield from self._no_counts("encoder_layers", "embed_dim", "context", "batch_size")
+        yield from self._no_steps("encoder_steps")
+
+    def _no_steps(self, name: str) -> Iterator[str]:
+        """A number of steps that leaves fresh weights untrained."""
+        if getattr(self, name) < 0:
+            yield f"{name} {getattr(self, name)} must not be negative"
+        elif self.start == SCRATCH and not getattr(self, name):
+            yield f"{name} 0 leaves fresh weights untrained: take some hundred, or start: package"
 
     def _no_shares(self, *names: str) -> Iterator[str]:
         """Fields that must lie in [0, 1) and do not."""
@@ -78,16 +95,22 @@ class DualEncoderConfig:
 class UNetConfig(DualEncoderConfig):
     """What the training of codec and UNet reads: the shape of the dual encoder that it builds on, and its own."""
 
+    task: Task = "edit"
+    """``edit``: the UNet sees the reference beside the noise and changes its colours and light, in 1 to 3 steps;
+    ``image-to-image``: sampling begins from the reference's noisy latent at ``generator.strength``, as SD-1.x does."""
+    picture_rows: int = 8
+    """``edit``: rows of the condition that are made of a picture's feature (IP-Adapter: 4)."""
     latent_channels: int = 32
-    """Channels of the codec's latent: 3 for the base, the rest principal components of 8x8 patches."""
+    """``image-to-image``: channels of the codec's latent, 3 for the base, the rest components of 8x8 patches."""
     unet_widths: tuple[int, ...] = (64, 128)
     """Channels of each UNet level."""
     unet_steps: int = 600
     """Training steps of the UNet."""
-    prediction: Prediction = "v"
-    """What the UNet says of a noisy latent: the velocity ``v``, or the noise ``epsilon``, which needs more steps."""
+    prediction: Literal["v", "epsilon"] = "v"
+    """``image-to-image``: what the UNet says of a noisy latent, the velocity ``v``, or the noise ``epsilon``, which
+    needs more steps."""
     min_snr: float = 5.0
-    """gamma of the min-SNR weights (Hang et al. 2023); 0 weighs every noise level alike."""
+    """``image-to-image``: gamma of the min-SNR weights (Hang et al. 2023); 0 weighs every noise level alike."""
     ema: float = 0.9985
     """Highest decay of the moving average of the UNet's weights, which is what is kept; 0 keeps the last weights."""
 
@@ -103,7 +126,10 @@ class UNetConfig(DualEncoderConfig):
         if self.min_snr < 0:
             yield f"min_snr {self.min_snr} must not be negative (0 is no weighting)"
         yield from self._no_shares("ema")
-        yield from self._no_counts("unet_steps")
+        yield from self._no_counts("picture_rows")
+        yield from self._no_steps("unet_steps")
+        if self.start != SCRATCH and self.task != "edit":
+            yield f"task {self.task} begins from scratch alone: write start: scratch beside it"
 
 
 @dataclass(frozen=True)
@@ -125,14 +151,15 @@ class SamplingConfig:
 
     history_length: int = 20
     """Most recent items of a history that are read."""
-    steps: int = 3
-    """Denoising steps that are run; from noise (``text_to_image``) take 10 or more."""
+    steps: int = 2
+    """Denoising steps that are run: 1 to 3 by a backbone that edits; from noise (``text_to_image``) take 10 or more."""
     strength: float = 0.25
-    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference."""
-    guidance_scale: float = 3.0
+    """Image-to-image: share of the diffusion that the reference's latent goes through; 1 ignores the reference. Not
+    read by a backbone that edits."""
+    guidance_scale: float = 1.0
     """Scale of classifier-free guidance; 1 is none."""
     text_to_image: bool = False
-    """Begin from noise instead of the reference's latent."""
+    """Begin from noise instead of the reference's latent; not with a backbone that edits."""
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""

@@ -31,3 +31,40 @@ def recolour(
     to_mean, to_std = others.mean((2, 3), keepdim=True), others.std((2, 3), keepdim=True)
     share = torch.rand(len(images), 1, 1, 1, generator=generator)
     return source.lerp((source - mean) / std * to_std + to_mean, share).clamp(-1, 1)
+
+
+SAME = 0.25
+"""Share of references that are the picture itself: where nothing needs to change, nothing should."""
+
+
+def relit(images: Float[Tensor, "n 3 height width"], generator: torch.Generator) -> Float[Tensor, "n 3 height width"]:
+    """Other contrast, brightness, saturation, and a coloured light from one side, each in about half of the pictures.
+
+    Pictures in [-1, 1].
+    """
+    n = len(images)
+
+    def drawn(low: float, high: float, *shape: int) -> Tensor:
+        """Uniform in half of the pictures, the value that changes nothing in the others."""
+        values = low + (high - low) * torch.rand(n, *shape, 1, 1, generator=generator)
+        neutral = 1.0 if low > 0 or high > 1 else 0.0
+        return torch.where(torch.rand(n, 1, 1, 1, generator=generator) < 0.5, values.view(n, -1, 1, 1), neutral)
+
+    relit = images * drawn(0.5, 1.6, 1) + drawn(-0.3, 0.3, 1)
+    grey = relit.mean(1, keepdim=True)
+    relit = grey + (relit - grey) * drawn(0.0, 1.8, 1)
+    height, width = images.shape[-2:]
+    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)[None]
+    angle = 2 * torch.pi * torch.rand(n, 1, 1, 1, generator=generator)
+    return (relit + drawn(-0.5, 0.5, 3) * (angle.cos() * x + angle.sin() * y)).clamp(-1, 1)
+
+
+def as_reference(
+    images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
+) -> Float[Tensor, "n 3 height width"]:
+    """The picture in other colours and light, as the reference from which it is to be found again.
+
+    One in four is left as it is, see :data:`SAME`. Pictures in [-1, 1].
+    """
+    changed = relit(recolour(images, others, generator), generator)
+    return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < SAME, images, changed)

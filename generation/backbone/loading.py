@@ -10,6 +10,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
+    StableDiffusionInstructPix2PixPipeline,
+)
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
@@ -17,7 +20,20 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from generation.backbone.codec import LinearCodec
-from generation.checkpoint import reading_weights, require, require_tokenizer
+from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens
+from generation.checkpoint import read_json, reading_weights, require, require_tokenizer
+
+Pipeline = StableDiffusionImg2ImgPipeline | StableDiffusionInstructPix2PixPipeline
+"""Pipelines that draw from a reference."""
+PACKAGED = Path(__file__).parent / "package"
+"""The small models that come with this library: ``encoder/`` and ``backbone/``."""
+PICTURE_TOKENS = "picture_tokens"
+"""The folder of picture tokens beside those of a pipeline's components."""
+OWN_CLASSES: dict[str, dict[str, Any]] = {
+    "vae": {"LinearCodec": LinearCodec, "PatchCodec": PatchCodec},
+    "unet": {"EditUNet": EditUNet},
+}
+"""Classes of ours by component, which diffusers would look for among its own."""
 
 EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """Named in the message about a pipeline that is not there."""
@@ -49,8 +65,11 @@ def require_pipeline(folder: Path) -> None:
         require(folder / component, "config.json", "*.safetensors")
 
 
-def load_pipeline(source: str | Path) -> StableDiffusionImg2ImgPipeline:
+def load_pipeline(source: str | Path) -> Pipeline:
     """Read a pipeline in float32; SD-1.x's own PNDM sampler is replaced by DPM-Solver++ on the same noise schedule.
+
+    Whether it edits is seen from its UNet: one that takes twice as many channels as it gives has the reference beside
+    the noise.
 
     Raises:
         FileNotFoundError: nothing, or only a part of a pipeline, is there.
@@ -62,28 +81,55 @@ def load_pipeline(source: str | Path) -> StableDiffusionImg2ImgPipeline:
         "use_safetensors": True,
         "torch_dtype": torch.float32,  # whatever precision the weights were saved in
     }
-    codec_config = Path(source) / "vae" / "config.json"
     reading = reading_weights("Stable Diffusion pipeline", source, example=EXAMPLE, check=require_pipeline)
     with warnings.catch_warnings(), reading, _without_bars():
         warnings.simplefilter("ignore")  # diffusers announces deprecations of its own attributes while loading
-        # model_index.json names our codec's class, which diffusers would look for among its own: it is read here.
-        if codec_config.is_file() and "LinearCodec" in codec_config.read_text():
-            components["vae"] = LinearCodec.from_pretrained(codec_config.parent)
-        pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(source), **components)
+        components |= _own_components(Path(source))
+        pipeline: Pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(str(source), **components)
+        if pipeline.unet.config["in_channels"] == 2 * pipeline.vae.config["latent_channels"]:
+            pipeline = StableDiffusionInstructPix2PixPipeline(**pipeline.components, requires_safety_checker=False)
     if isinstance(pipeline.scheduler, PNDMScheduler):  # poor in few steps, and runs one more than asked
         pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     return pipeline
 
 
+def _own_components(folder: Path) -> dict[str, Any]:
+    """Components of our classes, which model_index.json names, but diffusers cannot find."""
+    own = {}
+    for component, classes in OWN_CLASSES.items():
+        config = folder / component / "config.json"
+        if config.is_file() and (kind := classes.get(read_json(config).get("_class_name", ""))):
+            own[component] = kind.from_pretrained(folder / component, torch_dtype=torch.float32)
+    return own
+
+
+def load_picture_tokens(source: str | Path) -> PictureTokens | None:
+    """The picture tokens that lie beside a pipeline's components; None if there are none.
+
+    Raises:
+        FileNotFoundError: a file of theirs is missing.
+        ValueError: the weights are pickled, or do not read.
+    """
+    folder = Path(source) / PICTURE_TOKENS
+    if not folder.is_dir():
+        return None
+    with reading_weights("picture tokens", folder, example=EXAMPLE, check=_require_tokens):
+        return PictureTokens.from_pretrained(folder, torch_dtype=torch.float32)
+
+
+def _require_tokens(folder: Path) -> None:
+    require(folder, "config.json", "*.safetensors")
+
+
 def assemble_pipeline(
     *,
-    codec: LinearCodec | AutoencoderKL,
+    codec: LinearCodec | PatchCodec | AutoencoderKL,
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
-) -> StableDiffusionImg2ImgPipeline:
-    """A pipeline of components that are in memory."""
+) -> Pipeline:
+    """A pipeline of components that are in memory: one that edits, where the UNet is of that kind."""
     # Typed Any: diffusers annotates neither another autoencoder nor components that are None.
     components: dict[str, Any] = {
         "vae": codec,
@@ -94,4 +140,5 @@ def assemble_pipeline(
         "safety_checker": None,
         "feature_extractor": None,
     }
-    return StableDiffusionImg2ImgPipeline(**components, requires_safety_checker=False)
+    kind = StableDiffusionInstructPix2PixPipeline if isinstance(unet, EditUNet) else StableDiffusionImg2ImgPipeline
+    return kind(**components, requires_safety_checker=False)

@@ -48,12 +48,14 @@ def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:
 
     ``v``: cosine betas and zero terminal SNR (Lin et al. 2024): few steps stay unsaturated. ``epsilon``: SD-1.5's
     scaled-linear betas. There the last step still holds 7 % of the picture: the clean latent is read off as
-    (x - sigma epsilon) / alpha, which zero terminal SNR would divide by nothing.
+    (x - sigma epsilon) / alpha, which zero terminal SNR would divide by nothing. ``sample``: as ``v``.
 
     Other schedulers match by ``DPMSolverMultistepScheduler.from_config(scheduler.config)``.
     """
+    cosine = {"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True}
     settings: dict[Prediction, dict[str, Any]] = {
-        "v": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+        "v": {**cosine, "prediction_type": "v_prediction"},
+        "sample": {**cosine, "prediction_type": "sample"},
         "epsilon": {
             "beta_schedule": "scaled_linear",
             "beta_start": 0.00085,

@@ -46,7 +46,7 @@ def build_policy(ragar: Ragar, requests: Sequence[Request], config: ReflectionCo
     The components are measured whatever the noise mode: their deviation is the unit of ``config.sigma``.
     """
     basis, deviation = principal_directions(ragar, requests[:MAX_REQUESTS], config.rank)
-    rows, width = ragar.backbone.context + ragar.config.text_rows, ragar.backbone.width
+    rows, width = ragar.detail_rows, ragar.backbone.width
     return GaussianPolicy(
         config.noise, rows, width, config.sigma * deviation, basis if config.noise == "low_rank" else None
     )

@@ -17,6 +17,7 @@ class ModalMapper(nn.Module):
         out_width: width of the condition, e.g. 768.
         queries: number of output rows, e.g. 77.
         width, layers, heads: of the transformer (GILL: 512, 4 + 4, 4); feed-forward is ``4 * width``, norm first.
+        adds: whether the rows are added to others, so that they must be zeros at first.
 
     Shapes:
         ``(batch, L, in_width)`` and ``(batch, visual_width)`` -> ``(batch, queries, out_width)``
@@ -32,6 +33,7 @@ class ModalMapper(nn.Module):
         width: int = 512,
         layers: int = 4,
         heads: int = 4,
+        adds: bool = False,
     ) -> None:
         super().__init__()
         self.enter = nn.Linear(in_width, width)
@@ -51,6 +53,9 @@ class ModalMapper(nn.Module):
             custom_encoder=nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False),
         )
         self.leave = nn.Linear(width, out_width)
+        if adds:
+            nn.init.zeros_(self.leave.weight)
+            nn.init.zeros_(self.leave.bias)
 
     def forward(
         self, image_states: Float[Tensor, "batch tokens in_width"], visual: Float[Tensor, "batch visual_width"]

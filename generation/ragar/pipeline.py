@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from generation.backbone.backbone import scheduled
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
@@ -85,7 +84,7 @@ class RagarPipeline:
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type {output_type!r} is none of {', '.join(OUTPUT_TYPES)}")
         config = self._settings(strength, guidance_scale)
-        steps = _inference_steps(config, num_inference_steps)
+        steps = self._inference_steps(config, num_inference_steps)
         generators, known_seeds = generators_and_seeds(generator, seeds, num_images_per_prompt)
         weights = reference_weights(reference)
         preferences = self._preferences(history, weights, _retrieval_seeds(generators, num_images_per_prompt))
@@ -182,6 +181,23 @@ class RagarPipeline:
             raise ValueError("; ".join(conflicts))
         return config
 
+    def _inference_steps(self, config: RagarConfig, num_inference_steps: int | None) -> int:
+        """``num_inference_steps`` in diffusers' count; by default as many as it takes to run ``config.steps``.
+
+        Raises:
+            ValueError: image-to-image would skip all of them.
+        """
+        backbone, strength = self.ragar.backbone, None if config.text_to_image else config.strength
+        if num_inference_steps is None:
+            return backbone.inference_steps(config.steps, strength)
+        # diffusers' image-to-image runs the last int(steps * strength) of its steps.
+        share = 1.0 if backbone.edits or strength is None else strength
+        if int(num_inference_steps * share) < 1:
+            raise ValueError(
+                f"{num_inference_steps} inference steps at strength {share} leave none to be run: raise one of them"
+            )
+        return num_inference_steps
+
     def _preferences(
         self, history: Sequence[str], weights: Mapping[str, float], seeds: Sequence[int]
     ) -> list[Preference]:
@@ -234,20 +250,6 @@ class RagarPipeline:
             ValueError: one does not read, is a pickle, or belongs to another generator.
         """
         return cls(load_with_frozen_parts(Path(folder), gallery))
-
-
-def _inference_steps(config: RagarConfig, num_inference_steps: int | None) -> int:
-    """``num_inference_steps`` in diffusers' count; by default as many as it takes to run ``config.steps``.
-
-    Raises:
-        ValueError: image-to-image would skip all of them.
-    """
-    share = 1.0 if config.text_to_image else config.strength
-    steps = scheduled(config.steps, share) if num_inference_steps is None else num_inference_steps
-    # diffusers' image-to-image runs the last int(steps * strength) of its steps.
-    if int(steps * share) < 1:
-        raise ValueError(f"{steps} inference steps at strength {share} leave none to be run: raise one of them")
-    return steps
 
 
 def _retrieval_seeds(generators: Generator | list[Generator], num_images: int) -> Sequence[int]:

@@ -4,6 +4,7 @@ Eq. 7 is in `language.py`, eq. 8 in `mapper.py`, eq. 9 in `calibrator.py`; :meth
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -66,6 +67,14 @@ class Ragar(nn.Module):
                 f"the backbone's rows are {backbone.width} wide and the gallery's visual features "
                 f"{gallery.visual.shape[1]}: take the dual encoder whose text tower the backbone has, or fit_projection"
             )
+        tokens = backbone.picture_tokens
+        if tokens is not None and tokens.dim != gallery.visual.shape[1]:
+            raise ValueError(
+                f"the backbone makes rows of picture features of width {tokens.dim}, the gallery's are "
+                f"{gallery.visual.shape[1]} wide: take models.visual: dual, or train the backbone on these features"
+            )
+        if config.text_to_image and backbone.edits:
+            raise ValueError("text_to_image: this backbone edits a reference and cannot draw from noise alone")
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.lora_backbone: Backbone | None = None
         self.lora_rank = 0
@@ -79,9 +88,10 @@ class Ragar(nn.Module):
                 language.width,
                 gallery.visual.shape[1],
                 backbone.width,
-                queries=backbone.context,
+                queries=backbone.context if tokens is None else tokens.rows,
                 width=config.mapper_width,
                 layers=config.mapper_layers,
+                adds=tokens is not None,
             )
             self.calibrator = BalanceCalibrator(backbone.width, mode=config.calibrator)
 
@@ -173,16 +183,56 @@ class Ragar(nn.Module):
         text_states, image_states = self.language(described.prompts, length)  # eq. 7
         # E_txt has the language model's width. The projection to the condition's width is ours: eq. 8 has none.
         text = self.project_text(text_states)
-        mapped = self.mapper(image_states, p_ret)
+        mapped = self.map(image_states, p_ret)
         calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)  # eq. 8, eq. 9
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
         return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated)
 
-    def reference_states(self, requests: Sequence[Request]) -> Float[Tensor, "batch context width"]:
-        """The text encoder's states of the references' captions, the target of eq. 14."""
-        rows = self.gallery.rows([request.reference for request in requests]).tolist()
-        return self.backbone.states([self.gallery.captions[row] for row in rows])
+    def map(
+        self, image_states: Float[Tensor, "batch tokens width"], p_ret: Float[Tensor, "batch visual"]
+    ) -> Float[Tensor, "batch queries width"]:
+        """phi_m(E_img) of eq. 8; where the backbone has rows of pictures, added to those of P_ret.
+
+        So the retrieved pictures reach the generator before anything is trained, and without passing through words.
+        """
+        mapped = self.mapper(image_states, p_ret)
+        return mapped if self.backbone.picture_tokens is None else mapped + self.picture_rows(p_ret)
+
+    @property
+    def detail_rows(self) -> int:
+        """Rows of E_d: prompt states, and the mapper's queries."""
+        return self.config.text_rows + len(self.mapper.queries)
+
+    def picture_rows(self, p_ret: Float[Tensor, "batch visual"]) -> Float[Tensor, "batch rows width"]:
+        """The backbone's rows of a picture whose feature is as far from the catalogue's mean as pictures are.
+
+        A mean of several pictures' features is nearer to it: P_ret as it is would say a picture of little colour. P_ret
+        of 0, where nothing was retrieved, gives the rows of the mean.
+        """
+        tokens = self.backbone.picture_tokens
+        assert tokens is not None
+        # 1e-6: far below the length of any mean of features, which is tenths
+        direction = p_ret / p_ret.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        return tokens((direction * self.feature_length + self.gallery.mean_visual.to(p_ret)).to(tokens.mean)).to(p_ret)
+
+    @cached_property
+    def feature_length(self) -> float:
+        """Root mean square length of the pictures' features, less the catalogue's mean."""
+        centred = self.gallery.visual[self.gallery.pictured] - self.gallery.mean_visual
+        return float(centred.square().sum(1).mean().sqrt())
+
+    def targets(
+        self, rows: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch context width"], Float[Tensor, "batch queries width"]]:
+        """What E_d of gallery items should say: the states of their captions, and what the mapper's rows should be.
+
+        These are the rows of the items' own pictures; without picture tokens, the states of their captions too.
+        """
+        states = self.backbone.states([self.gallery.captions[row] for row in rows.tolist()])
+        if self.backbone.picture_tokens is None:
+            return states, states
+        return states, self.picture_rows(self.centred_features(rows).to(states))
 
     def render(
         self,
@@ -225,7 +275,8 @@ class Ragar(nn.Module):
         self, requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw v_glob, on the CPU: from E_g alone, without LoRA, with the initial latent of v_gen."""
-        return self.render(self.encode_preference(requests).overall, requests, steps=steps, lora=False).cpu()
+        overall = self.backbone.without_picture(self.encode_preference(requests).overall)
+        return self.render(overall, requests, steps=steps, lora=False).cpu()
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""

@@ -143,10 +143,11 @@ def weighted_losses(
     divergence: WarmStartDivergence | None = None,
 ) -> dict[str, Tensor]:
     """The terms of eq. 15 by name, each times its weight; beside them ``kl``, where there is a divergence."""
+    references = ragar.gallery.rows([request.reference for request in requests])
     losses = {
         "rank": config.alpha * rank_loss,
         "cal": config.beta * calibrator_loss(ragar, preference),
-        "sem": config.gamma * semantic_loss(preference, ragar.reference_states(requests)),
+        "sem": config.gamma * semantic_loss(preference, *ragar.targets(references)),
     }
     if divergence is not None:
         losses["kl"] = config.kl * divergence(preference, requests)

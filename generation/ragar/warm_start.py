@@ -27,6 +27,9 @@ def warm_start(ragar: Ragar, config: WarmStartConfig, log: ReflectionLog, *, pro
     words; the others do not, so that it learns from P_ret. For a history it will then mix what the retrieved pictures
     look like with the reference's words.
 
+    Where the backbone has rows of pictures, these are the mapper's target. From P_ret they are known before any
+    training; prompts with a caption come without P_ret, so that the mapper learns to say a picture's rows in words.
+
     The calibrator is not trained: it is no part of this loss, and stays the identity.
     """
     # One generator for batches and captions, drawn by turns: the order is part of the result.
@@ -51,7 +54,7 @@ def warm_start(ragar: Ragar, config: WarmStartConfig, log: ReflectionLog, *, pro
 
 
 def warm_start_loss(ragar: Ragar, rows: Int[Tensor, " batch"], with_caption: Sequence[bool]) -> Float[Tensor, ""]:
-    """E_d of pictured items against the text encoder's states of their captions, in the form of L_sem (eq. 14).
+    """E_d of pictured items against :meth:`generation.ragar.ragar.Ragar.targets`, in the form of L_sem (eq. 14).
 
     Args:
         ragar: the generator.
@@ -63,6 +66,9 @@ def warm_start_loss(ragar: Ragar, rows: Int[Tensor, " batch"], with_caption: Seq
         ragar.prompt((), caption if shown else "") for caption, shown in zip(captions, with_caption, strict=True)
     ]
     text_states, image_states = ragar.language(prompts)
-    mapped = ragar.mapper(image_states, ragar.centred_features(rows).to(image_states))
-    target = ragar.backbone.states(captions)
-    return F.mse_loss(mapped, target) + F.mse_loss(ragar.project_text(text_states).mean(1), target.mean(1))
+    p_ret = ragar.centred_features(rows).to(image_states)
+    if ragar.backbone.picture_tokens is not None:
+        p_ret = p_ret * ~torch.tensor(with_caption)[:, None].to(p_ret.device)
+    states, target = ragar.targets(rows)
+    mapped = ragar.map(image_states, p_ret)
+    return F.mse_loss(mapped, target) + F.mse_loss(ragar.project_text(text_states).mean(1), states.mean(1))

@@ -32,6 +32,7 @@ class _Training(Stage):
     captions: Captions | BlipCaptions
     settings: DualEncoderConfig
     save_every: int = field(metadata=INCIDENTAL)
+    initial: Weights | None
 
     @property
     def path(self) -> Path:
@@ -68,8 +69,18 @@ class DualEncoderTraining(_Training):
     name: ClassVar[str] = "encoder"
 
     def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> OpenClipEncoder:
-        progress = self.workspace.progress
-        return train_dual_encoder(captions, images, self.settings, curves=curves, resume=resume, progress=progress)
+        initial = None
+        if self.initial is not None:
+            initial = OpenClipEncoder.from_pretrained(self.initial.path, name="dual")
+        return train_dual_encoder(
+            captions,
+            images,
+            self.settings,
+            curves=curves,
+            initial=initial,
+            resume=resume,
+            progress=self.workspace.progress,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +98,7 @@ class UNetTraining(_Training):
             self.encoder.model,
             self.settings,
             curves=curves,
+            initial=None if self.initial is None else Backbone.from_pretrained(self.initial.path, self.pictures.size),
             resume=resume,
             progress=self.workspace.progress,
         )

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 
-from generation.backbone.config import SamplingConfig
 from generation.language.loading import load_language_model
 from generation.request import Explanation, Request
 from generation.settings import INCIDENTAL
@@ -29,14 +28,12 @@ class PmgSystem(UnrewardedSystem):
 
     Attributes:
         settings: PMG's own.
-        sampling: histories, and how pictures are sampled, as for RAGAR.
         save_every: steps after which a stopped training can go on.
     """
 
     name: ClassVar[str] = "pmg"
     resumable: ClassVar[bool] = True
     settings: PmgConfig
-    sampling: SamplingConfig
     save_every: int = field(metadata=INCIDENTAL)
 
     @property
@@ -48,7 +45,7 @@ class PmgSystem(UnrewardedSystem):
     def description(self) -> str:
         """How pictures are sampled."""
         sampling, n = self.sampling, len(self.settings.repetitions)
-        return f"the best of {n}, {sampling.steps} sampling steps at strength {sampling.strength}"
+        return f"the best of {n}, {self.components.sampled(sampling)}"
 
     def new_generator(self) -> Pmg:
         """PMG on the frozen components, with fresh weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from generation.backbone.backbone import Backbone
-from generation.gallery import Gallery, build_gallery
+from generation.backbone.config import SamplingConfig
+from generation.encoders.timm import TimmEncoder
+from generation.gallery import Gallery, build_gallery, visual_features
 from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
 from generation.ragar.config import RagarConfig
@@ -91,7 +93,7 @@ class Components(Keyed):
             self.keywords.extractor,
             encoder,
             caption_encoder(self.words, encoder),
-            self.models.visual_encoder(self.workspace.weights),
+            self._visual_encoder,
         )
 
     @cached_property
@@ -106,6 +108,37 @@ class Components(Keyed):
         if self.models.visual == "dual":
             return self.encoder.model.text_projection.cpu()
         return fit_projection(self.pipeline, self.gallery)
+
+    def reconstruct(self, images: Tensor, sampling: SamplingConfig) -> Tensor:
+        """What the generator's domain makes of pictures by itself, in [0, 1], on the CPU.
+
+        A backbone that edits draws each from its own feature, without a word; any other passes it through its codec.
+        """
+        pipeline = self.pipeline
+        if (tokens := pipeline.picture_tokens) is None:
+            return pipeline.reconstruct(images)
+        with torch.no_grad():
+            rows = tokens(visual_features(images, self.encoder.model, self._visual_encoder).to(tokens.mean))
+            condition = torch.cat([rows, pipeline.empty.expand(len(rows), -1, -1)], dim=1)
+            return pipeline.sample(
+                condition,
+                pipeline.negative(condition),
+                images,
+                [0] * len(images),
+                steps=sampling.steps,
+                strength=sampling.strength,
+                guidance_scale=sampling.guidance_scale,
+            ).cpu()
+
+    @cached_property
+    def _visual_encoder(self) -> TimmEncoder | None:
+        return self.models.visual_encoder(self.workspace.weights)
+
+    def sampled(self, sampling: SamplingConfig) -> str:
+        """How pictures are sampled, in words."""
+        noun = "sampling step" if sampling.steps == 1 else "sampling steps"
+        how = "from noise" if sampling.text_to_image else f"at strength {sampling.strength}"
+        return f"{sampling.steps} {noun} {'beside the reference' if self.pipeline.edits else how}"
 
     @property
     def trained_folders(self) -> list[Path]:
@@ -202,7 +235,7 @@ class RagarSystem(Stage):
     def description(self) -> str:
         """How pictures are sampled."""
         settings = self.warm.settings
-        return f"{settings.steps} sampling steps at strength {settings.strength}"
+        return self.components.sampled(settings)
 
     @property
     def dataset(self) -> Dataset:
@@ -285,8 +318,8 @@ class RagarSystem(Stage):
 
     @property
     def reconstruct(self) -> Callable[[Tensor], Tensor]:
-        """Through the backbone's codec and back."""
-        return self.components.pipeline.reconstruct
+        """What the generator's domain makes of pictures by itself."""
+        return partial(self.components.reconstruct, sampling=self.warm.settings)
 
     @property
     def learned_from_ranker(self) -> bool:

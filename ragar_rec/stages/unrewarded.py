@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from generation.backbone.config import SamplingConfig
 from generation.fixed_batches import FixedBatches
 from generation.request import Explanation, Generator, Request
 from generation.settings import INCIDENTAL
@@ -35,6 +36,7 @@ class UnrewardedSystem(Stage):
         held_out: share of the people who judge the generator, as for RAGAR.
         people_seed: of the division of people.
         seed: of initial weights, batches and noise.
+        sampling: histories, and how pictures are sampled, as for RAGAR.
     """
 
     components: Components
@@ -42,6 +44,7 @@ class UnrewardedSystem(Stage):
     held_out: float
     people_seed: int
     seed: int
+    sampling: SamplingConfig
 
     @property
     def key(self) -> dict[str, Any]:
@@ -100,8 +103,8 @@ class UnrewardedSystem(Stage):
 
     @property
     def reconstruct(self) -> Callable[[Tensor], Tensor]:
-        """Through the backbone's codec and back."""
-        return self.components.pipeline.reconstruct
+        """What the generator's domain makes of pictures by itself."""
+        return partial(self.components.reconstruct, sampling=self.sampling)
 
     @property
     def learned_from_ranker(self) -> bool:

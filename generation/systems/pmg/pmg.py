@@ -103,6 +103,7 @@ class Pmg:
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw pictures, on the CPU; the request's seed alone makes the initial noise, whatever the condition."""
         references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
+        condition = self.backbone.without_picture(condition)
         return self.backbone.sample(
             condition,
             self.backbone.negative(condition),

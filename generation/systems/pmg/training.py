@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.backbone.backbone import Backbone
-from generation.backbone.pretrain import denoising_loss
+from generation.backbone.pretrain import denoising_error
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.request import Request
@@ -54,7 +54,7 @@ def train_pmg(
         targets = pmg.gallery.rows([request.reference for request in batch]).tolist()
         keywords = pmg.keywords(batch)
         condition = torch.cat([pmg.word_rows(keywords, repetitions), pmg.soft(pmg.prompts(keywords))], dim=1)
-        wanted, unwanted = (pmg.backbone.latents(to_float(pmg.gallery.images[of])) for of in (targets, negatives))
+        wanted, unwanted = (to_float(pmg.gallery.images[of]) for of in (targets, negatives))
         loss = contrastive_denoising_loss(
             pmg.backbone, wanted, unwanted, condition, generator, negative_weight=config.negative_weight
         )
@@ -63,24 +63,22 @@ def train_pmg(
 
 def contrastive_denoising_loss(
     backbone: Backbone,
-    target: Float[Tensor, "n channels h w"],
-    negative: Float[Tensor, "n channels h w"],
+    target: Float[Tensor, "n 3 height width"],
+    negative: Float[Tensor, "n 3 height width"],
     condition: Float[Tensor, "n rows width"],
     generator: torch.Generator,
     *,
     negative_weight: float,
 ) -> Float[Tensor, ""]:
-    """Denoising loss of the target less ``negative_weight`` times that of the negative, under the same condition.
+    """Denoising error of the target less ``negative_weight`` times that of the negative, under the same condition.
 
     Both get the same timesteps and noise, so that the difference says something about the pictures; every noise level
     weighs alike.
     """
-    unet, scheduler = backbone.pipeline.unet, backbone.pipeline.scheduler
-    states, before = condition.to(unet.dtype), generator.get_state()
-    wanted = denoising_loss(unet, scheduler, target, target, states, generator, gamma=0)
+    before = generator.get_state()
+    wanted = denoising_error(backbone, target, condition, generator)
     generator.set_state(before)
-    unwanted = denoising_loss(unet, scheduler, negative, negative, states, generator, gamma=0)
-    return wanted - negative_weight * unwanted
+    return wanted - negative_weight * denoising_error(backbone, negative, condition, generator)
 
 
 def negative_row(gallery: Gallery, request: Request, generator: torch.Generator) -> int:

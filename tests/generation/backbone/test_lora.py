@@ -94,7 +94,7 @@ def test_everything_else_is_shared_and_the_base_generates_the_same_pictures(worl
     assert not any(value.requires_grad for value in weights)
     for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
         assert getattr(tuned.pipeline, part) is getattr(base.pipeline, part)
-    assert tuned.text_to_image.unet is tuned.pipeline.unet
+    assert tuned.text_to_image is not None and tuned.text_to_image.unet is tuned.pipeline.unet
 
 
 def test_a_second_lora_is_refused(world: World) -> None:

@@ -13,7 +13,9 @@ from generation.backbone.backbone import Backbone, UNet2DConditionModel
 from generation.backbone.config import DualEncoderConfig, PretrainConfig, UNetConfig
 from generation.backbone.corruption import augment, recolour
 from generation.backbone.dual_encoder import shuffle_words, train_dual_encoder
-from generation.backbone.pretrain import condition, denoising_loss, train_unet
+from generation.backbone.image_to_image import denoising_loss
+from generation.backbone.paraphrase import condition
+from generation.backbone.pretrain import train_unet
 from generation.backbone.unet import Prediction, noise_scheduler, small_unet
 from generation.gallery import caption
 from generation.pictures import read_pictures
@@ -28,9 +30,11 @@ def test_the_defaults_fit_together_and_the_tiny_ones_too() -> None:
 
 
 def test_sizes_that_do_not_fit_are_all_named() -> None:
-    config = PretrainConfig(image_height=50, image_width=0, latent_channels=3, encoder_width=48, unet_steps=0)
+    config = PretrainConfig(
+        start="scratch", image_height=50, image_width=0, latent_channels=3, encoder_width=48, unet_steps=0
+    )
     messages = "\n".join(config.conflicts())
-    for part in ("image_height 50", "image_width 0", "latent_channels 3", "encoder_width 48", "unet_steps must be"):
+    for part in ("image_height 50", "image_width 0", "latent_channels 3", "encoder_width 48", "unet_steps 0 leaves"):
         assert part in messages
 
 
@@ -44,7 +48,8 @@ def test_each_training_has_a_config_of_the_fields_that_it_reads(world: World) ->
     dual, unet, whole = (
         {field.name for field in fields(kind)} for kind in (DualEncoderConfig, UNetConfig, PretrainConfig)
     )
-    assert unet - dual == {"latent_channels", "unet_widths", "unet_steps", "prediction", "min_snr", "ema"}
+    image_to_image = {"latent_channels", "prediction", "min_snr"}
+    assert unet - dual == {"task", "picture_rows", "unet_widths", "unet_steps", "ema"} | image_to_image
     assert whole - unet == {"save_every"}
     captions, images = world.gallery.captions[:24], world.gallery.images[:24]
     config = DualEncoderConfig(**{name: value for name, value in asdict(TINY).items() if name in dual})
@@ -225,7 +230,7 @@ def test_training_depends_on_the_seed_alone(world: World) -> None:
 
 
 def test_the_losses_of_both_trainings_are_in_the_curves(world: World) -> None:
-    assert set(world.curves.values) == {"dual encoder: contrastive loss", "UNet: denoising loss"}
+    assert set(world.curves.values) == {"dual encoder: loss", "UNet: denoising loss"}
     assert [step for step, _ in world.curves.values["UNet: denoising loss"]] == [0, 1, 2]
 
 
@@ -311,5 +316,5 @@ def test_a_dual_encoder_learns_which_colour_is_which(world: World) -> None:
     guessed = (pictures @ words.T).argmax(1).tolist()
     right = sum(sorted(set(colours))[g] == colour for g, colour in zip(guessed, colours, strict=True))
     assert right >= 18  # of 24; guessing gives 3
-    losses = [value for _, value in curves.values["dual encoder: contrastive loss"]]
+    losses = [value for _, value in curves.values["dual encoder: loss"]]
     assert losses[-1] < 0.7 * losses[0]

@@ -102,7 +102,7 @@ def test_the_semantic_loss_by_hand() -> None:
     states = torch.tensor([[[1.0, 2.0], [1.0, 0.0]]])  # mean (1, 1)
     by_hand = preference(torch.zeros(1, 2, 2), torch.zeros(1, 2), mapped=mapped, text=text)
     # row by row: (0 + 4 + 1 + 0) / 4; the means: (1 + 1) / 2
-    assert semantic_loss(by_hand, states).item() == pytest.approx(1.25 + 1.0)
+    assert semantic_loss(by_hand, states, states).item() == pytest.approx(1.25 + 1.0)
 
 
 def test_what_each_loss_reaches(world: World) -> None:
@@ -120,7 +120,9 @@ def test_what_each_loss_reaches(world: World) -> None:
 
     everything = {"language", "project_text", "mapper", "calibrator"}
     assert reached(calibrator_loss(ragar, batch)) == everything
-    assert reached(semantic_loss(batch, ragar.reference_states(REQUESTS[:2]))) == everything - {"calibrator"}
+    assert reached(
+        semantic_loss(batch, *ragar.targets(ragar.gallery.rows([request.reference for request in REQUESTS[:2]])))
+    ) == everything - {"calibrator"}
     policy = build_policy(ragar, REQUESTS, FAST)
     x = policy.sample(batch.detail, 2, torch.Generator().manual_seed(0))
     assert reached(rank_loss(policy, batch.detail, x, torch.tensor([[1.0, -1.0]] * 2))) == everything
@@ -148,7 +150,7 @@ def test_warm_start_teaches_words_and_touches_neither_frozen_parts_nor_calibrato
     # and it is not the mean caption that was learned: each picture's rows lie closer to its own words than to others'
     alone = [request(item, item) for item in IDS]
     with torch.no_grad():
-        mapped, states = ragar.encode_preference(alone).mapped, ragar.reference_states(alone)
+        mapped, (states, _) = ragar.encode_preference(alone).mapped, ragar.targets(ragar.gallery.rows(IDS))
     assert F.mse_loss(mapped, states) < 0.75 * F.mse_loss(mapped, states.roll(7, 0))
     assert all_equal(frozen(world, ragar), before)
     assert all_equal(dict(ragar.calibrator.state_dict()), calibrator)

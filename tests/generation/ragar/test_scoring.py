@@ -81,11 +81,11 @@ def test_the_gradient_of_path_in_lora_equals_finite_differences(world: World, rn
             value.add_(length * direction)
         return mean_reward()
 
-    difference = moved(1e-5) - moved(-2e-5)
+    difference = moved(1e-6) - moved(-2e-6)
     along = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions, strict=True))
     assert isinstance(along, Tensor)
     assert along.abs() > 1e-4
-    torch.testing.assert_close(along, difference / 2e-5, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(along, difference / 2e-6, rtol=1e-5, atol=1e-9)
 
 
 def test_checkpointing_changes_no_gradient(world: World) -> None:

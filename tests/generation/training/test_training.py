@@ -118,11 +118,11 @@ def trainers(world: World) -> dict[str, Trainer]:
         dual = train_dual_encoder(captions, images, config, curves=curves, resume=resume, progress=False)
         return [*dual.state_dict().values()]
 
-    return {"UNet: denoising loss": unet, "dual encoder: contrastive loss": encoder}
+    return {"UNet: denoising loss": unet, "dual encoder: loss": encoder}
 
 
 @pytest.mark.parametrize(("every", "stops"), [(1, (0, 1, 2, 3, 4)), (3, (1, 4))])
-@pytest.mark.parametrize("name", ["UNet: denoising loss", "dual encoder: contrastive loss"])
+@pytest.mark.parametrize("name", ["UNet: denoising loss", "dual encoder: loss"])
 def test_stopped_at_any_step_it_ends_at_the_same_bits(
     trainers: dict[str, Trainer], tmp_path: Path, name: str, every: int, stops: tuple[int, ...]
 ) -> None:
@@ -184,7 +184,7 @@ def test_the_file_of_another_training_is_refused(trainers: dict[str, Trainer], t
     with pytest.raises(Killed):
         trainers["UNet: denoising loss"](stop_at(2), resume)
     with pytest.raises(ValueError, match=r"kept.safetensors keeps the training .*UNet.*delete the file to begin anew"):
-        trainers["dual encoder: contrastive loss"](Curves(), resume)
+        trainers["dual encoder: loss"](Curves(), resume)
     resume.file.write_bytes(resume.file.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"kept.safetensors does not read as safetensors"):
         trainers["UNet: denoising loss"](Curves(), resume)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from generation.backbone.config import SamplingConfig
-from generation.backbone.pretrain import denoising_loss
+from generation.backbone.image_to_image import denoising_loss
 from generation.fixed_batches import FixedBatches
 from generation.pictures import to_float
 from generation.request import Explanation
@@ -169,11 +169,11 @@ def test_the_same_request_gives_the_same_picture_in_every_batch(pmg: Pmg) -> Non
 def test_the_loss_of_the_negative_is_subtracted(world: World, pmg: Pmg) -> None:
     """With the same timesteps and noise: loss(target) - .5 loss(negative). Equal pictures leave half of the loss."""
     backbone, unet, scheduler = world.backbone, world.backbone.pipeline.unet, world.backbone.pipeline.scheduler
-    target, negative = (backbone.latents(to_float(world.gallery.images[rows])) for rows in ([0, 1], [9, 10]))
+    target, negative = (to_float(world.gallery.images[rows]) for rows in ([0, 1], [9, 10]))
     condition = pmg.word_rows([KEYWORDS, KEYWORDS], 1)
 
-    def denoising(latents: torch.Tensor) -> float:
-        states = Generator().manual_seed(3)
+    def denoising(images: torch.Tensor) -> float:
+        states, latents = Generator().manual_seed(3), backbone.latents(images)
         return float(denoising_loss(unet, scheduler, latents, latents, condition, states, gamma=0))
 
     def loss(other: torch.Tensor, weight: float) -> float:

@@ -1,0 +1,192 @@
+"""Training of the backbone that edits: to find a picture from its copy in other colours, its words and feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from generation.backbone.backbone import Backbone, DDIMScheduler, UNet2DConditionModel
+from generation.backbone.config import UNetConfig
+from generation.backbone.corruption import as_reference
+from generation.backbone.edit import PATCH, EditUNet, PatchCodec, PictureTokens
+from generation.backbone.paraphrase import condition
+from generation.backbone.unet import noise_scheduler
+from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.encoder import encode_in_blocks
+from generation.encoders.text_tower import clip_text_model
+from generation.pictures import to_float
+from generation.precision import to_single_precision
+from generation.training import Curves, Resume, Training
+
+FEATURE_NOISE = 0.3
+"""Highest deviation of the noise on a picture's feature, in units of the features' own: a preference is never exact."""
+WITHOUT_PICTURE = 0.2
+"""Share of examples whose tokens are those of no picture."""
+FROM_NOISE = 0.5
+"""Share of examples at the very last timestep, where sampling begins and a single step ends."""
+
+
+class Editor(nn.Module):
+    """What is trained together: the UNet, and the layer that makes rows of a picture's feature."""
+
+    def __init__(self, unet: EditUNet, tokens: PictureTokens) -> None:
+        super().__init__()
+        self.unet, self.tokens = unet, tokens
+
+
+def edit_loss(
+    editor: Editor,
+    scheduler: DDIMScheduler,
+    clean: Float[Tensor, "n 3 height width"],
+    reference: Float[Tensor, "n 3 height width"],
+    text_states: Float[Tensor, "n rows width"],
+    features: Float[Tensor, "n dim"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """:func:`edit_error` under words and picture tokens, some of which are inexact or left out.
+
+    Args:
+        editor: UNet and picture tokens.
+        scheduler: the noise schedule, with zero terminal SNR.
+        clean: pictures in [-1, 1].
+        reference: the same pictures in other colours and light.
+        text_states: the condition's rows of words.
+        features: of the clean pictures.
+        generator: of noise on features, tokens left out, and what :func:`edit_error` draws, in this order.
+    """
+    scale = FEATURE_NOISE * torch.rand(len(clean), 1, generator=generator) * editor.tokens.spread
+    noisy = features + scale * torch.randn(features.shape, generator=generator)
+    absent = torch.rand(len(clean), 1, generator=generator) < WITHOUT_PICTURE
+    rows = editor.tokens(torch.where(absent, editor.tokens.mean, noisy))
+    patches, beside = (F.pixel_unshuffle(pictures, PATCH) for pictures in (clean, reference))
+    return edit_error(editor.unet, scheduler, patches, beside, torch.cat([rows, text_states], dim=1), generator)
+
+
+def edit_error(
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    clean: Float[Tensor, "n channels h w"],
+    reference: Float[Tensor, "n channels h w"],
+    condition: Float[Tensor, "n rows width"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Squared error of what the UNet predicts, and a tenth of its absolute error, alike at every noise level.
+
+    Half of the examples are at the last timestep, which holds nothing of the picture: there the network must take
+    shapes from the reference, colours and light from the condition, as it will when it is used.
+
+    Args:
+        unet: sees ``[noisy, reference]``.
+        scheduler: the noise schedule; its configuration says what the UNet predicts.
+        clean: latents, of the small backbone the pixels in patches.
+        reference: latents of the same pictures in other colours and light.
+        condition: all rows.
+        generator: of timesteps and noise.
+    """
+    n, steps = len(clean), len(scheduler.alphas_cumprod)
+    t = torch.randint(0, steps, (n,), generator=generator)
+    t = torch.where(torch.rand(n, generator=generator) < FROM_NOISE, steps - 1, t).to(clean.device)
+    # Drawn on the CPU whatever the device: the same seed gives the same noise on every machine.
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    noisy = scheduler.add_noise(clean, noise, t)  # type: ignore[arg-type]
+    sample = torch.cat([noisy, reference], dim=1).to(condition.dtype)
+    predicted = to_single_precision(unet(sample, t, encoder_hidden_states=condition).sample)
+    kind = scheduler.config["prediction_type"]
+    target = {"sample": clean, "epsilon": noise}.get(kind)
+    target = scheduler.get_velocity(clean, noise, t) if target is None else target  # type: ignore[arg-type]
+    return F.mse_loss(predicted, target) + 0.1 * F.l1_loss(predicted, target)
+
+
+def train_edit(
+    captions: Sequence[str],
+    images: UInt8[Tensor, "n 3 height width"],
+    encoder: OpenClipEncoder,
+    config: UNetConfig,
+    *,
+    curves: Curves,
+    initial: Backbone | None = None,
+    resume: Resume | None = None,
+    progress: bool = True,
+) -> Backbone:
+    """Train the UNet that edits, and its picture tokens, on the frozen dual encoder's words and features, with an EMA.
+
+    Args:
+        captions: of the pictures.
+        images: of one size, a multiple of 8 a side.
+        encoder: makes the condition's rows of words, and the features that become picture tokens.
+        config: the section ``backbone``.
+        curves: of the loss.
+        initial: whose UNet and picture tokens to begin with; by default fresh ones.
+        resume: where an unfinished training is kept.
+        progress: show bars.
+    """
+    generator = torch.Generator().manual_seed(config.seed + 1)  # not the dual encoder's
+    features = encode_in_blocks(encoder, images)
+    editor = new_editor(config, features, generator) if initial is None else editor_of(initial)
+    text_encoder, tokenizer, scheduler = (
+        clip_text_model(encoder),
+        encoder.tokenizer.tokenizer,
+        noise_scheduler("sample"),
+    )
+    training = Training(
+        "UNet: denoising loss",
+        editor,
+        examples=len(captions),
+        batch_size=config.batch_size,
+        steps=config.unet_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.01,
+        generator=generator,
+        curves=curves,
+        average=config.ema,
+        resume=resume,
+        progress=progress,
+    )
+    for rows in training:
+        clean = to_float(images[rows]) * 2 - 1
+        others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
+        indices: list[int] = rows.tolist()
+        text_states = condition([captions[i] for i in indices], text_encoder, tokenizer, generator)
+        reference = as_reference(clean, others, generator)
+        training.update(edit_loss(editor, scheduler, clean, reference, text_states, features[rows], generator))
+    trained = training.average
+    return Backbone.assemble(
+        codec=PatchCodec(PATCH, 3 * PATCH**2),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=trained.unet,
+        scheduler=scheduler,
+        size=(config.image_height, config.image_width),
+        picture_tokens=trained.tokens,
+    )
+
+
+def editor_of(backbone: Backbone) -> Editor:
+    """The trainable parts of a backbone that edits.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    unet, tokens = backbone.pipeline.unet, backbone.picture_tokens
+    if not isinstance(unet, EditUNet) or tokens is None:
+        raise ValueError("backbone.start names a backbone that is no small one that edits: take package, or scratch")
+    editor = Editor(unet, tokens)
+    return editor.train().requires_grad_(True)
+
+
+def new_editor(config: UNetConfig, features: Float[Tensor, "n dim"], generator: torch.Generator) -> Editor:
+    """Fresh weights; the tokens know mean and deviation of these features."""
+    # diffusers and torch initialise weights from the global generator; it is seeded from ours and put back behind.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        unet = EditUNet(
+            sample_size=max(config.image_height, config.image_width) // 8,
+            cross_attention_dim=config.encoder_width,
+            block_out_channels=tuple(config.unet_widths),
+        )
+        tokens = PictureTokens(features.shape[1], config.picture_rows, config.encoder_width).fit(features)
+    return Editor(unet, tokens)
