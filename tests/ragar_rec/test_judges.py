@@ -175,7 +175,7 @@ def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tm
     assert not {"warm-start", "ranker", "features"} & set(found.store.ran)
     (results,) = found.judging.results
     assert list(results.judges) == ["VBPR on hog", "MICRO on dual"]
-    assert replace(results, judges=dict(reversed(results.judges.items()))).key != results.key
+    assert replace(results, judges=dict(reversed(list(results.judges.items())))).key != results.key
     assert found.system.ranker is found.reward_ranker is results.judges["VBPR on hog"]
     assert found.ranker is results.judges["MICRO on dual"]
     assert found.system.content != run.system.content
