@@ -135,10 +135,15 @@ class Experiment:
         """The config's ranker."""
         return self.new_ranker()
 
+    @property
+    def reward_ranker(self) -> stages.Ranker:
+        """The ranker that rewards: the config's own, or the judge that ``reflection.ranker`` names."""
+        return self.judging.reward_ranker
+
     @cached_property
     def shuffled_ranker(self) -> stages.Ranker:
-        """The config's ranker, trained on pictures of other items."""
-        return self.new_shuffled(self.ranker)
+        """The ranker that rewards, trained on pictures of other items."""
+        return self.new_shuffled(self.reward_ranker)
 
     @cached_property
     def systems(self) -> Systems:
@@ -152,14 +157,14 @@ class Experiment:
 
     @cached_property
     def ragar(self) -> stages.RagarSystem:
-        """RAGAR, rewarded by the config's ranker."""
-        return self.systems.ragar(self.ranker)
+        """RAGAR, rewarded by :attr:`reward_ranker`."""
+        return self.systems.ragar(self.reward_ranker)
 
     @cached_property
     def system(self) -> stages.System:
         """The system that the config names: RAGAR, PMG, or a generator of the user's own."""
         name = self.config.generator.system
-        return self.ragar if name == "ragar" else self.systems.named(name, self.ranker)
+        return self.ragar if name == "ragar" else self.systems.named(name, self.reward_ranker)
 
     @property
     def results(self) -> stages.JudgedResults:
@@ -270,7 +275,7 @@ class Experiment:
         ]
 
     def new_candidate_pictures(self, users: Sequence[str] | None = None) -> stages.CandidatePictures:
-        """Pictures of the original top C of these users (None: of everybody), by the config's system and ranker."""
+        """Pictures of these users' (None: everybody's) original top C by the config's own ranker."""
         settings = self.config.evaluation
         chosen = None if users is None else tuple(users)
         return stages.CandidatePictures(

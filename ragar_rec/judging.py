@@ -31,8 +31,6 @@ class Makers(Protocol):
     @cached_property
     def ranker(self) -> stages.Ranker: ...
     @cached_property
-    def shuffled_ranker(self) -> stages.Ranker: ...
-    @cached_property
     def system(self) -> stages.System: ...
     @cached_property
     def systems(self) -> Systems: ...
@@ -68,33 +66,55 @@ class Judging:
 
     made: Makers
 
+    @property
+    def reward_ranker(self) -> stages.Ranker:
+        """The ranker that rewards and is diagnosed: the config's own, or the judge that ``reflection.ranker`` names."""
+        name = self.made.config.reflection.ranker
+        return self.made.ranker if name is None else self._first[name]
+
     def judges(self, training_seed: int = 0) -> dict[str, stages.Ranker]:
-        """The config's ranker, then its ``judges``, by their names in the tables.
+        """The ranker that rewards, then the others, the config's own before its ``judges``, by their names in tables.
 
         Args:
             training_seed: is added to the seed of each.
         """
-        seed = int(self.made.config.recbole.get("seed", SEED))
-        ranker = self.made.new_ranker(seed=seed + training_seed) if training_seed else self.made.ranker
-        named = {ranker.label: ranker}
-        for name, judge in self.made.config.judges.rankers.items():
-            stage = self.made.new_ranker(
+        rankers = self._rankers(training_seed) if training_seed else self._first
+        labels: dict[str | None, str] = {}
+        for name, ranker in rankers.items():
+            label = ranker.label
+            labels[name] = f"{label} ({name})" if label in labels.values() else label
+        # Sorting is stable: only the one that rewards changes its place.
+        names = sorted(rankers, key=lambda name: name != self.made.config.reflection.ranker)
+        return {labels[name]: rankers[name] for name in names}
+
+    @cached_property
+    def _first(self) -> dict[str | None, stages.Ranker]:
+        """Those of the first training, made once: whoever asks for a ranker gets the same loaded one."""
+        return self._rankers(0)
+
+    def _rankers(self, training_seed: int) -> dict[str | None, stages.Ranker]:
+        """The config's ranker under None, then its ``judges`` by their names there; all trained with this seed more."""
+        config = self.made.config
+        seed = int(config.recbole.get("seed", SEED))
+        rankers: dict[str | None, stages.Ranker] = {
+            None: self.made.new_ranker(seed=seed + training_seed) if training_seed else self.made.ranker
+        }
+        for name, judge in config.judges.rankers.items():
+            rankers[name] = self.made.new_ranker(
                 model=judge.model,
                 image_encoder=judge.image_encoder,
                 seed=judge.seed + training_seed,
                 whiten=judge.whiten,
                 settings=judge.settings,
             )
-            label = stage.label
-            named[f"{label} ({name})" if label in named else label] = stage
-        return named
+        return rankers
 
     def check(self) -> None:
-        """Refuse before anything is trained judges that could confirm nothing.
+        """Refuse before anything is trained judges that could confirm nothing, and rankers that see no new picture.
 
         Raises:
-            ValueError: one is the reward's ranker but for its seed, or controls that show whether a judge moves and
-                whether a gain is personal are left out.
+            ValueError: one is the ranker that rewards but for its seed, one reads features that were made elsewhere, or
+                controls that show whether a judge moves and whether a gain is personal are left out.
             FileNotFoundError: the weights of a judge's encoder are not there.
         """
         config = self.made.config
@@ -103,14 +123,25 @@ class Judging:
             raise ValueError(
                 f"judges confirm nothing without the controls {', '.join(missing)}: add them to evaluation.controls"
             )
+        self._check_models()
+        for ranker in self._first.values():
+            ranker.features.check_new_pictures()
+
+    def _check_models(self) -> None:
+        """Refuse a judge that differs from the ranker that rewards in nothing but its seed."""
+        config, rewarding = self.made.config, self.made.config.reflection.ranker
         own = (config.recbole["model"], config.features.image_encoders, config.features.whiten)
-        for name, judge in config.judges.rankers.items():
-            if (judge.model, judge.image_encoders, judge.whiten) == own:
+        judges = config.judges.rankers.items()
+        kinds = {None: own, **{name: (judge.model, judge.image_encoders, judge.whiten) for name, judge in judges}}
+        model, encoders, _ = kinds[rewarding]
+        for name, kind in kinds.items():
+            if name != rewarding and kind == kinds[rewarding]:
+                # The config's own ranker stays what it is: of the two it is the judge that is to be changed.
+                owner = "the config's" if name is None else "the reward's"
                 raise ValueError(
-                    f"judges.{name} is the reward's own ranker, {judge.model} on {', '.join(judge.image_encoders)}: "
-                    "give it another model or image_encoder"
+                    f"judges.{name or rewarding} is {owner} own ranker, {model} on {', '.join(encoders)}: give it "
+                    "another model or image_encoder"
                 )
-            _ = self.made.new_ranker(model=judge.model, image_encoder=judge.image_encoder, whiten=judge.whiten)
 
     @cached_property
     def results(self) -> tuple[stages.JudgedResults, ...]:
@@ -128,7 +159,7 @@ class Judging:
 
     @cached_property
     def readings(self) -> tuple[stages.Reading, ...]:
-        """Whether the judges read pictures, the config's ranker among them; none if there are no other judges."""
+        """Whether the rankers read pictures, the rewarding one among them; none if there are no ``judges``."""
         k, judges = self.made.config.evaluation.k, self.judges() if self.made.config.judges.rankers else {}
         seeds = range(self.made.config.judges.shuffles)
         return tuple(
@@ -140,12 +171,12 @@ class Judging:
 
     @cached_property
     def diagnosis(self) -> stages.Diagnosis:
-        """What the config's ranker makes of pictures, before any generator."""
+        """What the ranker that rewards makes of pictures, before any generator."""
         evaluation, generator = self.made.config.evaluation, self.made.config.generator
         return stages.Diagnosis(
             self.made.workspace,
-            self.made.ranker,
-            self.made.shuffled_ranker,
+            self.reward_ranker,
+            self.made.new_shuffled(self.reward_ranker),
             tuple(self.made.baselines()),
             narrowed(RankerDiagnosisConfig, self.made.config.diagnosis),
             candidates=evaluation.candidates,
@@ -159,7 +190,7 @@ class Judging:
         """What the config's system could draw, what it learned to draw, and what its codec costs."""
         settings, seed = self.made.config.diagnosis, self.made.config.evaluation.seeds[0]
         return stages.GeneratorDiagnosis(
-            self.made.workspace, self.made.system, self.made.ranker, settings.optimised, settings.steps, seed
+            self.made.workspace, self.made.system, self.reward_ranker, settings.optimised, settings.steps, seed
         )
 
     @cached_property

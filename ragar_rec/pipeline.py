@@ -20,6 +20,7 @@ from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove_unused, stored_entries
+from recsys.recbole.training import TrainedRanker
 
 __all__ = [
     "Run",
@@ -100,18 +101,12 @@ def pretrain(run: Experiment) -> Path:
 def train_ranker(run: Experiment) -> Path:
     """The ranker, by RecBole; prints its metrics on validation, and on the test beside simple rankers.
 
-    Nothing is chosen by the test.
+    Where another ranker rewards (`reflection.ranker`), it is trained too. Nothing is chosen by the test.
     """
     trained, model = run.ranker.trained, run.config.recbole["model"]
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics("valid").items())
-    if metrics:
-        print(f"{model} on validation: {metrics}")
-    else:
-        print(
-            f"{model} was not validated, as the split has no interaction for validation: it has the weights of its "
-            f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
-            "1 (valid), are needed"
-        )
+    _print_validation(model, trained)
+    if run.reward_ranker is not run.ranker:
+        _print_validation(f"{run.config.reflection.ranker}, which rewards,", run.reward_ranker.trained)
     if not len(trained.dataset.interactions.test[0]):
         print(f"{model} was not tested, as the split has no interaction for the test")
         return run.ranker.folder
@@ -122,8 +117,21 @@ def train_ranker(run: Experiment) -> Path:
     return run.ranker.folder
 
 
+def _print_validation(name: str, trained: TrainedRanker) -> None:
+    """Print a ranker's metrics on validation, or why there are none."""
+    metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.metrics("valid").items())
+    if metrics:
+        print(f"{name} on validation: {metrics}")
+        return
+    print(
+        f"{name} was not validated, as the split has no interaction for validation: it has the weights of its "
+        f"last epoch, {trained.best_epoch}; for those of the best epoch another eval_args.split, or rows labelled "
+        "1 (valid), are needed"
+    )
+
+
 def diagnose(run: Experiment, generator: bool = False) -> Path:
-    """Whether other pictures could help this ranker; prints a sentence for each step.
+    """Whether other pictures could help the ranker that rewards; prints a sentence for each step.
 
     Writes diagnosis.json (the findings) and diagnosis.parquet (a value for each user) into the output folder.
 
@@ -140,6 +148,8 @@ def diagnose(run: Experiment, generator: bool = False) -> Path:
     frame.to_parquet(run.output / "diagnosis.parquet", index=False)
     written = json.dumps({"findings": [finding.as_dict() for finding in found]}, indent=1, ensure_ascii=False)
     (run.output / "diagnosis.json").write_text(written, encoding="utf-8")
+    if run.reward_ranker is not run.ranker:
+        print(f"\nThe ranker is {run.reward_ranker.label}, which rewards.")
     for finding in found:
         print(f"\n{finding.text()}")
     return run.output / "diagnosis.json"
@@ -198,7 +208,7 @@ def evaluate(run: Experiment) -> Path:
     bootstrap = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seeds[0]}
     reward = next(iter(run.results.judges))
     rows = evaluation.rows_from_per_user(
-        evaluation.in_table_order(frame),
+        evaluation.in_table_order(frame, reward),
         run.catalogue.title,
         ownership=ownership,
         primary=settings.primary,
@@ -226,7 +236,7 @@ def evaluate(run: Experiment) -> Path:
 def plant(run: Experiment, sizes: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)) -> Path:
     """With what probability this run would have found gains of known sizes; prints a table, writes planted.csv.
 
-    The lists are those of the config's system and ranker under ``candidates``; see `ragar_rec.evaluation.planted`.
+    The lists are those of the ranker that rewards, under ``candidates``; see `ragar_rec.evaluation.planted`.
 
     Args:
         run: whose lists.

@@ -13,6 +13,10 @@ from generation.systems.choice import SYSTEMS
 from ragar_rec import stages
 from ragar_rec.config.config import Config
 from ragar_rec.config.schema import narrowed
+from recsys.recbole.keys import SEED
+
+TWIN_STEP = 1000
+"""Between the seeds of a ranker's twins: ``evaluation.training_seeds`` adds small numbers, and must not meet them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,13 @@ class Systems:
         reflection = replace(reflection, seed=reflection.seed + training_seed)
         warm = stages.WarmStart(components.workspace, components, generator, narrowed(WarmStartConfig, reflection))
         head = reflection.aesthetic_head
-        rewards = stages.Rewards(components.workspace, reward, reflection.rewards, None if head is None else Path(head))
+        rewards = stages.Rewards(
+            components.workspace,
+            reward,
+            reflection.rewards,
+            None if head is None else Path(head),
+            tuple(_with_seed(reward, TWIN_STEP * twin) for twin in range(1, reflection.ensemble)),
+        )
         return stages.RagarSystem(components.workspace, warm, rewards, reflection, people_seed)
 
     def pmg(self, ranker: stages.Ranker, *, seed: int | None = None) -> stages.PmgSystem:
@@ -92,3 +102,8 @@ class Systems:
         reflection, components = self.config.reflection, self.components()
         people = (reflection.held_out, reflection.seed)
         return stages.OwnSystem(components.workspace, components.pictures, ranker, name, *people, components)
+
+
+def _with_seed(ranker: stages.Ranker, more: int) -> stages.Ranker:
+    """The same ranker, its seed so much higher."""
+    return replace(ranker, settings={**ranker.settings, "seed": int(ranker.settings.get("seed", SEED)) + more})

@@ -22,7 +22,7 @@ from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.reflection_log import ReflectionLog
 from generation.ragar.scoring import check_gradient, rival_scores
 from generation.request import Request
-from generation.reward import Reward
+from generation.reward import Reward, UncertainReward, parts_of
 from generation.training import batches, one_cycle, update_average
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def reflect(
     bar = tqdm(steps, total=config.reward_steps, desc="reward training", unit="step", disable=not progress)
     for step, indices in enumerate(bar):
         if step % APPEARANCE_EVERY == 0:
-            _log_appearance(ragar, requests[: config.batch_size], config, log, step)
+            _log_appearance(ragar, requests[: config.batch_size], reward, config, log, step)
         batch = [requests[i] for i in indices.tolist()]
         preference = ragar.encode_preference(batch)
         rank = objective(preference, batch, rivals[indices])
@@ -97,17 +97,23 @@ def reflect(
             logger.warning(_silence(log.groups, config))
     if config.ema:
         _replace(ragar, parameters, average)
-    _log_appearance(ragar, requests[: config.batch_size], config, log, config.reward_steps)
+    _log_appearance(ragar, requests[: config.batch_size], reward, config, log, config.reward_steps)
 
 
 @torch.no_grad()
 def _log_appearance(
-    ragar: Ragar, requests: Sequence[Request], config: ReflectionConfig, log: ReflectionLog, step: int
+    ragar: Ragar, requests: Sequence[Request], reward: Reward, config: ReflectionConfig, log: ReflectionLog, step: int
 ) -> None:
-    """Record how v_gen and the references of these requests look; only the requests' own seeds make noise."""
+    """Record how v_gen and the references of these requests look, and how little the reward knows of them.
+
+    Only the requests' own seeds make noise.
+    """
     v_gen = ragar.render(ragar.encode_preference(requests).embeds(), requests, steps=config.steps).cpu()
     references = ragar.gallery.images[ragar.gallery.rows([request.reference for request in requests])]
     log.add_appearance(step, v_gen, to_float(references))
+    for part in parts_of(reward):
+        if isinstance(part, UncertainReward):
+            log.add_deviation(step, part.deviation(requests, v_gen))
 
 
 def _silence(groups: int, config: ReflectionConfig) -> str:

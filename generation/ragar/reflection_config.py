@@ -68,11 +68,23 @@ class ReflectionConfig(WarmStartConfig):
     ema: float = 0.0
     """Highest decay of a moving average of the trained parts over the reward phase, kept in place of the last ones; it
     begins lower, at min(``ema``, (1 + step) / (15 + step)). 0 keeps none."""
+    ranker: str | None = field(default=None, metadata=INCIDENTAL)
+    """The one of ``judges`` whose score is the reward ``ranker``; the config's own ranker is then a judge that took no
+    part. By default the config's own rewards."""
     rewards: dict[str, float] = field(default_factory=lambda: {"ranker": 1.0})
     """What is rewarded (eq. 10), with weights; a negative one punishes. ``ranker``: in standard deviations of the
     user's scores. ``relevance``: the dual encoder's cosine with the reference's caption, which moves by tenths.
     ``aesthetic``: see ``aesthetic_head``. ``package.module:name`` of your own: called with (encoder, gallery), it gives
     back a ``generation.reward.Reward``."""
+    personal: int = 0
+    """K: the reward ``ranker`` becomes the user's score less the mean over K other people's of the same picture and
+    item, drawn for each request, so that what pleases everybody earns nothing. 0: the user's score alone."""
+    ensemble: int = 1
+    """Trainings of the ranker that rewards, which differ in their seeds: the reward ``ranker`` is the mean of their
+    scores."""
+    uncertainty: float = 0.0
+    """lambda: the reward ``ranker`` less lambda times the standard deviation over ``ensemble`` of what a picture scores
+    above the item's own, so that less is paid for pictures of which the ranker does not know what to say."""
     aesthetic_head: str | None = field(default=None, metadata=INCIDENTAL)
     """A safetensors file with the ``weight`` and ``bias`` of a linear head on the dual encoder's features, such as
     LAION's aesthetic predictor on those of CLIP ViT-L/14."""
@@ -103,10 +115,16 @@ class ReflectionConfig(WarmStartConfig):
         for name in ("sigma", "learning_rate", "warm_start_learning_rate"):
             if getattr(self, name) <= 0:
                 yield f"{name} {getattr(self, name)} must be positive"
-        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "seed"):
+        for name in ("alpha", "beta", "gamma", "kl", "margin", "lora_rank", "personal", "uncertainty", "seed"):
             if getattr(self, name) < 0:
                 yield f"{name} {getattr(self, name)} must not be negative"
-        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank"):
+        for name in ("warm_start_steps", "reward_steps", "steps", "samples", "batch_size", "rank", "ensemble"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+        if self.uncertainty and self.ensemble < 2:
+            yield f"uncertainty {self.uncertainty} is that of several trainings: ensemble must be at least 2"
+        for name, default in (("personal", 0), ("ensemble", 1)):
+            value = getattr(self, name)
+            if value > default and "ranker" not in self.rewards:
+                yield f"{name} {value} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
         yield from reward_conflicts(self.rewards, self.aesthetic_head)

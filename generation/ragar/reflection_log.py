@@ -47,3 +47,7 @@ class ReflectionLog:
             for name, values in appearance(images).items():
                 self.curves.add(f"{name}: {label}", step, values.mean().item())
             self.curves.add(f"commonest palette: {label}", step, commonest_share(palettes(images)))
+
+    def add_deviation(self, step: int, deviations: Float[Tensor, " n"]) -> None:
+        """Record how far the trainings of the ranker that rewards disagree on v_gen."""
+        self.curves.add("uncertainty: v_gen", step, deviations.mean().item())

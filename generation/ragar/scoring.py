@@ -11,7 +11,7 @@ from generation.pictures import to_float
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
 from generation.request import Request
-from generation.reward import Mixture, Reward, checked_scores
+from generation.reward import Reward, checked_scores, parts_of
 
 BATCH_SIZE = 64
 """Requests whose v_ref and v_glob are drawn and scored at a time."""
@@ -78,8 +78,7 @@ def check_gradient(ragar: Ragar, request: Request, reward: Reward) -> None:
     """
     image = to_float(ragar.gallery.images[ragar.gallery.rows([request.reference])]).requires_grad_()
     # Each part alone: in their sum a part without gradient would go unnoticed.
-    rewards = [part for _, part in reward.parts] if isinstance(reward, Mixture) else [reward]
-    if not all(each([request], image).requires_grad for each in rewards):
+    if not all(each([request], image).requires_grad for each in parts_of(reward)):
         raise ValueError(
             "objective path needs a reward whose scores carry the gradient of the pictures, and this one's do not: "
             "take a differentiable encoder and the inductive score, or objective reinforce"

@@ -1,4 +1,4 @@
-"""Rewards beside the ranker's: relevance, aesthetics, and `package.module:name` of the user's own.
+"""The ranker's reward made personal or cautious, and others beside it: relevance, aesthetics, `package.module:name`.
 
 May import: `generation.reward`, `generation.gallery` and what they may import. Begin with `relevance.py`.
 """

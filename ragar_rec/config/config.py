@@ -8,7 +8,7 @@ classes that they configure. A key that neither RecBole nor a section knows is a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -104,6 +104,7 @@ class Config:
         generator, training = built["generator"], built["reflection"]
         if problem := generator.strength_problem("reflection.steps", training.steps):
             problems.append(f"`generator` {source.get('generator.strength', 'by default')}: {problem}")
+        problems.extend(_reward_problems(training.ranker, built["judges"], source))
         if problems:
             raise ConfigError(problems)
         return cls(**built, recbole=MappingProxyType({"model": model} | recbole))
@@ -150,6 +151,17 @@ def _collect_judges(tree: dict[str, Any], source: dict[str, str]) -> None:
             source.setdefault("judges.rankers", source.pop(key))
         if isinstance(rankers, dict):
             judges["rankers"] = {**rankers, name: judges.pop(name)}
+
+
+def _reward_problems(ranker: str | None, judges: JudgesConfig, source: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence if ``reflection.ranker`` is no judge."""
+    if ranker is None or ranker in judges.rankers:
+        return
+    if judges.rankers:
+        hint = f"the nearest of judges is {nearest_key(ranker, judges.rankers)}"
+    else:
+        hint = f"judges names none; write judges: {{{ranker}: {{model: VBPR, image_encoder: hog}}}}"
+    yield f"`reflection.ranker` {source['reflection.ranker']}: there is no ranker {ranker!r} to reward: {hint}"
 
 
 def _plain(value: Any) -> Any:

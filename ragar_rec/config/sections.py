@@ -183,7 +183,9 @@ COMMON_TO_JUDGES = (
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """A ranker that judges pictures beside the config's own, trained by the same stages on the same split."""
+    """A ranker beside the config's own, trained by the same stages on the same split. It judges the pictures; the one
+    that ``reflection.ranker`` names rewards them.
+    """
 
     model: str = "VBPR"
     """A ranker that reads pictures."""
@@ -221,7 +223,7 @@ class JudgeConfig:
 
 @dataclass(frozen=True)
 class JudgesConfig:
-    """Rankers that took no part in making the pictures."""
+    """Rankers beside the config's own, which judge the pictures; ``reflection.ranker`` names one to reward them."""
 
     rankers: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Judges by a name of your own: ``vbpr: {model: VBPR, image_encoder: hog, seed: 2021}``. The section takes them

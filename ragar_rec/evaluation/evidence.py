@@ -27,7 +27,7 @@ class Judged:
     Attributes:
         frame: see :data:`ragar_rec.evaluation.per_user.COLUMNS`.
         ownership: see :func:`ragar_rec.evaluation.ownership.ownership_p`.
-        reward: the name of the config's own ranker among the judges.
+        reward: the name among the judges of the ranker that rewards, where a system is rewarded.
         metric: the primary metric, ``ndcg@10``.
         bootstrap: ``confidence``, ``resamples`` and ``seed`` of the intervals.
     """

@@ -282,14 +282,21 @@ def _compared_with(protocol: str, control: str, controls: Mapping[str, Any]) -> 
     return [other for other in baselines if other in controls and other != control]
 
 
-def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort a per-user frame as the tables show it: by protocol, metric and control, the own pictures first."""
+def in_table_order(frame: pd.DataFrame, reward: str | None = None) -> pd.DataFrame:
+    """Sort a per-user frame as the tables show it: by protocol, metric and control, the own pictures first.
+
+    Args:
+        frame: see :data:`ragar_rec.evaluation.per_user.COLUMNS`.
+        reward: the judge that comes first under every protocol.
+    """
     orders = (("protocol", PROTOCOL_ORDER), ("metric", METRIC_ORDER), ("control", CONTROL_ORDER))
     # A metric's name without its cut-off: recall@10 is sorted as recall. A stable sort keeps the order of users.
     keys = {
         f"_{column}": frame[column].str.partition("@")[0].map({name: at for at, name in enumerate(order)})
         for column, order in orders
     }
+    if reward is not None:
+        keys = {"_protocol": keys.pop("_protocol"), "_judge": frame["judge"] != reward, **keys}
     return frame.assign(**keys).sort_values(list(keys), kind="stable").drop(columns=list(keys))
 
 

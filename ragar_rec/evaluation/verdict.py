@@ -63,7 +63,7 @@ class Evidence:
     Attributes:
         system: whose pictures.
         metric: the primary one, in words: ``NDCG@10``.
-        reward: the ranker of the config, which gave the reward where there was one.
+        reward: the ranker that gave the reward, or would have given it to a system that takes one.
         original: the primary metric with the original pictures.
         judges: rankers that took no part.
         rewarded: whether ``reward`` took part in making the pictures; if not, it is a judge like the others.

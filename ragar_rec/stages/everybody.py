@@ -51,7 +51,8 @@ class ImpersonalGenerator:
 class EverybodySystem(RagarSystem):
     """RAGAR with the same warm start and reward, trained on requests without histories.
 
-    The reward is still that of each person who trains it, so that it learns what pleases on average.
+    The reward is still that of each person who trains it, so that it learns what pleases on average. It is not net of
+    other people's (``reflection.personal``): a picture that is the same for all has no personal part to gain.
     """
 
     name: ClassVar[str] = "generator-everybody"
@@ -68,7 +69,8 @@ class EverybodySystem(RagarSystem):
                 f"evaluation.controls names everybody, which trains the generator again without the person, but no "
                 f"ranker's reward trains {system.label}: leave everybody out, or take generator.system: ragar"
             )
-        return cls(system.workspace, system.warm, system.rewards, system.training, system.people_seed)
+        training = replace(system.training, personal=0)
+        return cls(system.workspace, system.warm, system.rewards, training, system.people_seed)
 
     @cached_property
     def training_requests(self) -> list[Request]:

@@ -166,9 +166,21 @@ class Features(Stage):
         """The image encoder, for new pictures.
 
         Raises:
+            ValueError: see :meth:`check_new_pictures`.
+        """
+        return self._picture_encoder.model
+
+    def check_new_pictures(self) -> None:
+        """Check that new pictures can be encoded, without loading or training the encoder.
+
+        Raises:
             ValueError: there are no image features, or they were made elsewhere, so that no new picture can be judged
                 by them.
         """
+        _ = self._picture_encoder
+
+    @property
+    def _picture_encoder(self) -> PictureEncoder:
         if self.image is None:
             raise ValueError(
                 f"the features are {', '.join(self.modalities)}, without images: rankers can be trained on them, but "
@@ -179,7 +191,7 @@ class Features(Stage):
                 f"the image features in {self.image.file} were made elsewhere: rankers can be trained on "
                 "them, but new pictures cannot be encoded; let features.image_encoder make them"
             )
-        return self.image.model
+        return self.image
 
     @cached_property
     def mean(self) -> Tensor:

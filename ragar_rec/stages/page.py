@@ -46,6 +46,8 @@ CURVE_NOTES = {
     "Saturation": "Mean HSV saturation, from 0 to 1.",
     "Colour entropy": "Bits, at most 6. A fall means fewer colours in each picture.",
     "Edge density": "Share of pixels at an edge. A rise may be a pattern that the ranker rewards.",
+    "Uncertainty": "Deviation over trainings of the ranker of what v_gen scores above the item's own, in σ. A rise "
+    "means that pictures leave what the ranker knows.",
     "Commonest palette": "Share of pictures with the same two main colours. A rise means one look for everything.",
 }
 """Title of a group of curves -> what it shows, where the legend does not say it."""
@@ -121,7 +123,7 @@ class ReportPage(Stage):
             yield ONE_TRAINING
 
     def _shown_rows(self) -> tuple[Row, ...]:
-        """Rows of the config's own system and ranker."""
+        """Rows of the config's own system under the ranker that rewards."""
         shown = (self.system.label, next(iter(self.results[0].judges)))
         return tuple(row for row in self.numbers.rows if (row.system, row.judge) == shown)
 
@@ -138,7 +140,7 @@ class ReportPage(Stage):
 
     def _ranker_curves(self) -> Iterator[CurveGroup]:
         """The ranker's loss and validation metric by epoch."""
-        metric = str(self.config.recbole.get("valid_metric", "Recall@20")).lower()
+        metric = str(self.system.ranker.settings.get("valid_metric", "Recall@20")).lower()
         for title, label, column in (
             ("Ranker: loss", "BPR", "loss.bpr"),
             (f"Ranker: validation {metric}", metric, f"valid.{metric}"),

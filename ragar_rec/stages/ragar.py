@@ -27,6 +27,8 @@ from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Explanation, Generator, Request
+from generation.reward import Reward
+from generation.rewards.personal import check_others
 from generation.words.config import WordsConfig
 from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import GlobalGenerator
@@ -258,14 +260,20 @@ class RagarSystem(Stage):
         """Say before the UNet and the warm start are trained what would keep this system from being trained.
 
         Raises:
-            ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
-                one's own cannot be made.
+            ValueError: too few users make requests, at all or for ``personal``, new pictures cannot be encoded for the
+                ranker, or a reward of one's own cannot be made.
+            NotImplementedError: ``objective: path``, and the ranker's image encoder has no gradient.
         """
         check_reads_pictures(self.ranker.settings)
         if self.training.objective == "path":
             self.ranker.check_gradient()
-        _ = self.training_requests
-        _ = self.ranker.features.encoder
+        requests = self.training_requests
+        if self.training.personal:
+            check_others(self.training.personal, len(requests))
+        encoder = self.ranker.features.encoder
+        if self.training.objective == "path":
+            # An encoder without a gradient says so when it is asked for one.
+            encoder.encode_images(torch.zeros(1, 3, *self.pictures.size, requires_grad=True))
         if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
 
@@ -275,12 +283,17 @@ class RagarSystem(Stage):
         parts = [content(self.folder), self.warm.content, self.people_seed, self.training.held_out]
         return digest(parts)
 
+    @cached_property
+    def reward(self) -> Reward:
+        """What reflection works for."""
+        parts = self.components
+        return self.rewards.of(parts.encoder.model, parts.gallery, self.training, self.training_requests)
+
     def build(self, to: Path) -> None:
         ragar = self.warm.load(self.warm.folder)
-        reward = self.rewards.of(self.components.encoder.model, self.components.gallery)
         with recorded_curves(self.workspace.output, to) as curves:
             log = ReflectionLog(curves)
-            reflect(ragar, self.training_requests, reward, self.training, log, progress=self.workspace.progress)
+            reflect(ragar, self.training_requests, self.reward, self.training, log, progress=self.workspace.progress)
         ragar.save_pretrained(to)
         (to / "log.json").write_text(json.dumps({"silent_groups": log.silent_groups, "groups": log.groups}))
 

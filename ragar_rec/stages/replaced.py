@@ -44,6 +44,10 @@ class ReplacedFeatures(Stage):
         """
         return self.features.encoder
 
+    def check_new_pictures(self) -> None:
+        """As :meth:`Features.check_new_pictures`."""
+        self.features.check_new_pictures()
+
     @property
     def mean(self) -> Tensor:
         """The mean that new pictures lose, shape (dim,): that of the items' own features."""

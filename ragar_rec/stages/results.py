@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ class JudgedResults(Stage):
     Attributes:
         drawn: the pictures.
         system: who drew them.
-        judges: rankers that score them, by name; the first is the config's own.
+        judges: rankers that score them, by name; the first is the one that rewards.
         settings: protocols, controls, seeds, length of the list.
         training_seed: which of ``evaluation.training_seeds`` system and judges were trained with.
         everybody: the pictures of the control of this name; None without it.
@@ -65,6 +65,11 @@ class JudgedResults(Stage):
     training_seed: int = 0
     everybody: EverybodyPictures | None = None
     catalogue: tuple[CatalogueResults, ...] = ()
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also which judge is the first: the order of a mapping alone does not count."""
+        return super().key | {"reward": next(iter(self.judges))}
 
     def build(self, to: Path) -> None:
         frames, draws = [*self._scores()], []
@@ -97,7 +102,7 @@ class JudgedResults(Stage):
         return pd.read_parquet(self.folder / OWNERSHIP)
 
     def reranked(self) -> RerankedLists:
-        """The lists of the config's ranker before and after they got the users' own pictures, with the first seed.
+        """The lists of the rewarding ranker before and after they got the users' own pictures, with the first seed.
 
         Raises:
             ValueError: lists are not of one length, as some user has fewer than C candidates.

@@ -1,8 +1,10 @@
-"""The reward that a generator is trained with: the ranker's score, alone or mixed with others that the config names."""
+"""The reward that a generator is trained with: a ranker's score or its personal part, by one training or several, alone
+or mixed with others that the config names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ from typing import Any
 from generation.encoders.dual import OpenClipEncoder
 from generation.gallery import Gallery
 from generation.plugins import code_of
+from generation.ragar.reflection_config import ReflectionConfig
+from generation.request import Request
 from generation.reward import Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import BUILT_IN
+from generation.rewards.ensemble import Ensemble
 from generation.rewards.own import load_reward
+from generation.rewards.personal import Personal
 from generation.rewards.relevance import Relevance
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
@@ -28,11 +34,13 @@ class Rewards(Keyed):
         ranker: whose counterfactual score is the reward ``ranker``.
         weights: by name, see ``ReflectionConfig.rewards``.
         aesthetic_head: the file of the reward ``aesthetic``.
+        twins: the same ranker, trained with other seeds.
     """
 
     ranker: Ranker
     weights: Mapping[str, float]
     aesthetic_head: Path | None = None
+    twins: tuple[Ranker, ...] = ()
 
     @property
     def key(self) -> dict[str, Any]:
@@ -45,11 +53,25 @@ class Rewards(Keyed):
         """Names of the rewards beside the ranker's."""
         return [name for name in self.weights if name != "ranker"]
 
-    def of(self, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
-        """The reward of pictures, on a generator's dual encoder and gallery."""
+    def of(
+        self, encoder: OpenClipEncoder, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]
+    ) -> Reward:
+        """The reward of pictures.
+
+        Args:
+            encoder: the generator's dual encoder.
+            gallery: the generator's.
+            settings: whether the reward ``ranker`` is personal, and what its twins' disagreement costs.
+            people: requests of those who train the generator, among whom the others of a personal reward are drawn.
+        """
+        # Personal first: twins must disagree on what they pay for.
+        ranker, *twins = (_of_ranker(each, settings, people) for each in (self.ranker, *self.twins))
+        if twins:
+            ranker = Ensemble([ranker, *twins], gallery, settings.uncertainty)
         if dict(self.weights) == {"ranker": 1.0}:
-            return self.ranker.reward
-        return Mixture([(weight, self._reward(name, encoder, gallery)) for name, weight in self.weights.items()])
+            return ranker
+        parts = {name: ranker if name == "ranker" else self._extra(name, encoder, gallery) for name in self.weights}
+        return Mixture([(self.weights[name], part) for name, part in parts.items()])
 
     def check(self, encoder: OpenClipEncoder, gallery: Gallery) -> None:
         """Make every reward but the ranker's.
@@ -58,13 +80,19 @@ class Rewards(Keyed):
             ValueError: one cannot be made.
         """
         for name in self.extra:
-            self._reward(name, encoder, gallery)
+            self._extra(name, encoder, gallery)
 
-    def _reward(self, name: str, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
-        if name == "ranker":
-            return self.ranker.reward
+    def _extra(self, name: str, encoder: OpenClipEncoder, gallery: Gallery) -> Reward:
         if name == "relevance":
             return Relevance(encoder, gallery, encoder.encode_texts(gallery.captions))
         if name == "aesthetic":
             return Aesthetic.from_file(encoder, Path(self.aesthetic_head or ""))
         return load_reward(name, encoder, gallery)
+
+
+def _of_ranker(ranker: Ranker, settings: ReflectionConfig, people: Sequence[Request]) -> Reward:
+    """One ranker's reward, or its personal part."""
+    if not settings.personal:
+        return ranker.reward
+    histories = {request.user: request.history for request in people}
+    return Personal(ranker.reward, histories, settings.personal, settings.seed)

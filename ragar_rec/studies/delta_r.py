@@ -32,8 +32,8 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
     Returns:
         Values by user.
     """
-    settings, dataset, progress = run.config.evaluation, run.ranker.dataset, run.workspace.progress
-    setting = run.drawn.setting(run.ranker, settings.seeds[0])
+    settings, dataset, progress = run.config.evaluation, run.reward_ranker.dataset, run.workspace.progress
+    setting = run.drawn.setting(run.reward_ranker, settings.seeds[0])
     protocol = Reference(settings.targets)
     pairs = [
         (task.user, int(item))
@@ -45,17 +45,17 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
     shards = _shards(run, trained, folder, setting.seed)
     generator = FixedShape(run.ragar.warm.load(trained), settings.batch_size)
     augment(generator, requests, shards, progress=progress)
-    features = encode_stored_images(run.ranker.reward, shards, requests, progress=progress)
-    source = PersonalFeatures(dict(zip(pairs, features, strict=True)), run.ranker.reward.encoder.dim)
+    features = encode_stored_images(run.reward_ranker.reward, shards, requests, progress=progress)
+    source = PersonalFeatures(dict(zip(pairs, features, strict=True)), run.reward_ranker.view.feature_dim)
     frame = protocol_frame(
         setting.tasks,
         [protocol],
         {OWN: source},
-        run.ranker.view,
+        run.reward_ranker.view,
         dataset,
         k=settings.k,
         system=run.ragar.label,
-        judge=run.ranker.label,
+        judge=run.reward_ranker.label,
         seed=setting.seed,
         progress=progress,
     )

@@ -60,14 +60,14 @@ def reward_training(run: Experiment, requests: Sequence[Request], *, steps: int)
     """Seconds of a reward phase with the config's settings, and of those the ones inside each model."""
     ragar = run.components.new_generator(run.config.generator)
     settings = replace(run.config.reflection, reward_steps=steps)
-    pipeline, reward = ragar.backbone.pipeline, run.ranker.reward
+    pipeline, reward = ragar.backbone.pipeline, run.reward_ranker.reward
     parts: dict[str, list[tuple[Any, str]]] = {
         "UNet": [(pipeline.unet, "forward")],
         "codec": [(pipeline.vae, "encode"), (pipeline.vae, "decode")],
         "text encoder": [(pipeline.text_encoder, "forward")],
         "image encoder": [(reward.encoder, "encode_images")],
         "language model": [(ragar.language.model.base_model, "forward")],
-        "ranker": [(run.ranker.view, "substitute")],
+        "ranker": [(run.reward_ranker.view, "substitute")],
     }
     # One small step beforehand pays for what is done only once.
     warm_up = replace(settings, reward_steps=1, batch_size=2)

@@ -101,7 +101,7 @@ def valid_rows(file: Path, under: Mapping[str, str]) -> dict[str, Any]:
 
 def score_frame(run: Experiment) -> pd.DataFrame:
     """Scores of own and rival pictures, a row per user and control; column `part` is valid or test."""
-    seed, dataset, frames = run.config.evaluation.seeds[0], run.ranker.dataset, []
+    seed, dataset, frames = run.config.evaluation.seeds[0], run.reward_ranker.dataset, []
     for part in ("valid", "test"):
         people = getattr(run.ragar.people, part)
         requests = training_requests(dataset, people, run.pictures.pictured, seed)
@@ -111,7 +111,7 @@ def score_frame(run: Experiment) -> pd.DataFrame:
             to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])]),
             requests,
             shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
-            {run.ranker.label: run.ranker.reward},
+            {run.reward_ranker.label: run.reward_ranker.reward},
             system=run.ragar.label,
             seed=seed,
             progress=run.workspace.progress,
@@ -143,7 +143,7 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def parent_contents(run: Experiment) -> dict[str, str]:
     """Contents of what a study's numbers depend on beside the config."""
-    return {"ranker": run.ranker.content, "features": run.features.content, "components": run.components.content}
+    return {"ranker": run.reward_ranker.content, "features": run.features.content, "components": run.components.content}
 
 
 def _rank_shares(gen: np.ndarray, *rivals: np.ndarray) -> list[float]:

@@ -131,7 +131,7 @@ def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataF
     The ranker judges in standard deviations of the person's scores, :data:`RELEVANCE` by the dual encoder's cosine of
     the picture with the reference's caption.
     """
-    seed, dataset, system = run.config.evaluation.seeds[0], run.ranker.dataset, run.system
+    seed, dataset, system = run.config.evaluation.seeds[0], run.reward_ranker.dataset, run.system
     test = system.people.test
     requests = training_requests(dataset, test, run.pictures.pictured, seed)[: people or None]
     strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, test), seed)
@@ -144,7 +144,7 @@ def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataF
         to_float(references),
         requests,
         strangers,
-        {run.ranker.label: run.ranker.reward, RELEVANCE: relevance},
+        {run.reward_ranker.label: run.reward_ranker.reward, RELEVANCE: relevance},
         system=system.label,
         seed=seed,
         progress=run.workspace.progress,
@@ -152,7 +152,7 @@ def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataF
     if not candidates:
         return frame
     ranked = run.results.frame
-    chosen = (ranked["protocol"] == "candidates") & (ranked["judge"] == run.ranker.label)
+    chosen = (ranked["protocol"] == "candidates") & (ranked["judge"] == run.reward_ranker.label)
     return pd.concat([frame, ranked.loc[chosen]], ignore_index=True)
 
 

@@ -140,6 +140,13 @@ class Counterfactual:
         self._check(items, features)
         return (self._frozen.users[users] * self._frozen.item_embeddings(items, features)).sum(-1)
 
+    def substitute_users(
+        self, users: Int[Tensor, "batch n"], items: Int[Tensor, " batch"], features: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch n"]:
+        """As `substitute`, for n users an item."""
+        self._check(items, features)
+        return torch.einsum("bnd,bd->bn", self._frozen.users[users], self._frozen.item_embeddings(items, features))
+
     def score_matrix(
         self, users: Int[Tensor, " n"], items: Int[Tensor, " pictures"], features: Float[Tensor, "pictures width"]
     ) -> Float[Tensor, "n pictures"]:

@@ -1109,7 +1109,7 @@ def test_the_code_of_a_ranker_of_ones_own_is_part_of_its_key(copy: World, tmp_pa
 
 def reward_of(run: Experiment) -> Reward:
     """What reflection works for."""
-    return run.ragar.rewards.of(run.encoder.model, run.components.gallery)
+    return run.ragar.reward
 
 
 def test_rewards_are_added_with_their_weights_and_are_part_of_the_generators_key(

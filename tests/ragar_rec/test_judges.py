@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 
 from film_world import config_file, film_folder, open_run
+from generation.pictures import to_float
+from generation.rewards.personal import Personal
 from ragar_rec import pipeline
 from ragar_rec.experiment import Experiment
+from ragar_rec.stages.everybody import EverybodySystem
+from ragar_rec.store.curves import read_curves
 
 RESAMPLES = 50
 JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
@@ -157,20 +164,155 @@ def test_the_report_begins_with_the_verdict(run: Experiment, files: tuple[Any, p
     assert page.count('<details class="card" open') == 1
 
 
+def test_a_judge_rewards_and_the_configs_own_ranker_confirms(run: Experiment, tmp_path: Path) -> None:
+    """Rankers, their shuffled twins and the warm start are those of the run above; generator and pictures are not."""
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--judges.shuffles=2", "--reflection.ranker=other", "--evaluation.users=4"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    pipeline.evaluate(found)
+    assert {"generator", "images", "results", "diagnosis"} <= set(found.store.ran)
+    assert not {"warm-start", "ranker", "features"} & set(found.store.ran)
+    (results,) = found.judging.results
+    assert list(results.judges) == ["VBPR on hog", "MICRO on dual"]
+    assert replace(results, judges=dict(reversed(list(results.judges.items())))).key != results.key
+    assert found.system.ranker is found.reward_ranker is results.judges["VBPR on hog"]
+    assert found.ranker is results.judges["MICRO on dual"]
+    assert found.system.content != run.system.content
+    assert found.judging.diagnosis.ranker is found.judging.generator_diagnosis.ranker is found.reward_ranker
+    tree = json.loads((output / "results.json").read_text())
+    (verdict,) = tree["verdicts"]
+    assert verdict["numbers"]["reward"]["judge"] == "VBPR on hog"
+    assert [judge["judge"] for judge in verdict["numbers"]["judges"]] == ["MICRO on dual"]
+    assert next(row["judge"] for row in tree["rows"] if row["protocol"] == "candidates") == "VBPR on hog"
+    # Its lists are the primary endpoint, which no correction touches.
+    primary = [row for row in tree["rows"] if row["protocol"] == "candidates" and row["judge"] == "VBPR on hog"]
+    own = [row for row in primary if (row["metric"], row["control"]) == ("ndcg@10", "own") and row["compared_with"]]
+    chosen = {row["compared_with"]: row for row in own}
+    for other in ("original", "permuted_owners"):
+        assert chosen[other]["significant"] == (chosen[other]["p"] <= 0.05)
+    answers = {finding["step"]: finding["answer"] for finding in tree["diagnosis"]}
+    assert answers["reach"] == "Left out: the score by VBPR on hog has no gradient in pictures."
+
+
+def test_a_personal_reward_trains_another_generator(run: Experiment, tmp_path: Path) -> None:
+    output, (first, *_) = tmp_path / "output", run.judging.results
+    shutil.copytree(run.output, output)
+
+    def opened(*overrides: str) -> Experiment:
+        return Experiment.open(
+            config_file(tmp_path), [JUDGE, *overrides], run.workspace.data, None, output, progress=False
+        )
+
+    found = opened("--reflection.personal=4", "--reflection.ranker=other")
+    reward, requests = found.ragar.reward, found.ragar.training_requests[:3]
+    assert isinstance(reward, Personal)
+    pictures = first.system.generator.generate(requests)
+    ranker, expected = found.reward_ranker.reward, []
+    for request, picture in zip(requests, pictures, strict=True):
+        people = [request, *reward.strangers(request)]
+        assert {other.user for other in people} <= {each.user for each in found.ragar.training_requests}
+        own, *others = ranker(people, picture.expand(5, -1, -1, -1)).tolist()
+        expected.append(own - sum(others) / 4)
+    assert reward(requests, pictures).tolist() == pytest.approx(expected, abs=1e-5)
+    pipeline.train_generator(found)
+    impersonal = opened("--reflection.ranker=other")
+    pipeline.train_generator(impersonal)
+    assert found.store.ran == impersonal.store.ran == ["generator"]
+    assert found.ragar.content != impersonal.ragar.content
+    # What is drawn for nobody in particular has no personal part: it is trained for everybody's score.
+    assert EverybodySystem.beside(found.ragar).reward is found.reward_ranker.reward
+    n = len(found.ragar.training_requests)
+    crowd = opened(f"--reflection.personal={n}")
+    with pytest.raises(ValueError, match=f"personal {n} asks for the scores of {n} other people, .* take 1 to {n - 1}"):
+        pipeline.train_generator(crowd)
+    assert crowd.store.ran == []
+
+
+def test_a_reward_of_several_trainings_is_discounted_where_they_disagree(run: Experiment, tmp_path: Path) -> None:
+    output, (first, *_) = tmp_path / "output", run.judging.results
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--reflection.ensemble=2", "--reflection.uncertainty=0.5", "--reflection.personal=3"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    pipeline.train_generator(found)
+    assert sorted(found.store.ran) == ["generator", "ranker"]
+    rankers = [found.ranker, *found.ragar.rewards.twins]
+    assert [ranker.dataset.config["seed"] for ranker in rankers] == [2020, 3020]
+    # Each member is personal: of two numbers the mean, less half of |difference of gains| / sqrt 2.
+    requests, people = found.ragar.training_requests[:3], found.ragar.training_requests
+    histories = {each.user: each.history for each in people}
+    members = [Personal(ranker.reward, histories, 3, found.ragar.training.seed) for ranker in rankers]
+    pictures = first.system.generator.generate(requests)
+    own = to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])])
+    scores = torch.stack([member(requests, pictures) for member in members])
+    gains = scores - torch.stack([member(requests, own) for member in members])
+    expected = scores.mean(0) - 0.5 * (gains[0] - gains[1]).abs() / 2**0.5
+    torch.testing.assert_close(found.ragar.reward(requests, pictures), expected)
+    assert "uncertainty: v_gen" in read_curves(found.ragar.folder)
+
+
+def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Experiment) -> None:
+    """By finite differences of both rankers the score rises along it, and across it less than a fiftieth as fast."""
+    requests = run.ragar.training_requests[:4]
+    images = to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])])
+    for name, ranker in run.judging.results[0].judges.items():
+        reward = ranker.reward
+        features = reward.encoder.encode_images(images)
+        found = reward.direction(requests, features)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(4))
+        users = torch.tensor([ranker.dataset.user_id(request.user) for request in requests])
+        items = torch.tensor([ranker.dataset.item_id(request.reference) for request in requests])
+
+        def slope(way: torch.Tensor, view=ranker.view, reward=reward, at=features, users=users, items=items):
+            ends = [view.substitute(users, items, at + sign * 1e-3 * way - reward.mean) for sign in (1, -1)]
+            return (ends[0] - ends[1]) / 2e-3
+
+        way = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+        across = F.normalize(way - (way * found).sum(1, keepdim=True) * found, dim=1)
+        along = slope(found)
+        assert (along > 0).all(), name
+        assert (slope(across).abs() < 0.02 * along).all(), name
+    unit = run.new_ranker(model="FREEDOM", settings={"edge_weights": "unit"})
+    with pytest.raises(ValueError, match="edge_weights is unit: the score changes with the features in steps"):
+        unit.reward.direction(requests, unit.reward.encoder.encode_images(images))
+
+
+def test_a_reward_without_gradient_is_refused_before_the_warm_start(run: Experiment, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--reflection.ranker=other", "--reflection.objective=path"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    with pytest.raises(NotImplementedError, match="hog features have no gradient"):
+        pipeline.train_generator(found)
+    assert found.store.ran == []
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ("--judges.j={model: MICRO, image_encoder: dual, seed: 1}", "judges.j is the reward's own ranker, MICRO on"),
         ("--evaluation.controls=[original, random_item]", "judges confirm nothing without the controls shuffled_user"),
         ("--judges.j={image_encoder: mobilenetv2_100}", "mobilenetv2_100 needs pretrained weights"),
+        ("--features.image=image.npy", "image.npy were made elsewhere: rankers can be trained on them, but new"),
     ],
 )
 def test_judges_that_could_confirm_nothing_are_refused_first(tmp_path: Path, override: str, sentence: str) -> None:
     raw = film_folder(tmp_path / "raw")
     found = Experiment.open(config_file(tmp_path), [JUDGE, override], raw, None, tmp_path / "output", progress=False)
+    np.save(raw / "image.npy", np.eye(24))
+    (raw / "image.ids.txt").write_text("\n".join(str(film + 1) for film in range(24)))
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(sentence)):
         found.check_evaluation()
     assert "ranker" not in found.store.ran
+
+
+def test_the_ranker_that_rewards_may_not_be_the_configs_own(tmp_path: Path) -> None:
+    judge = "--judges.twin={model: MICRO, image_encoder: dual, seed: 1}"
+    found = Experiment.open(
+        config_file(tmp_path), [JUDGE, judge, "--reflection.ranker=twin"], film_folder(tmp_path / "raw"), None, tmp_path
+    )
+    with pytest.raises(ValueError, match=r"judges\.twin is the config's own ranker, MICRO on dual: give it another"):
+        found.check_evaluation()
 
 
 def test_training_seeds_are_added_to_every_seed(run: Experiment) -> None:

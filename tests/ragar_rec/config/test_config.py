@@ -268,6 +268,9 @@ def test_a_ranker_that_does_not_exist_is_a_problem_of_the_config(tmp_path):
         ("--judges.j={settings: {split_seed: 1}}", "j: settings.split_seed is the same for all rankers"),
         ("--judges.j={settings: {eval_args: {}}}", "j: settings.eval_args is the same for all rankers"),
         ("--judges.j={model: MICRO, settings: {train_features: true}}", "settings.train_features is the same for all"),
+        ("--reflection.ranker=vbpr", "there is no ranker 'vbpr' to reward: judges names none; write judges: {vbpr: {"),
+        ("--reflection.personal=-1", "personal -1 must not be negative"),
+        ("--reflection.personal=true", "`reflection.personal` on the command line: expected"),
         ("--evaluation.permutations=50", "permutations 50 can show nothing at alpha 0.01: the smallest p-value"),
         ("--evaluation.training_seeds=[1, 2]", "training_seeds [1, 2] must begin with 0"),
         ("--generator.compared_with=[ragar]", "must name no system twice"),
@@ -278,6 +281,11 @@ def test_judges_and_seeds_that_could_show_nothing_are_refused(override: str, sen
         Config.read("ml-100k", [override])
 
 
+def test_a_personal_reward_needs_the_rankers() -> None:
+    with pytest.raises(ConfigError, match="personal 3 is about the reward ranker, but rewards name relevance"):
+        Config.read("ml-100k", ["--reflection.personal=3", "--reflection.rewards={relevance: 1.0}"])
+
+
 def test_judges_are_read_by_name_from_file_and_command_line(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text("dataset: shop\njudges:\n  other: {model: VBPR, seed: 7, settings: {learning_rate: 0.01}}\n")
@@ -285,3 +293,8 @@ def test_judges_are_read_by_name_from_file_and_command_line(tmp_path: Path) -> N
     assert list(judges) == ["other", "third"]
     assert (judges["other"].seed, judges["other"].settings) == (7, {"learning_rate": 0.01})
     assert judges["third"].model == "LATTICE"
+    sentence = (
+        "`reflection.ranker` on the command line: there is no ranker 'othr' to reward: the nearest of judges is other"
+    )
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        Config.read(file, ["--reflection.ranker=othr"])

@@ -1,0 +1,65 @@
+"""The personal part of a reward: what a picture is worth to its user beyond what it is worth to others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from generation.request import Request
+from generation.reward import Reward, score_users
+
+
+class Personal:
+    """A reward less the mean over K other users' scores of the same picture and item.
+
+    f(u, v) - 1/K sum_o f(o, v): what pleases everybody alike earns nothing, and neither does what a picture loses for
+    everybody alike. Each request has the same K strangers throughout, whatever the batch, so that the scores of all its
+    pictures can be compared, those of its rivals included. In expectation over strangers it is the score less the
+    population's mean for any K; a small K adds noise, with 1/K of the variance between people. Differentiable where the
+    reward is; a :class:`generation.reward.SharedReward` encodes each picture once, any other K + 1 times.
+
+    Args:
+        reward: whose scores of different users are in one unit, as a ranker's in standard deviations of the user's.
+        histories: the users among whom strangers are drawn, with the histories that they would request with.
+        others: K.
+        seed: of the draw.
+
+    Raises:
+        ValueError: there are no K others, or K is not positive.
+    """
+
+    def __init__(self, reward: Reward, histories: Mapping[str, tuple[str, ...]], others: int, seed: int) -> None:
+        check_others(others, len(histories))
+        self.reward, self.histories, self.others, self.seed = reward, histories, others, seed
+        self.users = sorted(histories)
+
+    def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
+        """One score a picture, in the reward's own unit."""
+        scores = score_users(self.reward, [[request, *self.strangers(request)] for request in requests], images)
+        return scores[:, 0] - scores[:, 1:].mean(1)
+
+    def strangers(self, request: Request) -> list[Request]:
+        """The request as K other users would make it: of the same item with the same noise, after their histories."""
+        text = f"{self.seed}\0{request.user}\0{request.reference}".encode()
+        rng = np.random.default_rng(int.from_bytes(blake2b(text, digest_size=8).digest(), "big"))
+        # One more than needed, as the user may be among them.
+        drawn = [self.users[at] for at in rng.choice(len(self.users), self.others + 1, replace=False)]
+        others = [user for user in drawn if user != request.user][: self.others]
+        return [replace(request, user=user, history=self.histories[user]) for user in others]
+
+
+def check_others(others: int, people: int) -> None:
+    """Check that each of these people has so many others.
+
+    Raises:
+        ValueError: they are fewer.
+    """
+    if not 1 <= others < people:
+        raise ValueError(
+            f"reflection.personal {others} asks for the scores of {others} other people, but each of the {people} who "
+            f"train the generator has {people - 1} others: take 1 to {people - 1}, or 0 for a reward that is not "
+            "personal"
+        )
