@@ -16,6 +16,7 @@ from generation.backbone.backbone import Backbone
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
+from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.language import LanguageModel
@@ -30,6 +31,7 @@ from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import GlobalGenerator
 from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
 from ragar_rec.stages.ranker import Ranker, check_reads_pictures
 from ragar_rec.stages.rewards import Rewards
@@ -57,6 +59,7 @@ class Components(Keyed):
         prompt: p_g.
         visual_weights: of the model of timm's whose features make P_ret, if it is not the dual encoder.
         sentences: sentence-transformers' weights, if captions are compared by them and not by the dual encoder.
+        masks: of what generated pictures keep of the items' own, if they keep anything.
     """
 
     pictures: Pictures
@@ -69,12 +72,13 @@ class Components(Keyed):
     prompt: str
     visual_weights: Path | None = None
     sentences: Weights | None = None
+    masks: Masks | None = None
 
     @cached_property
     def gallery_content(self) -> str:
         """Hash of what the gallery is made of: not of backbone and language model, which need not be trained for it."""
         weights = None if self.visual_weights is None else hash_file(self.visual_weights)
-        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences]
+        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences, self.masks]
         contents = [None if part is None else part.content for part in parts]
         return digest([*contents, self.models.visual, self.words.semantic, weights])
 
@@ -90,6 +94,7 @@ class Components(Keyed):
             encoder,
             caption_encoder(self.words, encoder),
             self.models.visual_encoder(self.workspace.weights),
+            None if self.masks is None else self.masks.kept,
         )
 
     @cached_property
@@ -104,6 +109,11 @@ class Components(Keyed):
         if self.models.visual == "dual":
             return self.encoder.model.text_projection.cpu()
         return fit_projection(self.pipeline, self.gallery)
+
+    def reconstruct(self, ids: Sequence[str]) -> Tensor:
+        """The items' own pictures through the codec and back, except for what is kept of them."""
+        rows = self.gallery.rows(ids)
+        return self.gallery.keep(self.pipeline.reconstruct(to_float(self.gallery.images[rows])), rows)
 
     @property
     def trained_folders(self) -> list[Path]:
@@ -225,10 +235,13 @@ class RagarSystem(Stage):
         """Say before the UNet and the warm start are trained what would keep this system from being trained.
 
         Raises:
-            ValueError: too few users make requests, new pictures cannot be encoded for the ranker, or a reward of
-                one's own cannot be made.
+            ValueError: the masks of what is kept cannot be made, too few users make requests, new pictures cannot be
+                encoded for the ranker, or a reward of one's own cannot be made.
+            FileNotFoundError: masks are missing.
         """
         check_reads_pictures(self.ranker.settings)
+        if self.masks is not None:
+            _ = self.masks.kept
         if self.training.objective == "path":
             self.ranker.check_gradient()
         _ = self.training_requests
@@ -271,9 +284,14 @@ class RagarSystem(Stage):
         return {"global": GlobalGenerator(self.generator), "untrained": self.warm.generator}
 
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor]:
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor]:
         """Through the backbone's codec and back."""
-        return self.components.pipeline.reconstruct
+        return self.components.reconstruct
+
+    @property
+    def masks(self) -> Masks | None:
+        """Those of the gallery."""
+        return self.components.masks
 
     @property
     def learned_from_ranker(self) -> bool:

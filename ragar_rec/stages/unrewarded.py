@@ -15,6 +15,7 @@ from generation.request import Explanation, Generator, Request
 from generation.settings import INCIDENTAL
 from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
@@ -71,8 +72,11 @@ class UnrewardedSystem(Stage):
         """Say before the components are trained what would keep this system from being trained.
 
         Raises:
-            ValueError: too few users make requests.
+            ValueError: the masks of what is kept cannot be made, or too few users make requests.
+            FileNotFoundError: masks are missing.
         """
+        if self.masks is not None:
+            _ = self.masks.kept
         _ = self.training_requests
 
     @cached_property
@@ -99,9 +103,14 @@ class UnrewardedSystem(Stage):
         return {}
 
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor]:
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor]:
         """Through the backbone's codec and back."""
-        return self.components.pipeline.reconstruct
+        return self.components.reconstruct
+
+    @property
+    def masks(self) -> Masks | None:
+        """Those of the gallery."""
+        return self.components.masks
 
     @property
     def learned_from_ranker(self) -> bool:
