@@ -42,11 +42,6 @@ class Gallery:
     kept: UInt8[Tensor, "n height width"] | None = None
 
     def __post_init__(self) -> None:
-        if self.kept is not None and self.kept.shape != (len(self.images), *self.images.shape[2:]):
-            raise ValueError(
-                f"masks of shape {tuple(self.kept.shape)} do not belong to pictures of shape "
-                f"{tuple(self.images.shape)}: there must be one for each, of its height and width"
-            )
         # The dataclass is frozen: this is the one way to set what is derived from its fields.
         object.__setattr__(self, "_row", {item: row for row, item in enumerate(self.ids)})
 

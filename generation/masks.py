@@ -57,7 +57,7 @@ def foreground(image: UInt8[np.ndarray, "3 height width"]) -> Bool[np.ndarray, "
     start = np.zeros_like(alike)
     start[0] = True
     reached = ndimage.binary_propagation(start, mask=wide)
-    background = ndimage.binary_dilation(reached, SQUARE, iterations=radius, mask=alike)
+    background: np.ndarray = ndimage.binary_dilation(reached, SQUARE, iterations=radius, mask=alike)
     inside = slice(radius + 1, -radius - 1)
     found = _without_specks(~background[inside, inside])
     return found if found.mean() >= LEAST_FOREGROUND else None
@@ -88,8 +88,8 @@ def foreground_masks(images: UInt8[Tensor, "n 3 height width"]) -> tuple[UInt8[T
 def read_masks(folder: Path, items: Sequence[Item], size: tuple[int, int], fit: Fit) -> UInt8[Tensor, "n height width"]:
     """Read a mask for each item that has a picture, ``<item id>.png``: greyscale, white where the picture is kept.
 
-    A mask may have any size in its picture's proportions; it is brought into the frame as the picture is. Items without
-    a picture have nothing to keep, and zeros.
+    A mask may have any size in its picture's proportions; it is brought into the frame as the picture is, and what pads
+    the frame may change. Items without a picture have nothing to keep, and zeros.
 
     Args:
         folder: of the masks; other files in it are not read.
@@ -112,7 +112,7 @@ def read_masks(folder: Path, items: Sequence[Item], size: tuple[int, int], fit: 
     for row, item in pictured.items():
         file = _file(folder, item)
         _check_mask(file, item)
-        mask = load_image(file, size, fit)[..., 0].astype(np.float32) / 255
+        mask = load_image(file, size, fit, padding=(0, 0, 0))[..., 0].astype(np.float32) / 255
         masks[row] = _to_bytes(feather(mask))
     return masks
 
