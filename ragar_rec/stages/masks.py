@@ -52,7 +52,7 @@ class Masks(Stage):
         """
         if self.source != FOREGROUND and not self._folder.is_dir():
             raise FileNotFoundError(
-                f"generator.keep {self.source!r} is none of none and foreground, and there is no folder of that name"
+                f"generator.keep {self.source!r} is neither none nor foreground, nor a folder of masks"
                 f"{f' in {self.workspace.data} or' if self.workspace.data else ''} in the working directory"
             )
 

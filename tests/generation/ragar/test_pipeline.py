@@ -431,9 +431,7 @@ def masked(world: World) -> RagarPipeline:
     return pipeline
 
 
-def test_the_kept_half_is_the_references_and_the_other_as_without_a_mask(
-    world: World, pipeline: RagarPipeline
-) -> None:
+def test_the_kept_half_is_the_references_and_the_other_as_without_a_mask(world: World, pipeline: RagarPipeline) -> None:
     """However it is drawn: one by one, in batches of one shape, for the gradient, as v_glob, and by a call."""
     ragar, requests = masked(world).ragar, requests_of(3, 5)
     own = to_float(ragar.gallery.images[ragar.gallery.rows(["red-circle"])])
@@ -477,7 +475,8 @@ def test_of_blended_references_each_keeps_its_share(world: World, pipeline: Raga
 
 def test_output_types_are_those_of_diffusers(pipeline: RagarPipeline) -> None:
     tensor, array, pil = (
-        pipeline(HISTORY, "red-circle", seeds=[3], output_type=output_type).images for output_type in ("pt", "np", "pil")
+        pipeline(HISTORY, "red-circle", seeds=[3], output_type=output_type).images
+        for output_type in ("pt", "np", "pil")
     )
     processor = pipeline.ragar.backbone.pipeline.image_processor
     expected = processor.pt_to_numpy(tensor)
