@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torchvision.utils import save_image
 
 from generation.masks import first_few, foreground_masks, read_masks
+from generation.pictures import to_float
 from generation.settings import INCIDENTAL
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.stage import Stage
 
 FOREGROUND = "foreground"
 """The value of ``generator.keep`` by which masks are computed and not read."""
-
-logger = logging.getLogger(__name__)
+SHEET = 48
+"""Most pictures of a sheet."""
+MAY_CHANGE = (1.0, 0.0, 1.0)
+"""Magenta, which hardly any product has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +73,6 @@ class Masks(Stage):
             raise ValueError(self._nothing_may_change())
         save_file({"masks": masks}, to / "masks.safetensors")
         (to / "unknown.json").write_text(json.dumps(unknown))
-        if unknown:
-            logger.warning("%s", _unknown_sentence(unknown, len(pictures.pictured)))
 
     @cached_property
     def kept(self) -> Tensor:
@@ -89,6 +91,14 @@ class Masks(Stage):
         share = float(self.kept[pictured].float().mean()) / 255
         sentence = f"`generator.keep: {self.source}` keeps {share:.0%} of the average picture as it is."
         return " ".join([sentence, *([_unknown_sentence(self.unknown, len(pictured))] if self.unknown else [])])
+
+    def save_sheet(self, file: Path) -> None:
+        """Write :data:`SHEET` pictures, each beside itself with what may change in one colour, to look at."""
+        rows = self.pictures.pictured_rows
+        rows = rows[:: -(-len(rows) // SHEET)]  # spread over the catalogue; rounded up
+        own, kept = to_float(self.pictures.images[rows]), (self.kept[rows] / 255)[:, None]
+        hidden = torch.lerp(torch.tensor(MAY_CHANGE)[:, None, None].expand_as(own), own, kept.expand_as(own))
+        save_image(torch.stack([own, hidden], dim=1).flatten(0, 1), file, nrow=8)
 
     @property
     def _folder(self) -> Path:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from film_world import HOLE, config_file, open_run
 from generation.pictures import to_float
-from ragar_rec import cli
+from ragar_rec import cli, pipeline
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages import showcases
 from ragar_rec.stages.item_pictures import reconstructed
@@ -51,15 +51,21 @@ def test_the_shape_on_a_poster_is_kept(films: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_without_a_foreground_are_counted_and_kept(
-    own: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """`prepare` says so, and shows 23 pictures and their masks in rows of four, each two pixels from the next."""
     Image.new("RGB", (32, 48), "white").save(own / "posters" / "7.jpg")
-    masks = opened(tmp_path, own, "foreground").masks
+    run = opened(tmp_path, own, "foreground")
+    masks = run.masks
     assert masks is not None
     assert (masks.kept[6] == 255).all()
     sentence = "1 of 23 pictures show nothing before a background of one colour, and are kept as a whole: 7."
     assert masks.summary.endswith(sentence)
-    assert caplog.messages == [sentence]
+    pipeline.prepare(run)
+    assert f"{masks.summary} Some of them: {run.output / 'masks.png'}" in capsys.readouterr().out
+    with Image.open(run.output / "masks.png") as sheet:
+        assert sheet.size == (8 * 34 + 2, 6 * 34 + 2)
+        assert sheet.getpixel((2 + 34 + 30, 2 + 30)) == (255, 0, 255)
 
 
 def test_masks_of_a_folder_count_by_their_content(own: Path, tmp_path: Path) -> None:
