@@ -106,7 +106,10 @@ def test_what_cannot_be_kept_is_said_before_anything_is_trained(
 
 
 def test_of_the_generators_pictures_and_of_the_codecs_the_masks_are_kept(own: Path, tmp_path: Path) -> None:
-    """The upper half is the poster's in both; the lower half of no picture is. The report shows the masks."""
+    """The upper half is the poster's in both; the lower half of no picture is. The report shows the masks.
+
+    Masks train no other backbone, but everything that stands on the gallery counts them.
+    """
     run = opened(tmp_path, own, "masks")
     pairs = showcases.pairs(run.system, 0)
     assert len(pairs) > 1
@@ -117,3 +120,7 @@ def test_of_the_generators_pictures_and_of_the_codecs_the_masks_are_kept(own: Pa
         assert torch.equal(picture[:, :14], reference[:, :14])
         assert (picture[:, 20:] - reference[:, 20:]).abs().max() > 0.02
     assert all(pair.kept is not None and pair.kept.shape == (3, 32, 32) for pair in pairs)
+    plain = opened(tmp_path, own, "none")
+    assert plain.components.content != run.components.content
+    assert plain.components.backbone.content == run.components.backbone.content
+    assert set(plain.store.ran) == set()
