@@ -14,18 +14,23 @@ from torch import Tensor
 from generation.checkpoint import read_json, read_tensors
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.encoder import ImageEncoder, TextEncoder, encode_in_blocks
-from generation.pictures import rows_with_picture
+from generation.pictures import rows_with_picture, to_float
 from generation.request import Item
 from generation.words.captions import Captioner, describe
 from generation.words.keywords import KeywordExtractor
 
-TABLES = ("images", "pictured", "semantic", "visual")
+TABLES = ("images", "pictured", "semantic", "visual", "kept")
 """Names of a gallery's tensors."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Row ``i`` of every table is item ``ids[i]``; an item without a picture has zeros there and ``pictured`` False."""
+    """Row ``i`` of every table is item ``ids[i]``; an item without a picture has zeros there and ``pictured`` False.
+
+    Attributes:
+        kept: masks of what generated pictures keep of the items' own, 255 where a pixel stays and 0 where it may
+            change; None where everything may. See :mod:`generation.masks`.
+    """
 
     ids: tuple[str, ...]
     images: UInt8[Tensor, "n 3 height width"]
@@ -34,6 +39,7 @@ class Gallery:
     keywords: tuple[tuple[str, ...], ...]
     semantic: Float[Tensor, "n words"]
     visual: Float[Tensor, "n dim"]
+    kept: UInt8[Tensor, "n height width"] | None = None
 
     def __post_init__(self) -> None:
         # The dataclass is frozen: this is the one way to set what is derived from its fields.
@@ -59,12 +65,29 @@ class Gallery:
         """
         return self.visual[self.pictured].sum(0) / max(1, int(self.pictured.sum()))
 
+    def keep(
+        self, generated: Float[Tensor, "m 3 height width"], rows: Int[Tensor, " m"]
+    ) -> Float[Tensor, "m 3 height width"]:
+        """Put back what is kept of the items' own pictures: kept * own + (1 - kept) * generated.
+
+        The gradient of the generated pictures is that of what may change. Where everything may, or may not, the result
+        is the generated, or the item's own, pixel bit for bit.
+        """
+        if self.kept is None:
+            return generated
+        own, kept = to_float(self.images[rows]).to(generated), (self.kept[rows] / 255)[:, None].to(generated)
+        return torch.lerp(generated, own, kept)
+
     def save_pretrained(self, folder: Path) -> None:
         """Write texts to ``gallery.json``, pictures and features to ``gallery.safetensors``."""
         folder.mkdir(parents=True, exist_ok=True)
         texts = {"ids": self.ids, "captions": self.captions, "keywords": self.keywords}
         (folder / "gallery.json").write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
-        save_file({name: getattr(self, name).contiguous() for name in TABLES}, folder / "gallery.safetensors")
+        tables = {name: getattr(self, name) for name in TABLES}
+        save_file(
+            {name: table.contiguous() for name, table in tables.items() if table is not None},
+            folder / "gallery.safetensors",
+        )
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> "Gallery":
@@ -77,7 +100,7 @@ class Gallery:
         texts, tables = read_json(folder / "gallery.json"), read_tensors(folder / "gallery.safetensors")
         columns = texts | tables
         lengths = {len(column) for column in columns.values()}
-        if set(columns) != {field.name for field in fields(cls)} or len(lengths) > 1:
+        if set(columns) | {"kept"} != {field.name for field in fields(cls)} or len(lengths) > 1:
             raise ValueError(f"{folder} holds no gallery: its columns {sorted(columns)} have {sorted(lengths)} rows")
         return cls(
             ids=tuple(texts["ids"]),
@@ -103,17 +126,18 @@ def build_gallery(
     encoder: OpenClipEncoder,
     semantic: TextEncoder | None = None,
     visual: ImageEncoder | None = None,
+    kept: UInt8[Tensor, "n height width"] | None = None,
 ) -> Gallery:
     """Compute semantic features of the captions (eq. 2), visual features of the pictures (eq. 4), keywords (eq. 6).
 
     ``encoder`` encodes the pictures, unless ``visual`` is given, and the captions, unless ``semantic`` is. Features of
-    ``visual`` are normalised to length 1, as the dual encoder's are.
+    ``visual`` are normalised to length 1, as the dual encoder's are. ``kept`` are masks, see :class:`Gallery`.
     """
     caption_features = (semantic or encoder).encode_texts(captions)
     pictured = torch.tensor([item.image is not None for item in items], dtype=torch.bool)
-    encoded = visual_features(images[pictured], encoder, visual)
+    encoded = encode_in_blocks(visual or encoder, images[pictured])
     picture_features = torch.zeros(len(items), encoded.shape[1])
-    picture_features[pictured] = encoded
+    picture_features[pictured] = F.normalize(encoded, dim=-1) if visual else encoded
     return Gallery(
         ids=tuple(item.id for item in items),
         images=images,
@@ -122,14 +146,5 @@ def build_gallery(
         keywords=tuple(extract(items, captions)),
         semantic=caption_features,
         visual=picture_features,
+        kept=kept,
     )
-
-
-def visual_features(
-    images: UInt8[Tensor, "n 3 height width"] | Float[Tensor, "n 3 height width"],
-    encoder: OpenClipEncoder,
-    visual: ImageEncoder | None = None,
-) -> Float[Tensor, "n dim"]:
-    """Features of pictures as a gallery has them: by ``visual``, at length 1, or else by the dual encoder."""
-    encoded = encode_in_blocks(visual or encoder, images)
-    return F.normalize(encoded, dim=-1) if visual else encoded

@@ -27,6 +27,8 @@ _TURNS = {
 data anew and fails where they are damaged."""
 
 
+Colour = tuple[int, int, int]
+"""Red, green and blue from 0 to 255."""
 FRAMES = 8
 """A picture that is longer than this many frames once scaled is cropped first: 1 x 20,000 pixels would need 330 MB."""
 REACH = 3
@@ -59,33 +61,41 @@ def open_image(path: Path) -> Image.Image:
     return picture
 
 
-def load_image(path: Path, size: tuple[int, int], fit: Fit = "crop") -> UInt8[np.ndarray, "height width 3"]:
+def load_image(
+    path: Path, size: tuple[int, int], fit: Fit = "crop", padding: Colour | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
     """One picture at ``size`` = (height, width), as :func:`open_image` reads it; shapes keep their proportions.
 
     Args:
         path: the file.
         size: the frame.
         fit: ``crop``: the picture is scaled to cover the frame and cropped around its centre. ``pad``: it is scaled to
-            fit into the frame, in whose middle it stands; the rest has the median colour of its border. A picture of
-            the frame's proportions is the same either way.
+            fit into the frame, in whose middle it stands. A picture of the frame's proportions is the same either way.
+        padding: colour of the rest of the frame; by default the median colour of the picture's border.
 
     Raises:
         ValueError: the file does not decode as a picture.
     """
-    return np.asarray(_padded(open_image(path), size) if fit == "pad" else _cropped(open_image(path), size))
+    picture = open_image(path)
+    return np.asarray(_padded(picture, size, padding) if fit == "pad" else _cropped(picture, size))
 
 
-def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _padded(picture: Image.Image, size: tuple[int, int], padding: Colour | None) -> Image.Image:
     height, width = size
     scale = min(width / picture.width, height / picture.height)
     scaled = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(scaled, Image.Resampling.LANCZOS)
+    frame = Image.new("RGB", (width, height), _border_colour(picture) if padding is None else padding)
+    frame.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
+    return frame
+
+
+def _border_colour(picture: Image.Image) -> Colour:
+    """Median of the picture's outermost pixels in each channel."""
     pixels = np.asarray(picture)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     red, green, blue = (round(float(level)) for level in np.median(border, axis=0))
-    frame = Image.new("RGB", (width, height), (red, green, blue))
-    frame.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
-    return frame
+    return red, green, blue
 
 
 def _cropped(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

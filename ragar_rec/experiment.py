@@ -123,7 +123,14 @@ class Experiment:
             words.p_g(),
             visual_weights=None if timm is None else self.workspace.weights_file(timm),
             sentences=stages.Weights(self.workspace, words.sentence_source) if words.semantic == "sentences" else None,
+            masks=self.masks,
         )
+
+    @cached_property
+    def masks(self) -> stages.Masks | None:
+        """What generated pictures keep of the items' own, if they keep anything."""
+        keep = self.config.generator.keep
+        return None if keep == "none" else stages.Masks(self.workspace, self.pictures, keep)
 
     @cached_property
     def features(self) -> stages.Features:
@@ -301,13 +308,16 @@ class Experiment:
         """Refuse before anything is trained what the tables of results cannot show.
 
         Raises:
-            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, a judge could
-                confirm nothing (:meth:`ragar_rec.judging.Judging.check`), the control
-                ``everybody`` is asked for beside a system that no reward trains, or more pictures of the catalogue
-                are to be replaced than it has.
+            ValueError: the ranker's scores do not change with pictures, its metrics rank sampled items, the masks of
+                ``generator.keep`` cannot be made, a judge could confirm nothing
+                (:meth:`ragar_rec.judging.Judging.check`), the control ``everybody`` is asked for beside a system that
+                no reward trains, or more pictures of the catalogue are to be replaced than it has.
+            FileNotFoundError: masks, or their folder, are missing.
         """
         check_sampling(self.config)
         self.check_reads_pictures()
+        if self.masks is not None:
+            _ = self.masks.kept
         self.judging.check()
         settings = self.config.evaluation
         if "everybody" in settings.controls and "ragar" not in self.config.generator.systems:

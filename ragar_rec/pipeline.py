@@ -68,6 +68,9 @@ def prepare(run: Experiment) -> Path:
     if undecodable:
         named = ", ".join(undecodable[:10])
         print(f"{len(undecodable)} pictures do not decode and are treated as missing: items {named}")
+    if run.masks is not None:
+        run.masks.save_sheet(sheet := run.output / "masks.png")
+        print(f"{run.masks.summary} Some of them: {sheet}")
     return run.catalogue.folder
 
 

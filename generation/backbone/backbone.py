@@ -163,7 +163,7 @@ class Backbone:
         with keeping_lora_precision(self.pipeline.unet):
             self.pipeline.to(device, dtype)
         if self.picture_tokens is not None:
-            self.picture_tokens.to(torch.device(device))  # in float32, as the rows that it makes
+            nn.Module.to(self.picture_tokens, torch.device(device))  # in float32, as the rows that it makes
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (self.pipeline.unet, self.pipeline.vae):
             module.to(memory_format=layout)

@@ -84,7 +84,7 @@ class EditUNet(UNet2DConditionModel):
         patch: int = PATCH,
         sample_size: int = 12,
         cross_attention_dim: int = 128,
-        block_out_channels: tuple[int, ...] = (64, 128),
+        block_out_channels: Sequence[int] = (64, 128),
     ) -> None:
         pixels, deeper = 3 * patch**2, len(block_out_channels) - 1
         super().__init__(

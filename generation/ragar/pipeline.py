@@ -16,7 +16,7 @@ from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.ip_adapter import has_ip_adapter, retrieved_image_embeds
 from generation.ragar.pipeline_folder import load_with_frozen_parts, save_with_frozen_parts
-from generation.ragar.pipeline_output import OUTPUT_TYPES, RagarOutput
+from generation.ragar.pipeline_output import OUTPUT_TYPES, RagarOutput, converted
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
 from generation.ragar.randomness import generators_and_seeds
@@ -59,7 +59,8 @@ class RagarPipeline:
         """Draw pictures of the reference for the user with this history.
 
         Several references are blended: the weighted means of their preferences (the rows stand for the same thing in
-        each: prompt, mapper, encoded text) and of their pictures. A weight of 0 is as good as no reference.
+        each: prompt, mapper, encoded text) and of their pictures. A weight of 0 is as good as no reference. What the
+        gallery's masks keep of each (:attr:`generation.gallery.Gallery.kept`) stays, by its reference's weight.
 
         Args:
             history: item ids, oldest first.
@@ -98,14 +99,14 @@ class RagarPipeline:
             num_inference_steps=steps,
             generator=generators,
             guidance_scale=config.guidance_scale,
-            output_type=output_type,
+            output_type="pt",
             callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
             ip_adapter_image_embeds=ip_adapter_image_embeds and list(ip_adapter_image_embeds),
         )
         by_picture = zip(*(preference.explanations for preference in preferences), strict=True)
         explanations = [merge_explanations(each, weights.values()) for each in by_picture]
-        return RagarOutput.explained(images, explanations, known_seeds)
+        return RagarOutput.explained(converted(self._keep(images, weights), output_type), explanations, known_seeds)
 
     @torch.no_grad()
     def encode_preference(
@@ -220,6 +221,15 @@ class RagarPipeline:
             raise ValueError(f"{missing} has no picture to begin with: take another reference, or text_to_image")
         return blend(list(to_float(gallery.images[rows])), weights.values()).expand(n, -1, -1, -1)
 
+    def _keep(
+        self, images: Float[Tensor, "n 3 height width"], weights: Mapping[str, float]
+    ) -> Float[Tensor, "n 3 height width"]:
+        """The weighted mean of what each reference keeps of its picture."""
+        if self.ragar.gallery.kept is None:
+            return images
+        rows = self.ragar.gallery.rows(list(weights))
+        return blend([self.ragar.gallery.keep(images, row.expand(len(images))) for row in rows], weights.values())
+
     def save_pretrained(self, folder: str | Path, *, gallery: bool = True) -> None:
         """Write everything that :meth:`from_pretrained` needs, as JSON and safetensors.
 
@@ -243,7 +253,8 @@ class RagarPipeline:
 
         Args:
             folder: nothing is fetched from a hub, and no pickle is read.
-            gallery: instead of the saved one: another catalogue, with features by the same encoder.
+            gallery: instead of the saved one: another catalogue, with features by the same encoder and its own masks
+                of what is kept, if any.
 
         Raises:
             FileNotFoundError: a file is missing.

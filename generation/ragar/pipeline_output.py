@@ -4,11 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from generation.backbone.backbone import BaseOutput
+from generation.pictures import to_pil
 from generation.request import Explanation
 
 OUTPUT_TYPES = ("pil", "pt", "np")
 """PIL images; a tensor (n, 3, height, width); an array (n, height, width, 3). Both in [0, 1]."""
+
+
+def converted(images: Float[Tensor, "n 3 height width"], output_type: str) -> Any:
+    """Pictures in one of the :data:`OUTPUT_TYPES`, to the last bit as diffusers converts them."""
+    if output_type == "pil":
+        return [to_pil(image) for image in images]
+    return images if output_type == "pt" else images.permute(0, 2, 3, 1).cpu().numpy()
 
 
 @dataclass

@@ -245,6 +245,8 @@ class Ragar(nn.Module):
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw pictures from embeddings; the request's seed alone makes the initial noise (common random numbers).
 
+        Of each reference is kept what the gallery's masks say, see :meth:`generation.gallery.Gallery.keep`.
+
         Args:
             embeds: one condition a request.
             requests: their references are where image-to-image begins.
@@ -253,17 +255,18 @@ class Ragar(nn.Module):
             lora: whether to draw with LoRA, where there is any.
         """
         config, backbone = self.config, self.sampling_backbone if lora else self.backbone
-        references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
-        return backbone.sample(
+        rows = self.gallery.rows([request.reference for request in requests])
+        images = backbone.sample(
             embeds,
             backbone.negative(embeds),
-            None if config.text_to_image else references,
+            None if config.text_to_image else to_float(self.gallery.images[rows]),
             [request.seed for request in requests],
             steps=steps or config.steps,
             strength=config.strength,
             guidance_scale=config.guidance_scale,
             with_grad=with_grad,
         )
+        return self.gallery.keep(images, rows)
 
     @torch.no_grad()
     def generate(self, requests: Sequence[Request]) -> Float[Tensor, "n 3 height width"]:

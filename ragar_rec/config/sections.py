@@ -127,6 +127,11 @@ class GeneratorConfig(RagarConfig):
     ``package.module:name``, which nothing here trains."""
     compared_with: tuple[str, ...] = ()
     """Further systems, named in the same way, whose pictures are judged in the same tables."""
+    keep: str = "none"
+    """What RAGAR and PMG keep of an item's own picture: ``none``; ``foreground``, what stands before a background of
+    one colour (a picture without such a background is kept as a whole, and counted); or a folder of masks, greyscale
+    files ``<item_id>.png``, white where the picture is kept. A relative path is looked for in ``--data`` first, then in
+    the working directory."""
 
     @property
     def systems(self) -> tuple[str, ...]:

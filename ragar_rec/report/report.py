@@ -77,6 +77,8 @@ class Pair:
     reference: Picture
     generated: Picture
     caption: str = ""
+    kept: Picture | None = None
+    """The mask of what the generated picture keeps of the reference, in white; None where it keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Report:
     """Sentences above the showcases."""
     findings: Sequence[Finding] = ()
     """Of the diagnosis, in its order; the waterfall is drawn from them."""
+    keep: str = ""
+    """Sentences on what generated pictures keep; empty where they keep nothing."""
     appearances: Sequence[Appearance] = ()
     """How generated pictures look beside their references."""
 

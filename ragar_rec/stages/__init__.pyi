@@ -17,6 +17,7 @@ from .findings import joined_findings as joined_findings
 from .findings import joined_frame as joined_frame
 from .generator_diagnosis import GeneratorDiagnosis as GeneratorDiagnosis
 from .item_sets import check_catalogue_items as check_catalogue_items
+from .masks import Masks as Masks
 from .models import DualEncoder as DualEncoder
 from .models import DualEncoderTraining as DualEncoderTraining
 from .models import LanguageTraining as LanguageTraining

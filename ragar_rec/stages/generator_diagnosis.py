@@ -146,7 +146,8 @@ class GeneratorDiagnosis(Stage):
         """Gains, mostly losses, by the item's own picture after it went through the codec and back."""
         if (reconstruct := self.system.reconstruct) is None:
             return
-        images = torch.cat([reconstruct(block) for block in self._references(requests).split(BATCH)])
+        ids = [request.reference for request in requests]
+        images = torch.cat([reconstruct(ids[at : at + BATCH]) for at in range(0, len(ids), BATCH)])
         yield from self._gains(CODEC, OWN, requests, images)
 
     def _gains(self, step: str, subject: str, requests: Sequence[Request], images: Tensor) -> Iterator[tuple[Any, ...]]:

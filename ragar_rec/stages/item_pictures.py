@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 # Before Python 3.12 isinstance with a protocol of `typing` evaluates every property, and so would draw the pictures.
 from typing_extensions import Protocol, runtime_checkable
 
-from generation.pictures import to_float
 from ragar_rec.augment import encode_images
 from ragar_rec.evaluation.controls import ItemFeatures, noise_pictures
 from ragar_rec.stages.catalogue import Pictures
@@ -76,7 +75,7 @@ def reconstructed(system: System, ids: Sequence[str]) -> Iterator[tuple[Sequence
     if (reconstruct := system.reconstruct) is None:
         raise ValueError(f"{system.label} has no codec, through which pictures could be reconstructed")
     for block in _split(ids):
-        yield block, reconstruct(to_float(system.pictures.images[system.pictures.rows(block)]))
+        yield block, reconstruct(block)
 
 
 def noise(pictures: Pictures, ids: Sequence[str], seed: int) -> Iterator[tuple[Sequence[str], Tensor]]:

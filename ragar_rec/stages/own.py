@@ -17,6 +17,7 @@ from generation.systems.choice import SYSTEMS
 from generation.systems.own import OwnGenerator, load_generator
 from ragar_rec.evaluation.people import People, divide
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
@@ -91,8 +92,13 @@ class OwnSystem(Keyed):
         return {}
 
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor] | None:
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor] | None:
         """No codec is known."""
+        return None
+
+    @property
+    def masks(self) -> Masks | None:
+        """It draws whole pictures; one that asks for the gallery finds the masks there."""
         return None
 
     @property

@@ -112,6 +112,7 @@ class ReportPage(Stage):
             results_notes=tuple(self._notes()),
             people_notes=PEOPLE_NOTES,
             findings=self.numbers.diagnosis,
+            keep="" if self.system.masks is None else self.system.masks.summary,
             appearances=appearances(self.results[0].drawn, settings),
         )
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
-from generation.encoders.timm import TimmEncoder
-from generation.gallery import Gallery, build_gallery, visual_features
+from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
+from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.language import LanguageModel
@@ -34,6 +34,7 @@ from generation.words.models import caption_encoder
 from ragar_rec.evaluation.frames import GlobalGenerator
 from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
 from ragar_rec.stages.ranker import Ranker, check_reads_pictures
 from ragar_rec.stages.rewards import Rewards
@@ -61,6 +62,7 @@ class Components(Keyed):
         prompt: p_g.
         visual_weights: of the model of timm's whose features make P_ret, if it is not the dual encoder.
         sentences: sentence-transformers' weights, if captions are compared by them and not by the dual encoder.
+        masks: of what generated pictures keep of the items' own, if they keep anything.
     """
 
     pictures: Pictures
@@ -73,12 +75,13 @@ class Components(Keyed):
     prompt: str
     visual_weights: Path | None = None
     sentences: Weights | None = None
+    masks: Masks | None = None
 
     @cached_property
     def gallery_content(self) -> str:
         """Hash of what the gallery is made of: not of backbone and language model, which need not be trained for it."""
         weights = None if self.visual_weights is None else hash_file(self.visual_weights)
-        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences]
+        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences, self.masks]
         contents = [None if part is None else part.content for part in parts]
         return digest([*contents, self.models.visual, self.words.semantic, weights])
 
@@ -93,7 +96,8 @@ class Components(Keyed):
             self.keywords.extractor,
             encoder,
             caption_encoder(self.words, encoder),
-            self._visual_encoder,
+            self.models.visual_encoder(self.workspace.weights),
+            None if self.masks is None else self.masks.kept,
         )
 
     @cached_property
@@ -109,18 +113,20 @@ class Components(Keyed):
             return self.encoder.model.text_projection.cpu()
         return fit_projection(self.pipeline, self.gallery)
 
-    def reconstruct(self, images: Tensor, sampling: SamplingConfig) -> Tensor:
-        """What the generator's domain makes of pictures by itself, in [0, 1], on the CPU.
+    def reconstruct(self, ids: Sequence[str], sampling: SamplingConfig) -> Tensor:
+        """What the generator's domain makes of items' own pictures by itself, except for what is kept of them.
 
         A backbone that edits draws each from its own feature, without a word; any other passes it through its codec.
         """
-        pipeline = self.pipeline
+        pipeline, gallery = self.pipeline, self.gallery
+        rows = gallery.rows(ids)
+        images = to_float(gallery.images[rows])
         if (tokens := pipeline.picture_tokens) is None:
-            return pipeline.reconstruct(images)
+            return gallery.keep(pipeline.reconstruct(images), rows)
         with torch.no_grad():
-            rows = tokens(visual_features(images, self.encoder.model, self._visual_encoder).to(tokens.mean))
-            condition = torch.cat([rows, pipeline.empty.expand(len(rows), -1, -1)], dim=1)
-            return pipeline.sample(
+            pictures = tokens(gallery.visual[rows].to(tokens.mean))
+            condition = torch.cat([pictures, pipeline.empty.expand(len(pictures), -1, -1)], dim=1)
+            drawn = pipeline.sample(
                 condition,
                 pipeline.negative(condition),
                 images,
@@ -128,11 +134,8 @@ class Components(Keyed):
                 steps=sampling.steps,
                 strength=sampling.strength,
                 guidance_scale=sampling.guidance_scale,
-            ).cpu()
-
-    @cached_property
-    def _visual_encoder(self) -> TimmEncoder | None:
-        return self.models.visual_encoder(self.workspace.weights)
+            )
+        return gallery.keep(drawn.cpu(), rows)
 
     def sampled(self, sampling: SamplingConfig) -> str:
         """How pictures are sampled, in words."""
@@ -260,11 +263,14 @@ class RagarSystem(Stage):
         """Say before the UNet and the warm start are trained what would keep this system from being trained.
 
         Raises:
-            ValueError: too few users make requests, at all or for ``personal``, new pictures cannot be encoded for the
-                ranker, or a reward of one's own cannot be made.
+            ValueError: the masks of what is kept cannot be made, too few users make requests, at all or for
+                ``personal``, new pictures cannot be encoded for the ranker, or a reward of one's own cannot be made.
+            FileNotFoundError: masks are missing.
             NotImplementedError: ``objective: path``, and the ranker's image encoder has no gradient.
         """
         check_reads_pictures(self.ranker.settings)
+        if self.masks is not None:
+            _ = self.masks.kept
         if self.training.objective == "path":
             self.ranker.check_gradient()
         requests = self.training_requests
@@ -317,9 +323,14 @@ class RagarSystem(Stage):
         return {"global": GlobalGenerator(self.generator), "untrained": self.warm.generator}
 
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor]:
-        """What the generator's domain makes of pictures by itself."""
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor]:
+        """What the generator's domain makes of items' own pictures by itself."""
         return partial(self.components.reconstruct, sampling=self.warm.settings)
+
+    @property
+    def masks(self) -> Masks | None:
+        """Those of the gallery."""
+        return self.components.masks
 
     @property
     def learned_from_ranker(self) -> bool:

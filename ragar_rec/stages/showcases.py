@@ -102,9 +102,22 @@ def pairs(system: System, seed: int) -> list[Pair]:
     blocks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
     generated = [picture for block in blocks for picture in system.generator.generate(block)]
     return [
-        Pair(_picture(system, request.reference), picture, f"{catalog[request.reference].title}, for {request.user}")
+        Pair(
+            _picture(system, request.reference),
+            picture,
+            f"{catalog[request.reference].title}, for {request.user}",
+            _mask(system, request.reference),
+        )
         for request, picture in zip(requests, generated, strict=True)
     ]
+
+
+def _mask(system: System, item: str) -> Any:
+    """The mask of what is kept of an item's picture, in grey; None where the system keeps nothing."""
+    if system.masks is None:
+        return None
+    kept = system.masks.kept[system.pictures.rows([item])]
+    return (kept / 255).expand(3, -1, -1)
 
 
 def _picture(system: System, item: str) -> Any:

@@ -53,9 +53,9 @@ class Workspace:
         return file
 
     def data_file(self, name: str) -> Path:
-        """A file that the config names: in the data folder if it is there, else as seen from the working directory."""
+        """What the config names, a file or folder: in the data folder if it is there, else in the working directory."""
         in_data = Path(name) if self.data is None else self.data / name
-        return in_data if in_data.is_file() else Path(name)
+        return in_data if in_data.exists() else Path(name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from generation.request import Explanation, Request
 from generation.request import Generator as Generator
 from ragar_rec.evaluation.people import People
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Workspace
 
@@ -32,7 +33,8 @@ class System(Protocol):
         people: users whom it may learn from, and users held out for judging it.
         generator: draws the pictures.
         compared: generators that its own pictures are compared with under the protocol ``generator``, by control.
-        reconstruct: pictures through its codec and back; None if it has none.
+        reconstruct: pictures of items through its codec and back, by the items' ids; None if it has none.
+        masks: of what its pictures keep of the items' own; None if they keep nothing.
         learned_from_ranker: whether :attr:`ranker` gave the reward that it was trained with.
         curve_folders: folders of trainings whose curves the report shows.
     """
@@ -56,7 +58,9 @@ class System(Protocol):
     @property
     def compared(self) -> Mapping[str, Generator]: ...
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor] | None: ...
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor] | None: ...
+    @property
+    def masks(self) -> Masks | None: ...
     @property
     def learned_from_ranker(self) -> bool: ...
     @property

@@ -16,6 +16,7 @@ from generation.request import Explanation, Generator, Request
 from generation.settings import INCIDENTAL
 from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
@@ -74,8 +75,11 @@ class UnrewardedSystem(Stage):
         """Say before the components are trained what would keep this system from being trained.
 
         Raises:
-            ValueError: too few users make requests.
+            ValueError: the masks of what is kept cannot be made, or too few users make requests.
+            FileNotFoundError: masks are missing.
         """
+        if self.masks is not None:
+            _ = self.masks.kept
         _ = self.training_requests
 
     @cached_property
@@ -102,9 +106,14 @@ class UnrewardedSystem(Stage):
         return {}
 
     @property
-    def reconstruct(self) -> Callable[[Tensor], Tensor]:
-        """What the generator's domain makes of pictures by itself."""
+    def reconstruct(self) -> Callable[[Sequence[str]], Tensor]:
+        """What the generator's domain makes of items' own pictures by itself."""
         return partial(self.components.reconstruct, sampling=self.sampling)
+
+    @property
+    def masks(self) -> Masks | None:
+        """Those of the gallery."""
+        return self.components.masks
 
     @property
     def learned_from_ranker(self) -> bool:

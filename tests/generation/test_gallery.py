@@ -1,9 +1,12 @@
 """The gallery: every table in the catalogue's order, and zeros for an item without a picture."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
-from generation.gallery import build_gallery, caption
+from generation.gallery import Gallery, build_gallery, caption
 from generation.pictures import read_pictures, to_float
 from generation.words.captions import PaletteCaptioner
 from generation.words.keywords import TfidfKeywords
@@ -56,3 +59,27 @@ def test_a_catalogue_without_any_picture(world: World) -> None:
     assert not gallery.pictured.any()
     assert gallery.visual.shape == (2, 16)
     assert gallery.mean_visual.tolist() == [0] * 16
+
+
+def test_what_is_kept_is_put_back_and_the_rest_has_the_gradient(world: World) -> None:
+    """Three rows of pixels, kept, half kept and free: 1 * own, .5 * own + .5 * generated, generated (128 is .502)."""
+    kept = torch.zeros(25, 48, 32, dtype=torch.uint8)
+    kept[:, 0], kept[:, 1] = 255, 128
+    gallery, rows = replace(world.gallery, kept=kept), torch.tensor([3, 0])
+    generated = torch.rand(2, 3, 48, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert world.gallery.keep(generated, rows) is generated
+    pictures, own = gallery.keep(generated, rows), to_float(gallery.images[rows])
+    assert torch.equal(pictures[:, :, 0], own[:, :, 0])
+    torch.testing.assert_close(pictures[:, :, 1], (128 * own[:, :, 1] + 127 * generated[:, :, 1]) / 255)
+    assert torch.equal(pictures[:, :, 2:], generated[:, :, 2:])
+    (gradient,) = torch.autograd.grad(pictures.sum(), generated)
+    for row, weight in enumerate((0, 127 / 255, 1)):
+        torch.testing.assert_close(gradient[:, :, row], torch.full((2, 3, 32), float(weight)))
+
+
+def test_masks_are_saved_with_the_gallery(world: World, tmp_path: Path) -> None:
+    kept = torch.randint(256, (25, 48, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    replace(world.gallery, kept=kept).save_pretrained(tmp_path / "masked")
+    assert torch.equal(Gallery.from_pretrained(tmp_path / "masked").kept, kept)  # type: ignore[arg-type]
+    world.gallery.save_pretrained(tmp_path / "plain")
+    assert Gallery.from_pretrained(tmp_path / "plain").kept is None

@@ -102,17 +102,18 @@ class Pmg:
         self, condition: Float[Tensor, "n rows width"], requests: Sequence[Request]
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw pictures, on the CPU; the request's seed alone makes the initial noise, whatever the condition."""
-        references = to_float(self.gallery.images[self.gallery.rows([request.reference for request in requests])])
+        rows = self.gallery.rows([request.reference for request in requests])
         condition = self.backbone.without_picture(condition)
-        return self.backbone.sample(
+        images = self.backbone.sample(
             condition,
             self.backbone.negative(condition),
-            None if self.sampling.text_to_image else references,
+            None if self.sampling.text_to_image else to_float(self.gallery.images[rows]),
             [request.seed for request in requests],
             steps=self.sampling.steps,
             strength=self.sampling.strength,
             guidance_scale=self.sampling.guidance_scale,
-        ).cpu()
+        )
+        return self.gallery.keep(images, rows).cpu()
 
     def scores(
         self, candidates: Float[Tensor, "n m 3 height width"], keywords: Sequence[RequestKeywords]

@@ -29,6 +29,7 @@ from transformers import (
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
+from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation.ragar.references import reference_weights
@@ -416,6 +417,78 @@ def test_a_text_encoder_of_another_width_is_one_sentence() -> None:
 
 
 # --- the retrieved pictures beside the words ------------------------------------------------------------------------
+
+
+# --- what is kept ---------------------------------------------------------------------------------------------------
+
+
+def masked(world: World) -> RagarPipeline:
+    """Every picture's left half is kept."""
+    kept = torch.zeros(25, 48, 32, dtype=torch.uint8)
+    kept[:, :, :16] = 255
+    pipeline = perturbed(world.ragar())
+    pipeline.ragar.gallery = replace(world.gallery, kept=kept)
+    return pipeline
+
+
+def test_the_kept_half_is_the_references_and_the_other_as_without_a_mask(world: World, pipeline: RagarPipeline) -> None:
+    """However it is drawn: one by one, in batches of one shape, for the gradient, as v_glob, and by a call."""
+    ragar, requests = masked(world).ragar, requests_of(3, 5)
+    own = to_float(ragar.gallery.images[ragar.gallery.rows(["red-circle"])])
+    embeds = ragar.encode_preference(requests).embeds()
+    for pictures, whole in (
+        (ragar.generate(requests), pipeline.ragar.generate(requests)),
+        (FixedShape(ragar, 4).generate(requests), FixedShape(pipeline.ragar, 4).generate(requests)),
+        (ragar.generate_global(requests), pipeline.ragar.generate_global(requests)),
+        (ragar.render(embeds, requests, with_grad=True), pipeline.ragar.render(embeds, requests, with_grad=True)),
+        (RagarPipeline(ragar)(HISTORY, "red-circle", seeds=[3, 5], output_type="pt").images, None),
+    ):
+        assert torch.equal(pictures[..., :16], own[..., :16].expand(2, -1, -1, -1))
+        if whole is not None:
+            assert torch.equal(pictures[..., 16:], whole[..., 16:])
+            assert (whole[..., :16] - own[..., :16]).abs().max() > 0.1
+
+
+def test_the_gradient_reaches_the_preference_from_what_may_change_alone(world: World) -> None:
+    ragar, requests = masked(world).ragar, requests_of(3)
+    embeds = ragar.encode_preference(requests).embeds().detach().requires_grad_()
+    pictures = ragar.render(embeds, requests, with_grad=True)
+    (kept,) = torch.autograd.grad(pictures[..., :16].sum(), embeds, retain_graph=True)
+    (free,) = torch.autograd.grad(pictures[..., 16:].sum(), embeds)
+    assert kept.abs().max() == 0
+    assert free.abs().max() > 0
+
+
+def test_of_blended_references_each_keeps_its_share(world: World, pipeline: RagarPipeline) -> None:
+    """The blue bar keeps its left half, the red circle nothing: the left half is .75 bar + .25 generated."""
+    ragar = perturbed(world.ragar()).ragar
+    kept = torch.zeros(25, 48, 32, dtype=torch.uint8)
+    kept[ragar.gallery.rows(["blue-bar"]), :, :16] = 255
+    ragar.gallery = replace(world.gallery, kept=kept)
+    references = {"red-circle": 1, "blue-bar": 3}
+    pictures = RagarPipeline(ragar)(HISTORY, references, seeds=[3], output_type="pt").images
+    whole = pipeline(HISTORY, references, seeds=[3], output_type="pt").images
+    bar = to_float(ragar.gallery.images[ragar.gallery.rows(["blue-bar"])])
+    torch.testing.assert_close(pictures[..., :16], 0.75 * bar[..., :16] + 0.25 * whole[..., :16])
+    torch.testing.assert_close(pictures[..., 16:], whole[..., 16:])
+
+
+def test_output_types_are_those_of_diffusers(pipeline: RagarPipeline) -> None:
+    tensor, array, pil = (
+        pipeline(HISTORY, "red-circle", seeds=[3], output_type=output_type).images
+        for output_type in ("pt", "np", "pil")
+    )
+    processor = pipeline.ragar.backbone.pipeline.image_processor
+    expected = processor.pt_to_numpy(tensor)
+    assert np.array_equal(array, expected)
+    assert pil[0].tobytes() == processor.numpy_to_pil(expected)[0].tobytes()
+
+
+def test_a_saved_pipeline_keeps_what_it_kept(world: World, tmp_path: Path) -> None:
+    pipeline = masked(world)
+    pipeline.save_pretrained(tmp_path)
+    again = RagarPipeline.from_pretrained(tmp_path).ragar
+    assert torch.equal(again.generate(requests_of(3)), pipeline.ragar.generate(requests_of(3)))
 
 
 @pytest.fixture(scope="module")

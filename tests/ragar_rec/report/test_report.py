@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -130,6 +131,15 @@ def test_differences_begin_with_the_systems_own_and_say_each_thing_once():
     rows = re.findall(r'<tr class="(.*?)"><th scope="row">(\S+ − \S+)</th>', report().html())
     assert [name for _, name in rows] == ["ragar − original", "ragar − shuffled_user", "shuffled_user − original"]
     assert [kind.split() for kind, _ in rows] == [["own", "up"], ["own"], []]
+
+
+def test_masks_stand_beside_the_pictures_where_something_is_kept():
+    kept = replace(report(), keep="`foreground` keeps 40 %.", pairs=[replace(report().pairs[0], kept=colour(1, 1, 1))])
+    page = Page(kept.html())
+    assert not page.open
+    assert sum(address.startswith("data:image/") for address in page.addresses) == 6 + 3
+    assert "What may change" in page.words
+    assert "What may change" not in Page(report().html()).words
 
 
 def test_the_same_data_give_the_same_page(tmp_path):

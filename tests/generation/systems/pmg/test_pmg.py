@@ -206,6 +206,18 @@ def stopping(step: int) -> Curves:
     return Curves(tell=tell)
 
 
+def test_the_kept_half_is_the_references(world: World, pmg: Pmg) -> None:
+    """The best of the candidates, which all keep the same half."""
+    kept, requests = torch.zeros(25, 48, 32, dtype=torch.uint8), REQUESTS[:1]
+    kept[:, :, :16] = 255
+    masked = build(world)
+    masked.gallery = replace(world.gallery, kept=kept)
+    own = to_float(world.gallery.images[world.gallery.rows(["red-circle"])])
+    pictures = masked.generate(requests)
+    assert torch.equal(pictures[..., :16], own[..., :16])
+    assert (pictures[..., 16:] - own[..., 16:]).abs().max() > 0.1
+
+
 @pytest.fixture
 def untouched(world: World) -> Iterator[None]:
     """The shared frozen parts are bit-identical after the test."""
