@@ -26,6 +26,10 @@ class RagarConfig(SamplingConfig):
     """Temperature of the softmax over normalised similarities (eq. 5)."""
     normalization: Normalization = "minmax"
     """How the similarities are normalised (s' in eq. 5)."""
+    taste: float = 0.0
+    """Length of the rewarding ranker's taste vector beside P_ret, where the backbone makes rows of picture features, in
+    units of a picture's distance from the catalogue's mean: the direction in which a picture would have to change for
+    this person (as ICG's user embeddings say it). The generator then asks the ranker in use, too; 0: it does not."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
     keywords_from: Literal["retrieved", "history"] = "retrieved"
@@ -54,6 +58,8 @@ class RagarConfig(SamplingConfig):
             yield f"temperature {self.temperature} must be positive"
         if self.mapper_width < 4 or self.mapper_width % 4:
             yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
+        if self.taste < 0:
+            yield f"taste {self.taste} must not be negative"
         if self.k < 0:
             yield f"k {self.k} must not be negative (0 retrieves nothing)"
         for name in ("n_keywords", "image_tokens", "text_rows", "mapper_layers"):

@@ -27,6 +27,7 @@ def describe(
     template: str,
     tokenizer: Tokenizer,
     context: int,
+    taste: Float[Tensor, "batch visual"] | None = None,
 ) -> Description:
     """Put a batch of requests into words, from the reference's caption and the keywords of the retrieved items.
 
@@ -41,6 +42,7 @@ def describe(
         template: p_g with its fields.
         tokenizer: of the text encoder that makes E_g.
         context: rows of E_g.
+        taste: a taste vector a request; none by default.
     """
     rows, weights, p_ret = retrieved
     references = gallery.rows([request.reference for request in requests]).tolist()
@@ -63,6 +65,7 @@ def describe(
         row_weights=global_row_weights(captions, keywords, tokenizer, context),
         retrieved=p_ret,
         explanations=tuple(explanations),
+        taste=torch.zeros_like(p_ret) if taste is None else taste,
     )
 
 

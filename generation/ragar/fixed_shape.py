@@ -85,7 +85,8 @@ class FixedShape:
         """Everything that a request's preference depends on."""
         config = self.ragar.config
         seed = request.seed if config.history == "random" else None
-        return request.reference, request.history[-config.history_length :], seed
+        user = request.user if config.taste else None
+        return request.reference, request.history[-config.history_length :], seed, user
 
     def _by_length(self, described: dict[Key, Description]) -> dict[int, list[Key]]:
         """Group keys by the length that their prompts are padded to.

@@ -24,6 +24,8 @@ class Description:
     """P_ret (eq. 5)."""
     explanations: tuple[Explanation, ...]
     """The retrieved items, their weights and the keywords of each request."""
+    taste: Float[Tensor, "batch visual"]
+    """The taste vectors of :class:`generation.reward.DirectedReward`; zeros where none is asked."""
 
     @classmethod
     def joined(cls, parts: Sequence["Description"]) -> "Description":
@@ -34,6 +36,7 @@ class Description:
             row_weights=torch.cat([part.row_weights for part in parts]),
             retrieved=torch.cat([part.retrieved for part in parts]),
             explanations=tuple(explanation for part in parts for explanation in part.explanations),
+            taste=torch.cat([part.taste for part in parts]),
         )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from generation.ragar.language import PROMPT, LanguageModel
 from generation.ragar.mapper import ModalMapper
 from generation.ragar.preference import Description, Preference
 from generation.request import Request
+from generation.reward import DirectedReward
 from generation.words.prompts import fill_prompt, preference_prompt
 
 
@@ -77,6 +79,7 @@ class Ragar(nn.Module):
             raise ValueError("text_to_image: this backbone edits a reference and cannot draw from noise alone")
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.lora_backbone: Backbone | None = None
+        self.directed: DirectedReward | None = None
         self.lora_rank = 0
         self.language = language
         self.text_projection, self.template = text_projection, prompt
@@ -152,7 +155,30 @@ class Ragar(nn.Module):
             template=self.template,
             tokenizer=self.backbone.pipeline.tokenizer,
             context=self.backbone.context,
+            taste=self.tastes(requests) if self.config.taste else None,
         )
+
+    @torch.no_grad()
+    def tastes(self, requests: Sequence[Request]) -> Float[Tensor, "batch visual"]:
+        """The taste of each request's user: how features of pictures would move for her, by vectors of length 1.
+
+        Raises:
+            ValueError: nobody was named who knows it, or in features of another width than the gallery's.
+        """
+        if self.directed is None:
+            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `directed` to it")
+        rows = self.gallery.rows([request.reference for request in requests])
+        with torch.enable_grad():
+            features = self.directed.encoder.encode_images(to_float(self.gallery.images[rows])).detach()
+            tastes = self.directed.direction(requests, features)
+        if tastes.shape[1] != self.gallery.visual.shape[1]:
+            raise ValueError(
+                f"generator.taste: {self.directed.encoder.name} gives {tastes.shape[1]} features, the gallery has "
+                f"{self.gallery.visual.shape[1]}: let models.visual be the encoder of the ranker that rewards"
+            )
+        # By the features' covariance: the steepest way there is among pictures, whose features hardly vary in most
+        # directions. The gradient alone leads out of all pictures, above all where a ranker has whitened them.
+        return F.normalize(tastes.detach().to(self.gallery.visual) @ self.feature_covariance, dim=1)
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
         """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
@@ -183,37 +209,50 @@ class Ragar(nn.Module):
         text_states, image_states = self.language(described.prompts, length)  # eq. 7
         # E_txt has the language model's width. The projection to the condition's width is ours: eq. 8 has none.
         text = self.project_text(text_states)
-        mapped = self.map(image_states, p_ret)
+        mapped = self.map(image_states, p_ret, described.taste.to(overall))
         calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)  # eq. 8, eq. 9
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
         return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated)
 
     def map(
-        self, image_states: Float[Tensor, "batch tokens width"], p_ret: Float[Tensor, "batch visual"]
+        self,
+        image_states: Float[Tensor, "batch tokens width"],
+        p_ret: Float[Tensor, "batch visual"],
+        taste: Float[Tensor, "batch visual"] | None = None,
     ) -> Float[Tensor, "batch queries width"]:
         """phi_m(E_img) of eq. 8; where the backbone has rows of pictures, added to those of P_ret.
 
         So the retrieved pictures reach the generator before anything is trained, and without passing through words.
         """
         mapped = self.mapper(image_states, p_ret)
-        return mapped if self.backbone.picture_tokens is None else mapped + self.picture_rows(p_ret)
+        return mapped if self.backbone.picture_tokens is None else mapped + self.picture_rows(p_ret, taste)
+
+    @cached_property
+    def feature_covariance(self) -> Float[Tensor, "visual visual"]:
+        """Covariance of the pictures' features."""
+        return torch.cov(self.gallery.visual[self.gallery.pictured].T)
 
     @property
     def detail_rows(self) -> int:
         """Rows of E_d: prompt states, and the mapper's queries."""
         return self.config.text_rows + len(self.mapper.queries)
 
-    def picture_rows(self, p_ret: Float[Tensor, "batch visual"]) -> Float[Tensor, "batch rows width"]:
+    def picture_rows(
+        self, p_ret: Float[Tensor, "batch visual"], taste: Float[Tensor, "batch visual"] | None = None
+    ) -> Float[Tensor, "batch rows width"]:
         """The backbone's rows of a picture whose feature is as far from the catalogue's mean as pictures are.
 
         A mean of several pictures' features is nearer to it: P_ret as it is would say a picture of little colour. P_ret
-        of 0, where nothing was retrieved, gives the rows of the mean.
+        of 0, where nothing was retrieved, gives the rows of the mean. A taste vector is added with the configured
+        length.
         """
         tokens = self.backbone.picture_tokens
         assert tokens is not None
         # 1e-6: far below the length of any mean of features, which is tenths
         direction = p_ret / p_ret.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        if taste is not None:
+            direction = direction + self.config.taste * taste
         return tokens((direction * self.feature_length + self.gallery.mean_visual.to(p_ret)).to(tokens.mean)).to(p_ret)
 
     @cached_property

@@ -5,11 +5,14 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.encoders.encoder import ImageEncoder
 from generation.request import Request
-from generation.reward import Reward, score_users
+from generation.reward import DirectedReward, Reward, score_users
 
 
 class Personal:
@@ -41,6 +44,23 @@ class Personal:
         scores = score_users(self.reward, [[request, *self.strangers(request)] for request in requests], images)
         return scores[:, 0] - scores[:, 1:].mean(1)
 
+    @property
+    def encoder(self) -> ImageEncoder:
+        """Of the reward, where it knows a direction."""
+        return _directed(self.reward).encoder
+
+    def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+        """The user's taste vector less the mean of the strangers', at length 1; zeros where they agree.
+
+        Raises:
+            ValueError: the reward knows no direction, or its score has no gradient.
+        """
+        reward = _directed(self.reward)
+        own = reward.direction(requests, features)
+        strangers = [self.strangers(request) for request in requests]
+        others = [reward.direction([of_one[k] for of_one in strangers], features) for k in range(self.others)]
+        return F.normalize(own - torch.stack(others).mean(0), dim=1)
+
     def strangers(self, request: Request) -> list[Request]:
         """The request as K other users would make it: of the same item with the same noise, after their histories."""
         text = f"{self.seed}\0{request.user}\0{request.reference}".encode()
@@ -49,6 +69,12 @@ class Personal:
         drawn = [self.users[at] for at in rng.choice(len(self.users), self.others + 1, replace=False)]
         others = [user for user in drawn if user != request.user][: self.others]
         return [replace(request, user=user, history=self.histories[user]) for user in others]
+
+
+def _directed(reward: Reward) -> DirectedReward:
+    if not isinstance(reward, DirectedReward):
+        raise ValueError(f"{type(reward).__name__} knows no direction: it has no method `direction`")
+    return reward
 
 
 def check_others(others: int, people: int) -> None:

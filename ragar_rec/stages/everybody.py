@@ -77,6 +77,10 @@ class EverybodySystem(RagarSystem):
         """Those of RAGAR, :func:`impersonal`."""
         return [impersonal(request, self.training.seed) for request in super().training_requests]
 
+    def _load(self, folder: Path) -> Ragar:
+        # Nobody in particular has no taste.
+        return self.warm.load(folder, taste=0.0)
+
     def generator_for(self, seed: int) -> ImpersonalGenerator:
         """The generator, with noise of this seed."""
         return ImpersonalGenerator(self.generator, seed)

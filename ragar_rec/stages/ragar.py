@@ -16,7 +16,7 @@ from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
-from generation.models import ModelsConfig
+from generation.models import TIMM, ModelsConfig
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
@@ -280,6 +280,14 @@ class RagarSystem(Stage):
         if self.training.objective == "path":
             # An encoder without a gradient says so when it is asked for one.
             encoder.encode_images(torch.zeros(1, 3, *self.pictures.size, requires_grad=True))
+        if self.warm.settings.taste:
+            self.ranker.check_gradient()
+            visual = self.components.models.visual.removeprefix(TIMM)
+            if encoder.name != visual:
+                raise ValueError(
+                    f"generator.taste: the rewarding ranker sees by {encoder.name}, the generator by {visual}: let "
+                    "models.visual or the ranker's image encoder be the other's, or leave taste at 0"
+                )
         if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
 
@@ -287,7 +295,8 @@ class RagarSystem(Stage):
     def content(self) -> str:
         """Hash of the trained weights, of the untrained generator on its frozen components, and of who is held out."""
         parts = [content(self.folder), self.warm.content, self.people_seed, self.training.held_out]
-        return digest(parts)
+        # With a taste the rewarding ranker takes part in every picture.
+        return digest([*parts, self.rewards.content] if self.warm.settings.taste else parts)
 
     @cached_property
     def reward(self) -> Reward:
@@ -296,7 +305,7 @@ class RagarSystem(Stage):
         return self.rewards.of(parts.encoder.model, parts.gallery, self.training, self.training_requests)
 
     def build(self, to: Path) -> None:
-        ragar = self.warm.load(self.warm.folder)
+        ragar = self._load(self.warm.folder)
         with recorded_curves(self.workspace.output, to) as curves:
             log = ReflectionLog(curves)
             reflect(ragar, self.training_requests, self.reward, self.training, log, progress=self.workspace.progress)
@@ -306,7 +315,18 @@ class RagarSystem(Stage):
     @cached_property
     def generator(self) -> Ragar:
         """The loaded generator."""
-        return self.warm.load(self.folder)
+        return self._load(self.folder)
+
+    @cached_property
+    def untrained(self) -> Ragar:
+        """The generator before any reward; it asks for a person's taste as the trained one does."""
+        return self._load(self.warm.folder)
+
+    def _load(self, folder: Path) -> Ragar:
+        ragar = self.warm.load(folder)
+        if ragar.config.taste:
+            ragar.directed = self.rewards.directed(self.training, self.training_requests)
+        return ragar
 
     def batched(self, batch_size: int) -> FixedShape:
         """The generator with one shape of batch."""
@@ -320,7 +340,7 @@ class RagarSystem(Stage):
     @property
     def compared(self) -> Mapping[str, Generator]:
         """v_glob, and the generator before any reward."""
-        return {"global": GlobalGenerator(self.generator), "untrained": self.warm.generator}
+        return {"global": GlobalGenerator(self.generator), "untrained": self.untrained}
 
     @property
     def reconstruct(self) -> Callable[[Sequence[str]], Tensor]:

@@ -14,7 +14,7 @@ from generation.gallery import Gallery
 from generation.plugins import code_of
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.request import Request
-from generation.reward import Mixture, Reward
+from generation.reward import DirectedReward, Mixture, Reward
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import BUILT_IN
 from generation.rewards.ensemble import Ensemble
@@ -72,6 +72,12 @@ class Rewards(Keyed):
             return ranker
         parts = {name: ranker if name == "ranker" else self._extra(name, encoder, gallery) for name in self.weights}
         return Mixture([(self.weights[name], part) for name, part in parts.items()])
+
+    def directed(self, settings: ReflectionConfig, people: Sequence[Request]) -> DirectedReward:
+        """Who knows a person's taste vector: the ranker, net of others' where the reward is personal."""
+        reward = _of_ranker(self.ranker, settings, people)
+        assert isinstance(reward, DirectedReward)
+        return reward
 
     def check(self, encoder: OpenClipEncoder, gallery: Gallery) -> None:
         """Make every reward but the ranker's.
