@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.ragar.ragar import Ragar
 from generation.request import Generator, Request
 from ragar_rec.evaluation.people import request_seed
 from ragar_rec.stages.drawn import DrawnPictures, PictureStage

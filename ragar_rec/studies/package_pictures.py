@@ -31,7 +31,8 @@ WORDS = (
     "little long lost marble meadow midnight mirror moon morning mountain needle night north ocean old orchard other "
     "paper parade pearl pilgrim pine planet quiet rain raven red river road rose salt sand second secret seven shadow "
     "shore silent silver sister sky slow small snow song south spring star stone storm street summer sun tall thirteen "
-    "thunder tide tower train valley velvet violet voyage wall water west white wild willow wind window winter wolf"
+    "thunder tide tower train valley velvet violet voyage wall water west white wild willow wind window winter wolf "
+    "wood"
 ).split()
 """Words of the covers' titles."""
 

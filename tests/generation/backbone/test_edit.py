@@ -1,0 +1,265 @@
+"""The backbone that edits: what passes through, what changes, its training, its folder, its place in RAGAR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
+    StableDiffusionInstructPix2PixPipeline,
+)
+from torch import Tensor, nn
+
+from generation.backbone.backbone import Backbone
+from generation.backbone.config import PretrainConfig
+from generation.backbone.corruption import as_reference, relit
+from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens, colour_change
+from generation.backbone.edit_training import edit_error
+from generation.backbone.pretrain import denoising_error, train_unet
+from generation.backbone.unet import noise_scheduler
+from generation.gallery import Gallery
+from generation.pictures import to_float
+from generation.ragar.losses import calibrator_loss, semantic_loss
+from generation.ragar.ragar import Ragar
+from generation.request import Request
+from generation.training import Curves
+from generation_world import SMALL, TINY, World, request
+
+EDIT = replace(TINY, task="edit", picture_rows=3)
+
+
+@pytest.fixture(scope="module")
+def edit(world: World) -> Backbone:
+    """A backbone that edits, trained for three steps."""
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+    return train_unet(captions, images, world.encoder, EDIT, curves=Curves(), progress=False)
+
+
+@pytest.fixture
+def ragar(world: World, edit: Backbone) -> Ragar:
+    return Ragar(edit, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection)
+
+
+def test_patches_lose_nothing(rng: torch.Generator) -> None:
+    images = torch.rand(2, 3, 48, 32, generator=rng) * 2 - 1
+    codec = PatchCodec()
+    latents = codec.encode(images).latents
+    assert latents.shape == (2, 192, 6, 4)
+    assert torch.equal(codec.decode(latents).sample, images)
+
+
+def test_an_untrained_network_gives_back_the_reference(rng: torch.Generator) -> None:
+    unet = EditUNet(sample_size=6, cross_attention_dim=32, block_out_channels=(32, 32))
+    sample, states = torch.randn(2, 384, 6, 4, generator=rng), torch.randn(2, 5, 32, generator=rng)
+    clean = unet(sample, 999, encoder_hidden_states=states).sample
+    torch.testing.assert_close(clean, sample[:, 192:])
+    assert torch.equal(unet(sample, 999, encoder_hidden_states=states, return_dict=False)[0], clean)
+
+
+def test_a_colour_transform_by_hand() -> None:
+    """Coefficients that are the same everywhere: red changes by .5 green + .25 blue^2 - .1, the others not at all."""
+    coefficients = torch.zeros(1, 21, 2, 2)
+    coefficients[:, 1], coefficients[:, 5], coefficients[:, 6] = 0.5, 0.25, -0.1
+    reference = torch.tensor([0.3, 0.4, -0.2]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    change = colour_change(coefficients, reference)
+    torch.testing.assert_close(change[0, 0], torch.full((16, 16), 0.5 * 0.4 + 0.25 * 0.04 - 0.1))
+    assert not change[0, 1:].any()
+
+
+def test_coefficients_vary_without_steps_between_patches() -> None:
+    """One patch of 3 x 3 lifts the constant by 1: the bump falls by less than a tenth from pixel to pixel."""
+    coefficients = torch.zeros(1, 21, 3, 3)
+    coefficients[0, 6, 1, 1] = 1
+    change = colour_change(coefficients, torch.zeros(1, 3, 24, 24))[0, 0]
+    assert change.max() == pytest.approx(0.25, abs=0.05)  # binomial weights: half along each side
+    assert change.diff(dim=0).abs().max() < 0.05
+    assert change.diff(dim=1).abs().max() < 0.05
+
+
+def test_picture_tokens_know_mean_and_deviation(rng: torch.Generator) -> None:
+    features = 5 + 0.1 * torch.randn(500, 4, generator=rng)
+    tokens = PictureTokens(4, rows=2, width=6).fit(features)
+    scaled = tokens.scaled(features)
+    assert scaled.mean(0).abs().max() < 1e-3
+    assert scaled.square().mean() == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(
+        tokens(features[:2])[1], (tokens.project.weight @ scaled[1] + tokens.project.bias).view(2, 6)
+    )
+    torch.testing.assert_close(tokens.none, tokens.project.bias.view(1, 2, 6))
+
+
+def test_one_reference_in_four_is_the_picture_itself(rng: torch.Generator) -> None:
+    images = torch.rand(400, 3, 8, 8, generator=rng) * 2 - 1
+    same = (as_reference(images, images.roll(1, 0), rng) == images).flatten(1).all(1)
+    assert 0.15 < same.float().mean() < 0.35
+    assert relit(images, rng).abs().max() <= 1
+
+
+def test_the_error_is_of_what_the_unet_says(rng: torch.Generator) -> None:
+    """A network that is right has none; one that is .2 off everywhere has .04 + .1 * .2."""
+    clean, reference = torch.rand(4, 192, 2, 2, generator=rng), torch.rand(4, 192, 2, 2, generator=rng)
+    states = torch.zeros(4, 1, 8)
+
+    class Says(UNet2DConditionModel):
+        def __init__(self, off: float) -> None:
+            nn.Module.__init__(self)
+            self.off = off
+
+        def forward(self, sample: Tensor, t: Tensor, encoder_hidden_states: Tensor) -> SimpleNamespace:  # type: ignore[override]
+            assert torch.equal(sample[:, 192:], reference)
+            return SimpleNamespace(sample=clean + self.off)
+
+    for off, error in ((0.0, 0.0), (0.2, 0.06)):
+        found = edit_error(Says(off), noise_scheduler("sample"), clean, reference, states, rng)
+        assert found.item() == pytest.approx(error, abs=1e-6)
+
+
+def test_the_pipeline_is_instruct_pix2pix_and_each_picture_has_its_own_seed(world: World, edit: Backbone) -> None:
+    assert isinstance(edit.pipeline, StableDiffusionInstructPix2PixPipeline)
+    assert edit.edits and edit.inference_steps(2, 0.25) == 2
+    assert not world.backbone.edits and world.backbone.inference_steps(2, 0.5) == 4
+    references = to_float(world.gallery.images[:3])
+    rows = edit.without_picture(edit.states(list(world.gallery.captions[:3])))
+    assert rows.shape == (3, 3 + 16, 32)
+    options = {"steps": 2, "strength": 1.0, "guidance_scale": 2.0}
+    together = edit.sample(rows, edit.negative(rows), references, [4, 5, 6], **options)
+    alone = edit.sample(rows[1:2], edit.negative(rows[1:2]), references[1:2], [5], **options)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
+    assert together.shape == (3, 3, 48, 32)
+    with pytest.raises(ValueError, match="edits a reference: it cannot draw from noise alone"):
+        edit.sample(rows, rows, None, [0, 1, 2], **options)
+
+
+def test_the_negative_says_no_picture_and_no_words(edit: Backbone) -> None:
+    negative = edit.negative(torch.zeros(2, 19, 32))
+    assert edit.picture_tokens is not None
+    torch.testing.assert_close(negative[1, :3], edit.picture_tokens.none[0])
+    torch.testing.assert_close(negative[0, 3:], edit.empty[0])
+
+
+def test_a_saved_backbone_edits_alike(world: World, edit: Backbone, tmp_path: Path) -> None:
+    edit.save_pretrained(tmp_path)
+    read = Backbone.from_pretrained(tmp_path, edit.size)
+    assert read.edits and read.picture_tokens is not None and read.picture_tokens.dim == 16
+    features, references = world.gallery.visual[:2], to_float(world.gallery.images[:2])
+
+    def drawn(backbone: Backbone) -> Tensor:
+        assert backbone.picture_tokens is not None
+        rows = torch.cat([backbone.picture_tokens(features), backbone.states(["red", "blue"])], dim=1)
+        return backbone.sample(rows, rows, references, [0, 1], steps=1, strength=1.0, guidance_scale=1.0)
+
+    assert torch.equal(drawn(read), drawn(edit))
+
+
+def test_a_training_goes_on_from_another_backbones_weights(world: World, edit: Backbone) -> None:
+    """Without a rate nothing moves: the weights are those of the initial backbone, not fresh ones."""
+    config = replace(EDIT, learning_rate=1e-12, unet_steps=1, ema=0.0)
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+    before = {name: value.clone() for name, value in edit.pipeline.unet.state_dict().items()}
+    adapted = train_unet(captions, images, world.encoder, config, curves=Curves(), initial=edit, progress=False)
+    for name, value in adapted.pipeline.unet.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="no small one that edits"):
+        train_unet(captions, images, world.encoder, config, curves=Curves(), initial=world.backbone, progress=False)
+    with pytest.raises(ValueError, match="image-to-image begins from scratch alone"):
+        train_unet(captions, images, world.encoder, TINY, curves=Curves(), initial=edit, progress=False)
+
+
+def test_learning_takes_colours_from_the_condition(world: World) -> None:
+    """After 60 steps a red circle under a blue one's words and feature is nearer to it in colour than it was."""
+    config = replace(EDIT, unet_steps=60, batch_size=16, learning_rate=3e-3)
+    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
+    trained = train_unet(captions, images, world.encoder, config, curves=Curves(), progress=False)
+    assert trained.picture_tokens is not None
+    references, other = to_float(images), to_float(images).roll(9, 0)
+    condition = torch.cat(
+        [
+            trained.picture_tokens(world.gallery.visual[:24].roll(9, 0)),
+            trained.states([*captions[-9:], *captions[:-9]]),
+        ],
+        dim=1,
+    )
+    drawn = trained.sample(condition, condition, references, [0] * 24, steps=1, strength=1.0, guidance_scale=1.0)
+    before, after = ((pictures - other).mean((2, 3)).norm(dim=1).mean() for pictures in (references, drawn))
+    assert after < 0.9 * before
+
+
+def test_the_denoising_error_listens_to_the_condition(world: World, edit: Backbone) -> None:
+    images = to_float(world.gallery.images[:4])
+    rows = edit.states(list(world.gallery.captions[:4])).requires_grad_()
+    error = denoising_error(edit, images, rows, torch.Generator().manual_seed(0))
+    assert error.item() == denoising_error(edit, images, rows, torch.Generator().manual_seed(0)).item()
+    (gradient,) = torch.autograd.grad(error, [rows])
+    assert gradient.abs().max() > 0
+
+
+def test_what_was_retrieved_reaches_the_generator_untrained(world: World, ragar: Ragar) -> None:
+    """The mapper's rows are at first those of P_ret, as long as a picture's feature."""
+    asked = [request("red-circle", "blue-bar", "pink-bar"), request("red-circle", "green-bar", "teal-bar")]
+    preference = ragar.encode_preference(asked)
+    assert preference.detail.shape == (2, 4 + 3, 32) and ragar.detail_rows == 7
+    gallery: Gallery = world.gallery
+    unit = preference.retrieved / preference.retrieved.norm(dim=1, keepdim=True)
+    centred = gallery.visual[gallery.pictured] - gallery.mean_visual
+    tokens = ragar.backbone.picture_tokens
+    assert tokens is not None
+    expected = tokens(gallery.mean_visual + centred.square().sum(1).mean().sqrt() * unit)
+    torch.testing.assert_close(preference.mapped, expected)
+    assert not torch.equal(*ragar.generate(asked))
+    assert calibrator_loss(ragar, preference).item() == pytest.approx(0, abs=1e-9)
+    states, rows = ragar.targets(gallery.rows(["red-circle"]))
+    assert (states.shape, rows.shape) == ((1, 16, 32), (1, 3, 32))
+    assert semantic_loss(preference, states.expand(2, -1, -1), rows.expand(2, -1, -1)) > 0
+
+
+def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, ragar: Ragar) -> None:
+    asked = [request("red-circle", "blue-bar", user="one"), request("red-circle", "blue-bar", user="two")]
+    plain = ragar.encode_preference(asked).mapped
+    ragar.config = replace(ragar.config, taste=2.0)
+    with pytest.raises(ValueError, match="asks for the ranker that rewarded this generator"):
+        ragar.encode_preference(asked)
+
+    class Knows:
+        """One likes the first feature to grow, two likes it to shrink."""
+
+        encoder = world.encoder
+
+        def __call__(self, requests: Sequence[Request], images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))
+
+        def direction(self, requests: Sequence[Request], features: Tensor) -> Tensor:
+            sign = torch.tensor([1.0 if each.user == "one" else -1.0 for each in requests])
+            return sign[:, None] * torch.eye(features.shape[1])[:1]
+
+    ragar.directed = Knows()
+    moved = ragar.encode_preference(asked).mapped - plain
+    torch.testing.assert_close(moved[0], -moved[1], atol=1e-5, rtol=0)
+    # by the column of the covariance, at twice the length of a picture's feature
+    tokens, column = ragar.backbone.picture_tokens, ragar.feature_covariance[0]
+    assert tokens is not None
+    step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
+    torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
+
+
+def test_features_of_another_width_and_noise_alone_are_refused(world: World, edit: Backbone) -> None:
+    other = replace(world.gallery, visual=world.gallery.visual[:, :8])
+    with pytest.raises(ValueError, match="rows of picture features of width 16, the gallery's are 8 wide"):
+        Ragar(edit, world.language(), other, SMALL, text_projection=torch.zeros(32, 8))
+    config = replace(SMALL, text_to_image=True)
+    with pytest.raises(ValueError, match="text_to_image: this backbone edits"):
+        Ragar(edit, world.language(), world.gallery, config, text_projection=world.encoder.text_projection)
+
+
+def test_no_steps_are_for_weights_that_are_there() -> None:
+    assert not list(PretrainConfig(start="package", encoder_steps=0, unet_steps=0).conflicts())
+    scratch = "\n".join(PretrainConfig(start="scratch").conflicts())
+    assert "encoder_steps 0 leaves fresh weights untrained" in scratch
+    assert "unet_steps 0 leaves fresh weights untrained" in scratch
+    assert "task image-to-image begins from scratch alone" in "\n".join(
+        PretrainConfig(task="image-to-image").conflicts()
+    )
