@@ -25,6 +25,8 @@ SUFFIXES = {
     "",
 }  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
+MODELS = "generation/backbone/package/"  # the small models that come with the library
+LARGEST_MODELS = 16_000_000  # bytes, all of them together
 
 
 def complaints(wheel: Path) -> list[str]:

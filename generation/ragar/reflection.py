@@ -144,10 +144,11 @@ def weighted_losses(
 ) -> dict[str, Tensor]:
     """The terms of eq. 15 by name, each times its weight; beside them ``kl``, where there is a divergence."""
     references = ragar.gallery.rows([request.reference for request in requests])
+    states, pictures = ragar.targets(references)[0], ragar.backbone.picture_tokens is not None
     losses = {
         "rank": config.alpha * rank_loss,
         "cal": config.beta * calibrator_loss(ragar, preference),
-        "sem": config.gamma * semantic_loss(preference, *ragar.targets(references)),
+        "sem": config.gamma * semantic_loss(preference, states, pictures=pictures),
     }
     if divergence is not None:
         losses["kl"] = config.kl * divergence(preference, requests)
