@@ -13,6 +13,8 @@ NEEDED = (
     "licenses/LICENSE",
     "generation/words/templates/keywords.txt",
     "generation/words/templates/preference.txt",
+    "generation/backbone/package/backbone/model_index.json",
+    "generation/backbone/package/encoder/open_clip_model.safetensors",
 )
 SUFFIXES = {
     ".py",
@@ -26,6 +28,7 @@ SUFFIXES = {
 }  # "" is dist-info: METADATA, RECORD, LICENSE …
 LARGEST = 200_000  # bytes of one file
 MODELS = "generation/backbone/package/"  # the small models that come with the library
+MODEL_SUFFIXES = {".json", ".md", ".safetensors"}
 LARGEST_MODELS = 16_000_000  # bytes, all of them together
 
 
@@ -39,6 +42,10 @@ def complaints(wheel: Path) -> list[str]:
     if tops != PACKAGES:
         found.append(f"top level is {sorted(tops)}, expected {sorted(PACKAGES)}")
     found += [f"{need} is missing" for need in NEEDED if not any(name.endswith(need) for name in files)]
+    models = {name: inside.pop(name) for name in list(inside) if name.startswith(MODELS)}
+    if (size := sum(models.values())) > LARGEST_MODELS:
+        found.append(f"{MODELS} has {size:,} bytes, more than {LARGEST_MODELS:,}")
+    found += [f"{name} does not belong in a wheel" for name in models if Path(name).suffix not in MODEL_SUFFIXES]
     found += [f"{name} does not belong in a wheel" for name in inside if Path(name).suffix not in SUFFIXES]
     found += [f"{name} has {size:,} bytes, more than {LARGEST:,}" for name, size in inside.items() if size > LARGEST]
     return found

@@ -343,7 +343,9 @@ class Experiment:
 
     @cached_property
     def _small(self) -> SmallModels:
-        return SmallModels(self.config.backbone, self.workspace, lambda: self.pictures, lambda: self._captions)
+        return SmallModels(
+            self.config.backbone, self.config.models, self.workspace, lambda: self.pictures, lambda: self._captions
+        )
 
     @cached_property
     def _captions(self) -> stages.Captions | stages.BlipCaptions:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from ragar_rec import evaluation, stages
 from ragar_rec import report as reporting
@@ -20,7 +21,9 @@ from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
 from ragar_rec.store.hashing import digest
 from ragar_rec.store.inventory import remove_unused, stored_entries
-from recsys.recbole.training import TrainedRanker
+
+if TYPE_CHECKING:  # RecBole is loaded by the commands that need it
+    from recsys.recbole.training import TrainedRanker
 
 __all__ = [
     "Run",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from generation.backbone.config import PACKAGE, SCRATCH, DualEncoderConfig, UNetConfig
-from generation.backbone.loading import PACKAGED
+from generation.backbone.config import PACKAGE, PACKAGED, SCRATCH, DualEncoderConfig, UNetConfig
+from generation.models import TIMM, ModelsConfig
 from ragar_rec import stages
 from ragar_rec.config.schema import narrowed
 from ragar_rec.config.sections import BackboneConfig
@@ -22,12 +24,14 @@ class SmallModels:
 
     Attributes:
         config: the section.
+        models: says whose features become rows of pictures.
         workspace: where they are trained.
         pictures: of the catalogue, at the generator's size; asked for when a training needs them.
         captions: of the pictures, likewise.
     """
 
     config: BackboneConfig
+    models: ModelsConfig
     workspace: stages.Workspace
     pictures: Callable[[], stages.Pictures]
     captions: Callable[[], stages.Captions | stages.BlipCaptions]
@@ -56,6 +60,7 @@ class SmallModels:
             self.config.save_every,
             self._weights(BACKBONE),
             encoder,
+            None if self.models.visual == "dual" else self.models.visual.removeprefix(TIMM),
         )
 
     def _weights(self, part: str) -> stages.Weights | None:
@@ -76,4 +81,41 @@ class SmallModels:
                 f"backbone.start {self.config.start}: there is no {folder}; it is {PACKAGE}, {SCRATCH}, or a folder "
                 f"that holds {ENCODER}/ and {BACKBONE}/"
             )
+        self._check(folder, part)
         return str(folder)
+
+    def _check(self, folder: Path, part: str) -> None:
+        """Refuse a shape that is not that of the models where the training begins.
+
+        Raises:
+            FileNotFoundError: a configuration is missing.
+            ValueError: keys of the section ask for another shape.
+        """
+        if part == ENCODER:
+            model = _json(folder / "open_clip_config.json")["model_cfg"]
+            text, vision = model["text_cfg"], model["vision_cfg"]
+            shape = {
+                "encoder_width": text["width"],
+                "encoder_layers": vision["layers"],
+                "embed_dim": model["embed_dim"],
+                "context": text["context_length"],
+            }
+        else:
+            unet, rows = (_json(folder / name / "config.json") for name in ("unet", "picture_tokens"))
+            shape = {"unet_widths": tuple(unet["block_out_channels"]), "picture_rows": rows["rows"]}
+        if wrong := [name for name, value in shape.items() if getattr(self.config, name) != value]:
+            asked = ", ".join(f"{name} {_plain(getattr(self.config, name))}" for name in wrong)
+            found = ", ".join(f"{name} {_plain(shape[name])}" for name in wrong)
+            raise ValueError(
+                f"backbone.start {self.config.start} has {found}, but the config asks for {asked}: leave these keys "
+                f"out, or write backbone.start: {SCRATCH}"
+            )
+
+
+def _json(file: Path) -> Any:
+    # Not generation.checkpoint's reader, which loads torch: a mistake in the config is said before.
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

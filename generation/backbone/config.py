@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from generation.settings import INCIDENTAL
@@ -11,6 +12,8 @@ Prediction = Literal["v", "epsilon", "sample"]
 Task = Literal["edit", "image-to-image"]
 """Where a reference comes in: beside the noise (InstructPix2Pix), or as the noisy latent that sampling begins from."""
 
+PACKAGED = Path(__file__).parent / "package"
+"""The small models that come with this library: ``encoder/`` and ``backbone/``."""
 PACKAGE, SCRATCH = "package", "scratch"
 """Values of ``start`` that are no folder."""
 

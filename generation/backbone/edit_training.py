@@ -16,7 +16,7 @@ from generation.backbone.edit import PATCH, EditUNet, PatchCodec, PictureTokens
 from generation.backbone.paraphrase import condition
 from generation.backbone.unet import noise_scheduler
 from generation.encoders.dual import OpenClipEncoder
-from generation.encoders.encoder import encode_in_blocks
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.text_tower import clip_text_model
 from generation.pictures import to_float
 from generation.precision import to_single_precision
@@ -108,6 +108,7 @@ def train_edit(
     config: UNetConfig,
     *,
     curves: Curves,
+    visual: ImageEncoder | None = None,
     initial: Backbone | None = None,
     resume: Resume | None = None,
     progress: bool = True,
@@ -120,13 +121,18 @@ def train_edit(
         encoder: makes the condition's rows of words, and the features that become picture tokens.
         config: the section ``backbone``.
         curves: of the loss.
-        initial: whose UNet and picture tokens to begin with; by default fresh ones.
+        visual: whose features, at length 1, become picture tokens; by default the dual encoder's.
+        initial: whose UNet and picture tokens to begin with; by default fresh ones. Tokens of features of another width
+            are fresh ones.
         resume: where an unfinished training is kept.
         progress: show bars.
     """
     generator = torch.Generator().manual_seed(config.seed + 1)  # not the dual encoder's
-    features = encode_in_blocks(encoder, images)
-    editor = new_editor(config, features, generator) if initial is None else editor_of(initial)
+    features = encode_in_blocks(encoder if visual is None else visual, images)
+    features = features if visual is None else F.normalize(features, dim=-1)
+    editor = new_editor(config, features, generator)
+    if initial is not None:
+        editor = editor_of(initial, editor.tokens)
     text_encoder, tokenizer, scheduler = (
         clip_text_model(encoder),
         encoder.tokenizer.tokenizer,
@@ -165,8 +171,8 @@ def train_edit(
     )
 
 
-def editor_of(backbone: Backbone) -> Editor:
-    """The trainable parts of a backbone that edits.
+def editor_of(backbone: Backbone, fresh: PictureTokens) -> Editor:
+    """The trainable parts of a backbone that edits; its tokens, or fresh ones where its are of another width.
 
     Raises:
         ValueError: it is of another kind.
@@ -174,7 +180,7 @@ def editor_of(backbone: Backbone) -> Editor:
     unet, tokens = backbone.pipeline.unet, backbone.picture_tokens
     if not isinstance(unet, EditUNet) or tokens is None:
         raise ValueError("backbone.start names a backbone that is no small one that edits: take package, or scratch")
-    editor = Editor(unet, tokens)
+    editor = Editor(unet, tokens if tokens.dim == fresh.dim else fresh)
     return editor.train().requires_grad_(True)
 
 

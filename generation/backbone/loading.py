@@ -25,8 +25,6 @@ from generation.checkpoint import read_json, reading_weights, require, require_t
 
 Pipeline = StableDiffusionImg2ImgPipeline | StableDiffusionInstructPix2PixPipeline
 """Pipelines that draw from a reference."""
-PACKAGED = Path(__file__).parent / "package"
-"""The small models that come with this library: ``encoder/`` and ``backbone/``."""
 PICTURE_TOKENS = "picture_tokens"
 """The folder of picture tokens beside those of a pipeline's components."""
 OWN_CLASSES: dict[str, dict[str, Any]] = {

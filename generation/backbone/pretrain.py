@@ -12,6 +12,7 @@ from generation.backbone.corruption import as_reference
 from generation.backbone.edit_training import edit_error, train_edit
 from generation.backbone.image_to_image import denoising_loss, train_image_to_image
 from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.encoder import ImageEncoder
 from generation.training import Curves, Resume
 
 
@@ -22,6 +23,7 @@ def train_unet(
     config: UNetConfig,
     *,
     curves: Curves,
+    visual: ImageEncoder | None = None,
     initial: Backbone | None = None,
     resume: Resume | None = None,
     progress: bool = True,
@@ -29,14 +31,22 @@ def train_unet(
     """Train a UNet on the frozen dual encoder, from scratch or from an ``initial`` backbone's weights.
 
     Called again with the same arguments, a training that was stopped goes on from the file of ``resume`` and ends at
-    the same bits; the caller deletes that file when it has the result.
+    the same bits; the caller deletes that file when it has the result. ``visual``: see :func:`train_edit`.
 
     Raises:
         ValueError: an initial backbone is given for another task than ``edit``.
     """
     if config.task == "edit":
         return train_edit(
-            captions, images, encoder, config, curves=curves, initial=initial, resume=resume, progress=progress
+            captions,
+            images,
+            encoder,
+            config,
+            curves=curves,
+            visual=visual,
+            initial=initial,
+            resume=resume,
+            progress=progress,
         )
     if initial is not None:
         raise ValueError(f"backbone.task {config.task} begins from scratch alone: write backbone.start: scratch")

@@ -73,7 +73,7 @@ class Ragar(nn.Module):
         if tokens is not None and tokens.dim != gallery.visual.shape[1]:
             raise ValueError(
                 f"the backbone makes rows of picture features of width {tokens.dim}, the gallery's are "
-                f"{gallery.visual.shape[1]} wide: take models.visual: dual, or train the backbone on these features"
+                f"{gallery.visual.shape[1]} wide: take models.visual: dual, or adapt it by backbone.unet_steps"
             )
         if config.text_to_image and backbone.edits:
             raise ValueError("text_to_image: this backbone edits a reference and cannot draw from noise alone")

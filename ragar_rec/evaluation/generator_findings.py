@@ -10,7 +10,7 @@ REACH, LEARNED, CODEC = "reach", "learned", "codec"
 """The steps of a generator, see :class:`ragar_rec.stages.generator_diagnosis.GeneratorDiagnosis`."""
 
 REACH_QUESTION = "What can the generator draw?"
-CODEC_QUESTION = "What does the codec cost?"
+CODEC_QUESTION = "What does the generator cost by itself?"
 
 
 def reach(data: DiagnosisFrame, left_out: Mapping[str, str]) -> Iterator[Finding]:
@@ -69,10 +69,10 @@ def codec(data: DiagnosisFrame, left_out: Mapping[str, str]) -> Iterator[Finding
     if not data.has(CODEC, OWN):
         return
     own = data.mean(CODEC, OWN, "score")
-    answer = f"The item's own picture, through the codec and back, moves by {signed(own)} deviations."
+    answer = f"The item's own picture, as the generator gives it back, moves by {signed(own)} deviations."
     advice = (
-        "Every generated picture loses that much before it gains anything: raise backbone.latent_channels, or draw "
-        "larger pictures."
+        "Every generated picture loses that much before it gains anything: adapt the backbone by some hundred "
+        "backbone.unet_steps, or draw larger pictures."
         if own.high < 0
         else ""
     )

@@ -125,8 +125,8 @@ GLOSSARY: tuple[Term, ...] = (
     Term("original", "Control: every item keeps its own picture."),
     Term(
         "reconstruction",
-        "Control: the item's own picture, encoded and decoded by the generator's codec. It shows what the generator's "
-        "resolution and grain do without any new content.",
+        "Control: the item's own picture as the generator gives it back: drawn from its own feature, or through the "
+        "codec. It shows what the generator does without any new content.",
     ),
     Term(
         "shuffled_user",

@@ -14,7 +14,7 @@ LABELS = {
     "retrieval": "what retrieval asks for",
     REACH: "what the generator can draw",
     LEARNED: "what it learned to draw",
-    CODEC: "the item's own, by its codec",
+    CODEC: "the item's own, given back",
 }
 """Step of the diagnosis -> its bar, from the top down."""
 

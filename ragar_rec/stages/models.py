@@ -12,6 +12,7 @@ from generation.backbone.config import DualEncoderConfig, UNetConfig
 from generation.backbone.dual_encoder import train_dual_encoder
 from generation.backbone.pretrain import train_unet
 from generation.encoders.dual import OpenClipEncoder
+from generation.encoders.timm import TimmEncoder
 from generation.language.config import LanguageConfig
 from generation.language.small import train_language_model
 from generation.settings import INCIDENTAL
@@ -90,6 +91,8 @@ class UNetTraining(_Training):
     name: ClassVar[str] = "backbone"
     settings: UNetConfig
     encoder: DualEncoder
+    visual: str | None = None
+    """The model of timm's whose features become rows of pictures; None: the dual encoder."""
 
     def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> Backbone:
         return train_unet(
@@ -98,10 +101,14 @@ class UNetTraining(_Training):
             self.encoder.model,
             self.settings,
             curves=curves,
+            visual=None if self.visual is None else self._timm(self.visual),
             initial=None if self.initial is None else Backbone.from_pretrained(self.initial.path, self.pictures.size),
             resume=resume,
             progress=self.workspace.progress,
         )
+
+    def _timm(self, name: str) -> TimmEncoder:
+        return TimmEncoder.from_pretrained(name, self.workspace.weights_file(name).parents[1], size=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,13 @@ from ragar_rec.studies.picture_kinds import divided_rows, select
 @pytest.fixture(scope="module")
 def output(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Experiment]:
     home = tmp_path_factory.mktemp("pictures")
-    config = config_file(home, backbone__held_out=0.5)
+    config = config_file(home, backbone__held_out=0.5, backbone__task="image-to-image")
     paths = [f"--config={config}", f"--data={films}", f"--output={home / 'out'}"]
     arguments = [*paths, "--references=3", "--people=2", "--draw-seed=1", "--evaluation.users=4", "--seed=7"]
     assert pictures.main(arguments) == 0
-    return home / "out", open_run(config_file(home, backbone__held_out=0.5, seed=7), films, home / "out")
+    return home / "out", open_run(
+        config_file(home, backbone__held_out=0.5, backbone__task="image-to-image", seed=7), films, home / "out"
+    )
 
 
 def test_every_kind_is_measured_against_the_same_real_pictures(output: tuple[Path, Experiment]) -> None:

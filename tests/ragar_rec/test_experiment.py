@@ -495,9 +495,8 @@ def test_the_generators_diagnosis_is_in_results_and_report(world: World) -> None
     (request,) = (r for r in run.judging.generator_diagnosis.requests if r.user == frame["user"].iloc[0])
     own = to_float(system.pictures.images[system.pictures.rows([request.reference])])
     with torch.no_grad():
-        cost = run.ranker.reward([request], run.ragar.components.pipeline.reconstruct(own)) - run.ranker.reward(
-            [request], own
-        )
+        given_back = run.ragar.reconstruct([request.reference])
+        cost = run.ranker.reward([request], given_back) - run.ranker.reward([request], own)
     assert gains["codec", "own"][request.user] == pytest.approx(float(cost), abs=1e-4)
     tree = json.loads((world.output / "results.json").read_text())
     steps = [finding["step"] for finding in tree["diagnosis"]]
@@ -1020,9 +1019,12 @@ def doubled(part: Any) -> Any:
     return part
 
 
-def test_the_rankers_gradient_in_the_preference_equals_finite_differences(world: World) -> None:
+def test_the_rankers_gradient_in_the_preference_equals_finite_differences(
+    world: World, films: Path, tmp_path: Path
+) -> None:
     """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
-    run, asked = world.run, world.requests[:4]
+    config = config_file(tmp_path, backbone__task="image-to-image")
+    run, asked = open_run(config, films, tmp_path / "out"), world.requests[:4]
     ragar = run.ragar.warm.load(run.ragar.folder)
     made = ragar.encode_preference(asked)
     ragar.backbone = in_float64(ragar)

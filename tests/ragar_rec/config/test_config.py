@@ -244,7 +244,7 @@ def test_every_default_is_allowed_and_every_field_has_a_docstring(section):
 def test_the_embedded_default_uses_our_keys_rightly_and_the_long_one_differs_in_the_reward_steps():
     tree, long = (yaml.safe_load(find_config(name).read_text()) for name in ("ml-100k", "ml-100k-long"))
     config = Config.read("ml-100k", known_keys=lambda model: set(tree) - set(sections()))
-    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 3)
+    assert (config.evaluation.users, config.evaluation.candidates, config.generator.steps) == (150, 10, 1)
     assert long.pop("reflection") == {**tree.pop("reflection"), "reward_steps": 250}
     assert long == tree
 

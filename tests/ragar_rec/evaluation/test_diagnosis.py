@@ -123,7 +123,7 @@ def test_a_generator_stands_between_retrieval_and_equal_treatment() -> None:
         ({("reach", "stranger"): 0.5}, "reach", "no reward can teach what cannot be drawn"),
         ({("learned", "stranger"): 0.25}, "learned", "could draw what is personal and did not learn to"),
         ({("learned", "stranger"): 0.25, ("reach", "stranger"): 0.5}, "learned", "may please everybody alike"),
-        ({("codec", "own"): -0.3}, "codec", "raise backbone.latent_channels"),
+        ({("codec", "own"): -0.3}, "codec", "adapt the backbone"),
     ],
 )
 def test_what_to_change_about_a_generator(changes: dict[tuple[str, str], float], step: str, words: str) -> None:

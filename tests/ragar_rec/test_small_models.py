@@ -1,0 +1,58 @@
+"""Where the small models begin: the package's, a folder's, or fresh weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from film_world import config_file, film_folder, open_run
+from generation.backbone.config import PACKAGED
+from ragar_rec import stages
+from ragar_rec.experiment import Experiment
+
+SHAPE = {"encoder_width": 128, "encoder_layers": 3, "embed_dim": 64, "context": 32, "unet_widths": [64, 128]}
+
+
+def opened(home: Path, **backbone: object) -> Experiment:
+    config = config_file(home, **{f"backbone__{name}": value for name, value in backbone.items()})
+    return open_run(config, home / "films", home / "out")
+
+
+def test_the_package_is_used_as_it_is_where_no_step_is_asked_for(tmp_path: Path) -> None:
+    film_folder(tmp_path / "films")
+    run = opened(tmp_path, start="package", encoder_steps=0, unet_steps=0, **SHAPE)
+    assert isinstance(run.encoder.weights, stages.Weights) and run.encoder.weights.source == str(PACKAGED / "encoder")
+    assert isinstance(run.backbone, stages.Weights) and run.backbone.source == str(PACKAGED / "backbone")
+    assert run.components.pipeline.edits
+    assert run.encoder.model.dim == 64
+    # pictures that are smaller than those of its training: the UNet takes any size
+    assert run.components.reconstruct(["1"], run.ragar.warm.settings).shape == (1, 3, *run.pictures.size)
+
+
+def test_steps_adapt_the_package(tmp_path: Path) -> None:
+    film_folder(tmp_path / "films")
+    run = opened(tmp_path, start="package", encoder_steps=0, unet_steps=1, **SHAPE)
+    assert isinstance(run.backbone, stages.UNetTraining) and run.backbone.initial is not None
+    assert run.backbone.initial.source == str(PACKAGED / "backbone")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"encoder_width": 64}, "has encoder_width 128, but the config asks for encoder_width 64"),
+        ({"unet_widths": [32, 64]}, r"has unet_widths \[64, 128\], but the config asks for unet_widths \[32, 64\]"),
+    ],
+)
+def test_another_shape_than_the_packages_is_refused(tmp_path: Path, changes: dict, sentence: str) -> None:
+    film_folder(tmp_path / "films")
+    run = opened(tmp_path, start="package", encoder_steps=0, unet_steps=0, **{**SHAPE, **changes})
+    with pytest.raises(ValueError, match=sentence):
+        _ = run.components
+
+
+def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
+    film_folder(tmp_path / "films")
+    run = opened(tmp_path, start=str(tmp_path / "nowhere"), **SHAPE)
+    with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere/encoder; it is package, scratch, or a folder"):
+        _ = run.components
