@@ -1023,7 +1023,7 @@ def test_the_rankers_gradient_in_the_preference_equals_finite_differences(
     world: World, films: Path, tmp_path: Path
 ) -> None:
     """Preference -> two guided steps -> codec -> encoder -> MICRO's counterfactual score -> mean, in float64."""
-    config = config_file(tmp_path, backbone__task="image-to-image")
+    config = config_file(tmp_path, backbone__task="image-to-image", generator__guidance_scale=3.0)
     run, asked = open_run(config, films, tmp_path / "out"), world.requests[:4]
     ragar = run.ragar.warm.load(run.ragar.folder)
     made = ragar.encode_preference(asked)
