@@ -15,6 +15,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
+    StableDiffusionInstructPix2PixPipeline,
+)
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Generator, Tensor
@@ -27,6 +30,7 @@ from transformers import (
 )
 
 from generation.backbone.backbone import LORA_FILE, Backbone
+from generation.backbone.pretrain import denoising_error
 from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
 from generation.ragar.fixed_shape import FixedShape
@@ -247,7 +251,7 @@ def test_invalid_histories_are_refused(pipeline: RagarPipeline) -> None:
 # --- embeddings for anybody's pipeline ------------------------------------------------------------------------------
 
 
-def foreign_parts(*, width: int = 32, context: int = 77) -> dict[str, Any]:
+def foreign_parts(*, width: int = 32, context: int = 77, in_channels: int = 4) -> dict[str, Any]:
     """A Stable Diffusion 1.x pipeline's parts, small, as they come from their configurations: 8 pixels a latent."""
     tokenizer = train_clip_tokenizer(["red circle", "blue bar"], vocab_size=560, max_length=context)
     with torch.random.fork_rng(devices=[]):
@@ -274,6 +278,7 @@ def foreign_parts(*, width: int = 32, context: int = 77) -> dict[str, Any]:
         )
         unet = UNet2DConditionModel(
             sample_size=6,
+            in_channels=in_channels,
             block_out_channels=(16, 32),
             layers_per_block=1,
             cross_attention_dim=width,
@@ -733,3 +738,23 @@ def test_a_folder_with_lora_says_that_its_file_is_missing(world: World, tmp_path
     RagarPipeline(ragar).save_pretrained(tmp_path / "whole")
     with pytest.raises(FileNotFoundError, match=f"no {LORA_FILE} in"):
         RagarPipeline.from_pretrained(without(tmp_path / "whole", LORA_FILE, tmp_path / "part"))
+
+
+def test_a_full_size_unet_that_edits_is_read_and_drawn_with(world: World, tmp_path: Path) -> None:
+    """InstructPix2Pix of Stable Diffusion 1.x's classes: eight channels in, four out, any autoencoder, no strength."""
+    parts = foreign_parts(in_channels=8)
+    StableDiffusionInstructPix2PixPipeline(**parts).save_pretrained(tmp_path)
+    backbone = Backbone.from_pretrained(tmp_path, (48, 32))
+    assert backbone.edits and backbone.picture_tokens is None
+    states, references = backbone.states(["red circle", "blue bar"]), to_float(world.gallery.images[:2])
+    options: dict[str, Any] = {"steps": 2, "guidance_scale": 3.0}
+    drawn = backbone.sample(states, backbone.negative(states), references, [0, 1], strength=0.1, **options)
+    assert drawn.shape == (2, 3, 48, 32)
+    assert torch.equal(
+        drawn, backbone.sample(states, backbone.negative(states), references, [0, 1], strength=1.0, **options)
+    )
+    rows = states.clone().requires_grad_()
+    error = denoising_error(backbone, references, rows, torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(error, [rows])
+    assert error > 0 and gradient.abs().max() > 0
+    assert not torch.equal(backbone.latents(references), backbone.reference_latents(references))  # scaled, and not

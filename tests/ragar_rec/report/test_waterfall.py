@@ -23,6 +23,6 @@ def test_bars_come_in_the_order_of_the_waterfall_and_only_of_what_was_measured()
     assert waterfall_bars(found) == [
         Bar("best picture of the catalogue", GAIN, PERSONAL),
         Bar("what it learned to draw", GAIN, PERSONAL),
-        Bar("the item's own, by its codec", PERSONAL),
+        Bar("the item's own, given back", PERSONAL),
     ]
     assert waterfall_bars([]) == []
