@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from generation.backbone.config import SamplingConfig
 from ragar_rec import evaluation, stages
 from ragar_rec import report as reporting
 from ragar_rec import store as stored
+from ragar_rec.config.schema import narrowed
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
 from ragar_rec.store.curves import read_curves
@@ -78,25 +81,31 @@ def prepare(run: Experiment) -> Path:
 
 
 def pretrain(run: Experiment) -> Path:
-    """Dual encoder, codec and UNet, trained on the catalogue; prints the codec's error and the losses.
+    """Dual encoder and UNet, adapted to the catalogue or learned from it; prints what they give back, and the losses.
+
+    Where the config uses the library's models as they are, there is nothing to do, and that is said.
 
     Raises:
         ValueError: the config names weights in their place.
     """
     training, pictures = run.backbone, run.pictures
+    if run.config.models.backbone is not None:
+        raise ValueError(f"models.backbone is {run.config.models.backbone}: there is nothing to pretrain; leave it out")
     if not isinstance(training, stages.UNetTraining):
-        named, start = run.config.models.backbone, run.config.backbone.start
-        reason = f"backbone.start is {start} and unet_steps 0" if named is None else f"models.backbone is {named}"
-        advice = "some hundred steps adapt it" if named is None else "leave it out"
-        raise ValueError(f"{reason}: there is nothing to pretrain; {advice}")
+        print(
+            f"backbone.start is {run.config.backbone.start}, whose models are used as they are: nothing is to be "
+            "pretrained. --backbone.unet_steps=300 adapts them to these pictures."
+        )
+        return Path(training.path)
     components = run.components  # Before the training: weights that are missing are said now.
     folder = training.folder
     rows = (training.held_out_rows or training.rows)[:RECONSTRUCTED]
-    kind = "kept from it" if training.held_out_rows else "that it was fitted to"
-    error = evaluation.reconstruction_psnr(components.pipeline, pictures.images[rows])
-    print(f"codec: {error:.1f} dB on {len(rows):,} pictures {kind}")
-    encoder = training.encoder.weights
-    for name, points in (read_curves(Path(encoder.path)) | read_curves(folder)).items():
+    kind = "kept from the training" if training.held_out_rows else "that it was trained on"
+    ids = [pictures.items[row].id for row in rows]
+    reconstruct = partial(components.reconstruct, sampling=narrowed(SamplingConfig, run.config.generator))
+    error = evaluation.given_back_psnr(reconstruct, ids, pictures.images[rows])
+    print(f"own pictures given back: {error:.1f} dB on {len(rows):,} pictures {kind}")
+    for name, points in (read_curves(Path(training.encoder.weights.path)) | read_curves(folder)).items():
         losses = [loss for _, loss in points]
         tenth = max(1, len(losses) // 10)
         first, last = mean(losses[:tenth]), mean(losses[-tenth:])

@@ -39,8 +39,7 @@ class SmallModels:
     def unchanged(self, part: str) -> str | None:
         """The folder of a model that no step is to change; None if it is trained."""
         steps = self.config.encoder_steps if part == ENCODER else self.config.unet_steps
-        initial = self._initial(part)
-        return initial if initial is not None and steps == 0 else None
+        return None if steps else self._initial(part)
 
     def encoder(self) -> stages.DualEncoderTraining:
         """The dual encoder's training."""
@@ -103,11 +102,11 @@ class SmallModels:
         else:
             unet, rows = (_json(folder / name / "config.json") for name in ("unet", "picture_tokens"))
             shape = {"unet_widths": tuple(unet["block_out_channels"]), "picture_rows": rows["rows"]}
-        if wrong := [name for name, value in shape.items() if getattr(self.config, name) != value]:
-            asked = ", ".join(f"{name} {_plain(getattr(self.config, name))}" for name in wrong)
-            found = ", ".join(f"{name} {_plain(shape[name])}" for name in wrong)
+        asked = {name: getattr(self.config, name) for name in shape}
+        if wrong := [name for name in shape if asked[name] != shape[name]]:
+            has, wants = (", ".join(f"{name} {_shown(of[name])}" for name in wrong) for of in (shape, asked))
             raise ValueError(
-                f"backbone.start {self.config.start} has {found}, but the config asks for {asked}: leave these keys "
+                f"backbone.start {self.config.start} has {has}, but the config asks for {wants}: leave these keys "
                 f"out, or write backbone.start: {SCRATCH}"
             )
 
@@ -117,5 +116,6 @@ def _json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _plain(value: object) -> object:
+def _shown(value: Any) -> Any:
+    """As YAML writes it: a tuple as a list."""
     return list(value) if isinstance(value, tuple) else value

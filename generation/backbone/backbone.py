@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from generation.backbone.codec import LinearCodec
+from generation.backbone.config import SamplingConfig
 from generation.backbone.edit import PatchCodec, PictureTokens
 from generation.backbone.loading import PICTURE_TOKENS, Pipeline, assemble_pipeline, load_picture_tokens, load_pipeline
 from generation.backbone.lora import add_lora, keeping_lora_precision, lora_of
@@ -246,6 +247,27 @@ class Backbone:
     def checkpointing(self, enabled: bool = True) -> AbstractContextManager[None]:
         """The UNet keeps only its blocks' inputs and computes the rest again in the backward pass; then as before."""
         return gradient_checkpointing(self.pipeline.unet, enabled)
+
+    def draw(
+        self,
+        condition: Float[Tensor, "n rows dim"],
+        references: Float[Tensor, "n 3 height width"],
+        seeds: Sequence[int],
+        sampling: SamplingConfig,
+        *,
+        with_grad: bool = False,
+    ) -> Float[Tensor, "n 3 height width"]:
+        """:meth:`sample` as the section ``generator`` says, away from the empty prompt."""
+        return self.sample(
+            condition,
+            self.negative(condition),
+            None if sampling.text_to_image else references,
+            seeds,
+            steps=sampling.steps,
+            strength=sampling.strength,
+            guidance_scale=sampling.guidance_scale,
+            with_grad=with_grad,
+        )
 
     def sample(
         self,

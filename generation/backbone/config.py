@@ -131,6 +131,11 @@ class UNetConfig(DualEncoderConfig):
         yield from self._no_shares("ema")
         yield from self._no_counts("picture_rows")
         yield from self._no_steps("unet_steps")
+        if self.start != SCRATCH and self.encoder_steps and not self.unet_steps:
+            yield (
+                f"encoder_steps {self.encoder_steps} change the words and features that the UNet of start: "
+                f"{self.start} was trained with: adapt it, too, by some hundred unet_steps"
+            )
         if self.start != SCRATCH and self.task != "edit":
             yield f"task {self.task} begins from scratch alone: write start: scratch beside it"
 
@@ -175,6 +180,11 @@ class SamplingConfig:
         for name in ("history_length", "steps"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}"
+
+    @property
+    def described(self) -> str:
+        """The number of steps, in words."""
+        return f"{self.steps} sampling step{'' if self.steps == 1 else 's'}"
 
     def strength_problem(self, key: str, steps: int) -> str | None:
         """The sentence on a :attr:`strength` at which image-to-image cannot run so many steps; None if it can.

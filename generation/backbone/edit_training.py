@@ -14,13 +14,13 @@ from generation.backbone.config import UNetConfig
 from generation.backbone.corruption import as_reference
 from generation.backbone.edit import PATCH, EditUNet, PatchCodec, PictureTokens
 from generation.backbone.paraphrase import condition
-from generation.backbone.unet import noise_scheduler
+from generation.backbone.unet import noise_scheduler, unet_training
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.text_tower import clip_text_model
 from generation.pictures import to_float
 from generation.precision import to_single_precision
-from generation.training import Curves, Resume, Training
+from generation.training import Curves, Resume
 
 FEATURE_NOISE = 0.3
 """Highest deviation of the noise on a picture's feature, in units of the features' own: a preference is never exact."""
@@ -43,7 +43,7 @@ def edit_loss(
     scheduler: DDIMScheduler,
     clean: Float[Tensor, "n 3 height width"],
     reference: Float[Tensor, "n 3 height width"],
-    text_states: Float[Tensor, "n rows width"],
+    text_states: Float[Tensor, "n rows condition"],
     features: Float[Tensor, "n dim"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
@@ -130,27 +130,11 @@ def train_edit(
     generator = torch.Generator().manual_seed(config.seed + 1)  # not the dual encoder's
     features = encode_in_blocks(encoder if visual is None else visual, images)
     features = features if visual is None else F.normalize(features, dim=-1)
-    editor = new_editor(config, features, generator)
-    if initial is not None:
-        editor = editor_of(initial, editor.tokens)
-    text_encoder, tokenizer, scheduler = (
-        clip_text_model(encoder),
-        encoder.tokenizer.tokenizer,
-        noise_scheduler("sample"),
-    )
-    training = Training(
-        "UNet: denoising loss",
-        editor,
-        examples=len(captions),
-        batch_size=config.batch_size,
-        steps=config.unet_steps,
-        learning_rate=config.learning_rate,
-        weight_decay=0.01,
-        generator=generator,
-        curves=curves,
-        average=config.ema,
-        resume=resume,
-        progress=progress,
+    editor = new_editor(config, features, generator, initial)
+    text_encoder, tokenizer = clip_text_model(encoder), encoder.tokenizer.tokenizer
+    scheduler = noise_scheduler("sample")
+    training = unet_training(
+        editor, config, examples=len(captions), generator=generator, curves=curves, resume=resume, progress=progress
     )
     for rows in training:
         clean = to_float(images[rows]) * 2 - 1
@@ -171,28 +155,25 @@ def train_edit(
     )
 
 
-def editor_of(backbone: Backbone, fresh: PictureTokens) -> Editor:
-    """The trainable parts of a backbone that edits; its tokens, or fresh ones where its are of another width.
+def new_editor(
+    config: UNetConfig, features: Float[Tensor, "n dim"], generator: torch.Generator, initial: Backbone | None = None
+) -> Editor:
+    """What is to be trained: fresh, or an initial backbone's; its tokens are fresh if these features are no such ones.
 
     Raises:
-        ValueError: it is of another kind.
+        ValueError: the initial backbone is of another kind.
     """
-    unet, tokens = backbone.pipeline.unet, backbone.picture_tokens
-    if not isinstance(unet, EditUNet) or tokens is None:
+    unet, tokens = (None, None) if initial is None else (initial.pipeline.unet, initial.picture_tokens)
+    if initial is not None and (tokens is None or not isinstance(unet, EditUNet)):
         raise ValueError("backbone.start names a backbone that is no small one that edits: take package, or scratch")
-    editor = Editor(unet, tokens if tokens.dim == fresh.dim else fresh)
-    return editor.train().requires_grad_(True)
-
-
-def new_editor(config: UNetConfig, features: Float[Tensor, "n dim"], generator: torch.Generator) -> Editor:
-    """Fresh weights; the tokens know mean and deviation of these features."""
     # diffusers and torch initialise weights from the global generator; it is seeded from ours and put back behind.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        unet = EditUNet(
-            sample_size=max(config.image_height, config.image_width) // 8,
+        unet = unet or EditUNet(
+            sample_size=max(config.image_height, config.image_width) // PATCH,
             cross_attention_dim=config.encoder_width,
             block_out_channels=tuple(config.unet_widths),
         )
-        tokens = PictureTokens(features.shape[1], config.picture_rows, config.encoder_width).fit(features)
-    return Editor(unet, tokens)
+        if tokens is None or tokens.dim != features.shape[1]:
+            tokens = PictureTokens(features.shape[1], config.picture_rows, config.encoder_width).fit(features)
+    return Editor(unet, tokens).train().requires_grad_(True)

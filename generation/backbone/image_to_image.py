@@ -12,12 +12,12 @@ from generation.backbone.codec import LinearCodec
 from generation.backbone.config import UNetConfig
 from generation.backbone.corruption import recolour
 from generation.backbone.paraphrase import condition
-from generation.backbone.unet import noise_scheduler, small_unet
+from generation.backbone.unet import noise_scheduler, small_unet, unet_training
 from generation.encoders.dual import OpenClipEncoder
 from generation.encoders.text_tower import clip_text_model
 from generation.pictures import to_float
 from generation.precision import to_single_precision
-from generation.training import Curves, Resume, Training
+from generation.training import Curves, Resume
 
 RECOLOURED_FROM = 0.4
 """sigma/alpha from which on the colours of a noisy latent may be wholly another picture's.
@@ -108,19 +108,8 @@ def train_image_to_image(
         generator=generator,
     )
     scheduler = noise_scheduler(config.prediction)
-    training = Training(
-        "UNet: denoising loss",
-        unet,
-        examples=len(captions),
-        batch_size=config.batch_size,
-        steps=config.unet_steps,
-        learning_rate=config.learning_rate,
-        weight_decay=0.01,
-        generator=generator,
-        curves=curves,
-        average=config.ema,
-        resume=resume,
-        progress=progress,
+    training = unet_training(
+        unet, config, examples=len(captions), generator=generator, curves=curves, resume=resume, progress=progress
     )
     for rows in training:
         # The order of the draws is part of the result: other pictures, captions, colours, then those of the loss.

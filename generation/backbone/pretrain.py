@@ -56,7 +56,7 @@ def train_unet(
 def denoising_error(
     backbone: Backbone,
     images: Float[Tensor, "n 3 height width"],
-    condition: Float[Tensor, "n rows width"],
+    condition: Float[Tensor, "n rows dim"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
     """How badly any backbone, small or full-size, finds these pictures under this condition; differentiable in it.

@@ -1,13 +1,17 @@
 """SD-1.5's UNet class at a small configuration, and the noise schedule that it is trained and sampled with."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import nn
 
-from generation.backbone.config import Prediction
+from generation.backbone.config import Prediction, UNetConfig
+from generation.training import Curves, Resume, Training
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def small_unet(
@@ -41,6 +45,33 @@ def small_unet(
             addition_embed_type="text",
             addition_embed_type_num_heads=4,
         )
+
+
+def unet_training(
+    model: Model,
+    config: UNetConfig,
+    *,
+    examples: int,
+    generator: torch.Generator,
+    curves: Curves,
+    resume: Resume | None,
+    progress: bool,
+) -> Training[Model]:
+    """The training loop of a UNet, or of what contains one, by the section ``backbone``."""
+    return Training(
+        "UNet: denoising loss",
+        model,
+        examples=examples,
+        batch_size=config.batch_size,
+        steps=config.unet_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.01,
+        generator=generator,
+        curves=curves,
+        average=config.ema,
+        resume=resume,
+        progress=progress,
+    )
 
 
 def noise_scheduler(prediction: Prediction = "v") -> DDIMScheduler:

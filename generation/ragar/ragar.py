@@ -4,6 +4,7 @@ Eq. 7 is in `language.py`, eq. 8 in `mapper.py`, eq. 9 in `calibrator.py`; :meth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -293,18 +294,11 @@ class Ragar(nn.Module):
             with_grad: keep the gradient from the pictures to the embeddings and to LoRA.
             lora: whether to draw with LoRA, where there is any.
         """
-        config, backbone = self.config, self.sampling_backbone if lora else self.backbone
+        backbone = self.sampling_backbone if lora else self.backbone
         rows = self.gallery.rows([request.reference for request in requests])
-        images = backbone.sample(
-            embeds,
-            backbone.negative(embeds),
-            None if config.text_to_image else to_float(self.gallery.images[rows]),
-            [request.seed for request in requests],
-            steps=steps or config.steps,
-            strength=config.strength,
-            guidance_scale=config.guidance_scale,
-            with_grad=with_grad,
-        )
+        references, seeds = to_float(self.gallery.images[rows]), [request.seed for request in requests]
+        sampling = self.config if steps is None else replace(self.config, steps=steps)
+        images = backbone.draw(embeds, references, seeds, sampling, with_grad=with_grad)
         return self.gallery.keep(images, rows)
 
     @torch.no_grad()
@@ -317,8 +311,8 @@ class Ragar(nn.Module):
         self, requests: Sequence[Request], *, steps: int | None = None
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw v_glob, on the CPU: from E_g alone, without LoRA, with the initial latent of v_gen."""
-        overall = self.backbone.without_picture(self.encode_preference(requests).overall)
-        return self.render(overall, requests, steps=steps, lora=False).cpu()
+        overall = self.backbone.states(self.describe(requests).texts)
+        return self.render(self.backbone.without_picture(overall), requests, steps=steps, lora=False).cpu()
 
     def trained_parts(self) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name."""

@@ -104,6 +104,11 @@ class Config:
         generator, training = built["generator"], built["reflection"]
         if problem := generator.strength_problem("reflection.steps", training.steps):
             problems.append(f"`generator` {source.get('generator.strength', 'by default')}: {problem}")
+        if generator.text_to_image and built["models"].backbone is None and built["backbone"].task == "edit":
+            problems.append(
+                f"`generator.text_to_image` {source['generator.text_to_image']}: the small backbone edits a reference "
+                "and cannot draw from noise alone: write backbone.task: image-to-image, or name models.backbone"
+            )
         problems.extend(_reward_problems(training.ranker, built["judges"], source))
         if problems:
             raise ConfigError(problems)

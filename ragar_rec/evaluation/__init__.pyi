@@ -2,7 +2,7 @@ from .controls import ShuffledUserSampler as ShuffledUserSampler
 from .diagnosis import barren as barren
 from .diagnosis import findings as findings
 from .evidence import Judged as Judged
-from .fidelity import reconstruction_psnr as reconstruction_psnr
+from .fidelity import given_back_psnr as given_back_psnr
 from .finding import Finding as Finding
 from .per_user import write_per_user as write_per_user
 from .planted import power_table as power_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from generation.backbone.backbone import Backbone
 from generation.pictures import to_float
 
 CODED = 64
-"""Pictures that are encoded and decoded at a time."""
+"""Pictures that are given back at a time."""
 BLOCK = 256
 """Queries whose distances to the whole pool are held at a time."""
 
@@ -23,10 +23,20 @@ def psnr(images: Float[Tensor, "n 3 height width"], truth: Float[Tensor, "n 3 he
     return float(-10 * torch.log10(((images - truth) ** 2).mean()))
 
 
-def reconstruction_psnr(backbone: Backbone, images: UInt8[Tensor, "n 3 height width"]) -> float:
-    """PSNR of pictures that went through the backbone's codec and back, see :func:`psnr`."""
-    truth = to_float(images)
-    return psnr(torch.cat([backbone.reconstruct(block) for block in truth.split(CODED)]), truth)
+def given_back_psnr(
+    reconstruct: Callable[[Sequence[str]], Float[Tensor, "n 3 height width"]],
+    items: Sequence[str],
+    images: UInt8[Tensor, "n 3 height width"],
+) -> float:
+    """PSNR of items' own pictures as a generator gives them back, see :func:`psnr`.
+
+    Args:
+        reconstruct: items to what the generator makes of their own pictures.
+        items: of these pictures.
+        images: the pictures.
+    """
+    blocks = [reconstruct(items[start : start + CODED]) for start in range(0, len(items), CODED)]
+    return psnr(torch.cat(blocks), to_float(images))
 
 
 def frechet_distance(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> float:

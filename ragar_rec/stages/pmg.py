@@ -45,7 +45,7 @@ class PmgSystem(UnrewardedSystem):
     def description(self) -> str:
         """How pictures are sampled."""
         sampling, n = self.sampling, len(self.settings.repetitions)
-        return f"the best of {n}, {self.components.sampled(sampling)}"
+        return f"the best of {n}, {sampling.described}"
 
     def new_generator(self) -> Pmg:
         """PMG on the frozen components, with fresh weights."""

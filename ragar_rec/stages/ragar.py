@@ -126,22 +126,8 @@ class Components(Keyed):
         with torch.no_grad():
             pictures = tokens(gallery.visual[rows].to(tokens.mean))
             condition = torch.cat([pictures, pipeline.empty.expand(len(pictures), -1, -1)], dim=1)
-            drawn = pipeline.sample(
-                condition,
-                pipeline.negative(condition),
-                images,
-                [0] * len(images),
-                steps=sampling.steps,
-                strength=sampling.strength,
-                guidance_scale=sampling.guidance_scale,
-            )
+            drawn = pipeline.draw(condition, images, [0] * len(images), sampling)
         return gallery.keep(drawn.cpu(), rows)
-
-    def sampled(self, sampling: SamplingConfig) -> str:
-        """How pictures are sampled, in words."""
-        noun = "sampling step" if sampling.steps == 1 else "sampling steps"
-        how = "from noise" if sampling.text_to_image else f"at strength {sampling.strength}"
-        return f"{sampling.steps} {noun} {'beside the reference' if self.pipeline.edits else how}"
 
     @property
     def trained_folders(self) -> list[Path]:
@@ -237,8 +223,7 @@ class RagarSystem(Stage):
     @property
     def description(self) -> str:
         """How pictures are sampled."""
-        settings = self.warm.settings
-        return self.components.sampled(settings)
+        return self.warm.settings.described
 
     @property
     def dataset(self) -> Dataset:

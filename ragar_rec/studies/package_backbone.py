@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from generation.words.captions import PaletteCaptioner
 from ragar_rec.small_models import BACKBONE, ENCODER
 from ragar_rec.studies.package_pictures import joined, procedural, rendered_covers, stickers
 
+UNROUNDED = "encoder.float32"
+"""The dual encoder in full precision, while the UNet is trained on it."""
 SAVE_EVERY = 200
 """Steps after which a stopped training can go on."""
 
@@ -71,6 +74,7 @@ def make_package(stickers_folder: Path, output: Path, settings: PackageSettings,
     backbone = train_unet(captions, pictures.images, encoder, unet, curves=Curves(), resume=resume, progress=progress)
     write_package(encoder, backbone, output)
     resume.delete()
+    shutil.rmtree(output / UNROUNDED)
     return output
 
 
@@ -83,7 +87,7 @@ def _encoder(
     progress: bool,
 ) -> OpenClipEncoder:
     """The dual encoder in full precision; kept in ``output`` until the UNet is trained on it, too."""
-    finished = output / "encoder.float32"
+    finished = output / UNROUNDED
     if not finished.is_dir():
         resume = Resume(output / "encoder.unfinished", SAVE_EVERY)
         encoder = train_dual_encoder(captions, images, config, curves=Curves(), resume=resume, progress=progress)

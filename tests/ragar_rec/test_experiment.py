@@ -601,7 +601,7 @@ def test_pretrain_makes_what_train_generator_reuses(world: World, tmp_path: Path
     assert run.store.ran == [*STAGES[:3], "backbone"]
     assert run.backbone.content == world.run.backbone.content
     said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"codec: \d+\.\d dB on 23 pictures that it was fitted to", said[0])
+    assert re.fullmatch(r"own pictures given back: \d+\.\d dB on 23 pictures that it was trained on", said[0])
     losses = [value for _, value in read_curves(Path(run.backbone.path))["UNet: denoising loss"]]
     first, last = f"{losses[0]:.3f} in the first tenth of 3 steps", f"{losses[2]:.3f} in the last"
     assert said[2] == f"UNet: denoising loss {first}, {last}"
@@ -658,7 +658,7 @@ def test_the_backbone_never_sees_what_is_held_out(world: World, tmp_path: Path, 
         monkeypatch.setattr(models, name, watched)
     run = open_run(config_file(tmp_path, backbone__held_out=0.25), world.data, tmp_path / "out")
     pipeline.pretrain(run)
-    assert "dB on 6 pictures kept from it" in capsys.readouterr().out
+    assert "dB on 6 pictures kept from the training" in capsys.readouterr().out
     training = run.backbone
     assert isinstance(training, UNetTraining)
     assert (len(training.rows), len(training.held_out_rows)) == (17, 6)

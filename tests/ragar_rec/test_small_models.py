@@ -8,7 +8,8 @@ import pytest
 
 from film_world import config_file, film_folder, open_run
 from generation.backbone.config import PACKAGED
-from ragar_rec import stages
+from ragar_rec import pipeline, stages
+from ragar_rec.errors import ConfigError
 from ragar_rec.experiment import Experiment
 
 SHAPE = {"encoder_width": 128, "encoder_layers": 3, "embed_dim": 64, "context": 32, "unet_widths": [64, 128]}
@@ -56,3 +57,15 @@ def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
     run = opened(tmp_path, start=str(tmp_path / "nowhere"), **SHAPE)
     with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere/encoder; it is package, scratch, or a folder"):
         _ = run.components
+
+
+def test_an_encoder_that_the_package_s_unet_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="encoder_steps 5 change the words and features"):
+        opened(tmp_path, start="package", encoder_steps=5, unet_steps=0, **SHAPE)
+
+
+def test_without_steps_there_is_nothing_to_pretrain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film_folder(tmp_path / "films")
+    folder = pipeline.pretrain(opened(tmp_path, start="package", encoder_steps=0, unet_steps=0, **SHAPE))
+    assert folder == PACKAGED / "backbone"
+    assert "whose models are used as they are: nothing is to be pretrained" in capsys.readouterr().out

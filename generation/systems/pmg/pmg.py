@@ -99,20 +99,12 @@ class Pmg:
         return best_of(candidates, self.scores(candidates, keywords))
 
     def render(
-        self, condition: Float[Tensor, "n rows width"], requests: Sequence[Request]
+        self, condition: Float[Tensor, "n rows dim"], requests: Sequence[Request]
     ) -> Float[Tensor, "n 3 height width"]:
         """Draw pictures, on the CPU; the request's seed alone makes the initial noise, whatever the condition."""
         rows = self.gallery.rows([request.reference for request in requests])
-        condition = self.backbone.without_picture(condition)
-        images = self.backbone.sample(
-            condition,
-            self.backbone.negative(condition),
-            None if self.sampling.text_to_image else to_float(self.gallery.images[rows]),
-            [request.seed for request in requests],
-            steps=self.sampling.steps,
-            strength=self.sampling.strength,
-            guidance_scale=self.sampling.guidance_scale,
-        )
+        references, seeds = to_float(self.gallery.images[rows]), [request.seed for request in requests]
+        images = self.backbone.draw(self.backbone.without_picture(condition), references, seeds, self.sampling)
         return self.gallery.keep(images, rows).cpu()
 
     def scores(

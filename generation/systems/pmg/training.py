@@ -65,7 +65,7 @@ def contrastive_denoising_loss(
     backbone: Backbone,
     target: Float[Tensor, "n 3 height width"],
     negative: Float[Tensor, "n 3 height width"],
-    condition: Float[Tensor, "n rows width"],
+    condition: Float[Tensor, "n rows dim"],
     generator: torch.Generator,
     *,
     negative_weight: float,

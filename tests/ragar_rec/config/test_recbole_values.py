@@ -140,4 +140,11 @@ def test_a_strength_without_room_for_its_steps(tmp_path: Path, key: str) -> None
         f"{key} 2: take a strength of at least 0.002"
     ) in found
     assert not problems(tmp_path, "--generator.strength=.002", "--generator.steps=2", "--reflection.steps=2")
-    assert not problems(tmp_path, "--generator.strength=.001", "--generator.text_to_image=true")
+    image_to_image = ("--backbone.task=image-to-image", "--backbone.start=scratch", "--backbone.encoder_steps=1")
+    noise = ("--generator.strength=.001", "--generator.text_to_image=true", "--backbone.unet_steps=1")
+    assert not problems(tmp_path, *noise, *image_to_image)
+
+
+def test_noise_alone_is_nothing_for_a_backbone_that_edits(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "--generator.text_to_image=true")
+    assert "the small backbone edits a reference and cannot draw from noise alone" in found

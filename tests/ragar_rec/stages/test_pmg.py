@@ -40,7 +40,7 @@ def test_the_demo_goes_through_every_step(run: Experiment, capsys: pytest.Captur
     ran = [name for name in run.store.ran if name in of_the_generator]
     assert ran == ["encoder", "backbone", "language", "pmg", "images", "results", "report"]
     out = capsys.readouterr().out
-    assert "the best of 3, 2 sampling steps beside the reference; small on purpose." in out
+    assert "the best of 3, 2 sampling steps; small on purpose." in out
     assert re.search(r"^PMG +-?0\.", out, flags=re.MULTILINE)
     frame = run.results.frame
     assert set(frame["system"]) == {"PMG"}
