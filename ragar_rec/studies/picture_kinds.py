@@ -114,7 +114,7 @@ def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Reques
 
 
 def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -> None:
-    """Write a sheet of references of test users, rendered for several of them, for nobody and, if possible, from noise."""
+    """Write a sheet of references of test users, rendered for several of them, for nobody and from noise."""
     requests = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, settings.draw_seed)
     shown, people = requests[: settings.references], requests[-settings.people :]
     rows = run.components.gallery.rows([request.reference for request in shown])
