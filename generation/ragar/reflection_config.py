@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from generation.rewards.choice import reward_conflicts
+from generation.rewards.choice import PersonalForm, reward_conflicts
 from generation.settings import INCIDENTAL
 
 NoiseMode = Literal["full", "token_shared", "low_rank"]
@@ -79,6 +79,9 @@ class ReflectionConfig(WarmStartConfig):
     personal: int = 0
     """K: the reward ``ranker`` becomes the user's score less the mean over K other people's of the same picture and
     item, drawn for each request, so that what pleases everybody earns nothing. 0: the user's score alone."""
+    personal_form: PersonalForm = "difference"
+    """How ``personal`` compares: ``difference``, the user's score less the others' mean; ``rank``, the user's place among
+    them, from 0 to 1: the share of the others whose score is below the user's, made smooth."""
     ensemble: int = 1
     """Trainings of the ranker that rewards, which differ in their seeds: the reward ``ranker`` is the mean of their
     scores."""
@@ -127,4 +130,6 @@ class ReflectionConfig(WarmStartConfig):
             value = getattr(self, name)
             if value > default and "ranker" not in self.rewards:
                 yield f"{name} {value} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
+        if self.personal_form != "difference" and not self.personal:
+            yield f"personal_form {self.personal_form} compares with other people: personal must be at least 1"
         yield from reward_conflicts(self.rewards, self.aesthetic_head)

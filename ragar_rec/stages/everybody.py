@@ -71,7 +71,7 @@ class EverybodySystem(RagarSystem):
                 f"evaluation.controls names everybody, which trains the generator again without the person, but no "
                 f"ranker's reward trains {system.label}: leave everybody out, or take generator.system: ragar"
             )
-        training = replace(system.training, personal=0)
+        training = replace(system.training, personal=0, personal_form="difference")
         return cls(system.workspace, system.warm, system.rewards, training, system.people_seed)
 
     @cached_property

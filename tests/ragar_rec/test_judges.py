@@ -222,6 +222,11 @@ def test_a_personal_reward_trains_another_generator(run: Experiment, tmp_path: P
     assert found.ragar.content != impersonal.ragar.content
     # What is drawn for nobody in particular has no personal part: it is trained for everybody's score.
     assert EverybodySystem.beside(found.ragar).reward is found.reward_ranker.reward
+    ranked = opened("--reflection.personal=4", "--reflection.personal_form=rank", "--reflection.ranker=other").ragar
+    places = ranked.reward(requests, pictures)
+    assert ((places > 0) & (places < 1)).all()
+    assert ranked.key != found.ragar.key
+    assert EverybodySystem.beside(ranked).key == EverybodySystem.beside(found.ragar).key
     n = len(found.ragar.training_requests)
     crowd = opened(f"--reflection.personal={n}")
     with pytest.raises(ValueError, match=f"personal {n} asks for the scores of {n} other people, .* take 1 to {n - 1}"):

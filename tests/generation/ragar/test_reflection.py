@@ -670,6 +670,7 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
         ({"lora_rank": -1}, "lora_rank -1 must not be negative"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
         ({"ema": 1.0}, "ema 1.0 must be at least 0 and below 1"),
+        ({"personal_form": "rank"}, "personal_form rank compares with other people: personal must be at least 1"),
         ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
     ],
 )
