@@ -29,16 +29,7 @@ from generation.ragar.losses import calibrator_loss, semantic_loss
 from generation.ragar.ragar import Ragar
 from generation.request import Request
 from generation.training import Curves
-from generation_world import SMALL, TINY, World, request
-
-EDIT = replace(TINY, task="edit", picture_rows=3)
-
-
-@pytest.fixture(scope="module")
-def edit(world: World) -> Backbone:
-    """A backbone that edits, trained for three steps."""
-    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
-    return train_unet(captions, images, world.encoder, EDIT, curves=Curves(), progress=False)
+from generation_world import EDIT, SMALL, TINY, World, request
 
 
 @pytest.fixture
