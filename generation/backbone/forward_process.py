@@ -1,4 +1,4 @@
-"""The forward process: clean latents made noisy at a timestep, and what the UNet predicts and should predict of them."""
+"""The forward process: clean latents made noisy at a timestep, and what the UNet should predict of them."""
 
 from typing import Any
 

@@ -36,7 +36,9 @@ def negative_aware_loss(
     probability: Float[Tensor, " n"],
     beta: float = BETA,
 ) -> Float[Tensor, ""]:
-    """r ||v+ - v||^2 + (1 - r) ||v- - v||^2 with v+ = v_old + beta (v_theta - v_old), v- = v_old - beta (v_theta - v_old).
+    """The squared errors of two implicit policies, r ||v+ - v||^2 + (1 - r) ||v- - v||^2.
+
+    With v+ = v_old + beta (v_theta - v_old) and v- = v_old - beta (v_theta - v_old) (Zheng et al. 2025, sec. 3).
 
     The positive policy v+ learns the good pictures, the negative one, its mirror image around the old policy, the bad
     ones: so v_theta comes nearer to good pictures and recedes from bad ones. Its minimum over v_theta is at
