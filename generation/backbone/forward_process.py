@@ -48,6 +48,5 @@ def predict_noisy(
         noisy = torch.cat([noisy, backbone.reference_latents(references)], dim=1)
     dtype, t = pipeline.unet.dtype, timesteps.to(clean.device)
     predicted = pipeline.unet(noisy.to(dtype), t, encoder_hidden_states=condition.to(dtype)).sample
-    kind = pipeline.scheduler.config["prediction_type"]
-    target = {"sample": clean, "epsilon": noise}.get(kind, alpha * noise - sigma * clean)
-    return to_single_precision(predicted), target
+    targets = {"sample": clean, "epsilon": noise, "v_prediction": alpha * noise - sigma * clean}
+    return to_single_precision(predicted), targets[pipeline.scheduler.config["prediction_type"]]

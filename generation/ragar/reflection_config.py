@@ -52,7 +52,8 @@ class ReflectionConfig(WarmStartConfig):
     """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
     the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
     ``steps`` are enough. ``nft``: the noisy preferences of ``reinforce``, whose better pictures are what the UNet
-    learns to draw without noise, and whose worse ones it unlearns (DiffusionNFT), for any reward. ``paper_literal``: eq. 11-12 as printed, for the ablation."""
+    learns to draw without noise, and whose worse ones it unlearns (DiffusionNFT), for any reward.
+    ``paper_literal``: eq. 11-12 as printed, for the ablation."""
     lora_rank: int = 0
     """``path``, ``nft``: rank of LoRA on the UNet's attention, trained with the rest and used for v_gen alone; 0 is
     none. It stands here, not in the section ``generator``: the warm start does without, and a saved generator knows its

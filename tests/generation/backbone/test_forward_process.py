@@ -35,7 +35,7 @@ def test_visited_timesteps_are_those_of_sampling(
 
 @pytest.mark.parametrize("prediction", ["sample", "epsilon", "v_prediction"])
 def test_the_target_is_what_the_unet_predicts(
-    edit: Backbone, monkeypatch: pytest.MonkeyPatch, rng: torch.Generator, prediction: str
+    edit: Backbone, monkeypatch: pytest.MonkeyPatch, rng: torch.Generator, prediction: Any
 ) -> None:
     """The scheduler finds the clean latent again from noisy latent and target; a UNet that edits sees the reference."""
     scheduler = DDIMScheduler(prediction_type=prediction, clip_sample=False)
