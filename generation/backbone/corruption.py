@@ -1,6 +1,7 @@
-"""Training-time corruptions of pictures: shifts, noise, another picture's palette."""
+"""Training-time corruptions of pictures: shifts, noise, another picture's palette, light and background."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,6 +34,8 @@ def recolour(
     return source.lerp((source - mean) / std * to_std + to_mean, share).clamp(-1, 1)
 
 
+ELSEWHERE = 0.3
+"""Share of references with a region of another picture's colours, where a background was exchanged."""
 SAME = 0.25
 """Share of references that are the picture itself: where nothing needs to change, nothing should."""
 
@@ -59,12 +62,28 @@ def relit(images: Float[Tensor, "n 3 height width"], generator: torch.Generator)
     return (relit + drawn(-0.5, 0.5, 3) * (angle.cos() * x + angle.sin() * y)).clamp(-1, 1)
 
 
+def background_replaced(
+    images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
+) -> Float[Tensor, "n 3 height width"]:
+    """A region with soft edges, of about half of the picture, shows another picture out of focus.
+
+    Out of focus is six places of colour, so that no shapes of the other picture come in.
+    """
+    size = images.shape[-2:]
+    field = F.interpolate(torch.randn(len(images), 1, 5, 4, generator=generator), size, mode="bicubic")
+    region = torch.sigmoid(8 * field)  # from one side to the other within a few pixels
+    ground = F.interpolate(F.adaptive_avg_pool2d(others, (3, 2)), size, mode="bilinear")
+    return images.lerp(ground, region)
+
+
 def as_reference(
     images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
 ) -> Float[Tensor, "n 3 height width"]:
-    """The picture in other colours and light, as the reference from which it is to be found again.
+    """The picture in other colours and light or on another ground, as the reference from which it is to be found again.
 
     One in four is left as it is, see :data:`SAME`. Pictures in [-1, 1].
     """
     changed = relit(recolour(images, others, generator), generator)
+    replaced = background_replaced(changed, others, generator)
+    changed = torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < ELSEWHERE, replaced, changed)
     return torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < SAME, images, changed)

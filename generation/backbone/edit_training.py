@@ -29,6 +29,9 @@ WITHOUT_PICTURE = 0.2
 FROM_NOISE = 0.5
 """Share of examples at the very last timestep, where sampling begins and a single step ends."""
 
+PALETTE = 1.0
+"""Weight of :func:`palette_loss`."""
+
 
 class Editor(nn.Module):
     """What is trained together: the UNet, and the layer that makes rows of a picture's feature."""
@@ -101,6 +104,38 @@ def edit_error(
     return F.mse_loss(predicted, target) + 0.1 * F.l1_loss(predicted, target)
 
 
+def palette_loss(
+    editor: Editor,
+    scheduler: DDIMScheduler,
+    reference: Float[Tensor, "n 3 height width"],
+    others: Float[Tensor, "n 3 height width"],
+    text_states: Float[Tensor, "n rows condition"],
+    features: Float[Tensor, "n dim"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """How far a reference's mean colour is from that of the other picture whose words and feature it is given.
+
+    :func:`edit_error` knows the picture to be found, and that the reference is often near it: what it teaches goes part
+    of the way. In use the condition is of other pictures.
+
+    Args:
+        editor: UNet and picture tokens.
+        scheduler: the noise schedule, with zero terminal SNR.
+        reference: pictures in [-1, 1], as they are.
+        others: the pictures of the condition, in [-1, 1].
+        text_states: the condition's rows of words.
+        features: of the others.
+        generator: of noise.
+    """
+    last = torch.full((len(reference),), len(scheduler.alphas_cumprod) - 1)
+    beside = F.pixel_unshuffle(reference, PATCH)
+    sample = torch.cat([torch.randn(beside.shape, generator=generator), beside], dim=1)
+    condition = torch.cat([editor.tokens(features), text_states], dim=1)
+    patches = editor.unet(sample, last, encoder_hidden_states=condition).sample.clamp(-1, 1)
+    means = F.pixel_shuffle(patches, PATCH).mean((2, 3))
+    return F.mse_loss(means, others.mean((2, 3)))
+
+
 def train_edit(
     captions: Sequence[str],
     images: UInt8[Tensor, "n 3 height width"],
@@ -142,7 +177,11 @@ def train_edit(
         indices: list[int] = rows.tolist()
         text_states = condition([captions[i] for i in indices], text_encoder, tokenizer, generator)
         reference = as_reference(clean, others, generator)
-        training.update(edit_loss(editor, scheduler, clean, reference, text_states, features[rows], generator))
+        loss = edit_loss(editor, scheduler, clean, reference, text_states, features[rows], generator)
+        # The batch's first half under its second half's words and features.
+        half = max(1, len(rows) // 2)
+        of_others = (clean[:half], clean[-half:], text_states[-half:], features[rows[-half:]])
+        training.update(loss + PALETTE * palette_loss(editor, scheduler, *of_others, generator))
     trained = training.average
     return Backbone.assemble(
         codec=PatchCodec(PATCH, 3 * PATCH**2),

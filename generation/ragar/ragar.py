@@ -169,8 +169,8 @@ class Ragar(nn.Module):
         if self.directed is None:
             raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `directed` to it")
         rows = self.gallery.rows([request.reference for request in requests])
+        features = self.directed.encoder.encode_images(to_float(self.gallery.images[rows]))
         with torch.enable_grad():
-            features = self.directed.encoder.encode_images(to_float(self.gallery.images[rows])).detach()
             tastes = self.directed.direction(requests, features)
         if tastes.shape[1] != self.gallery.visual.shape[1]:
             raise ValueError(

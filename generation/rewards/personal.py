@@ -5,7 +5,6 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -78,11 +77,12 @@ class Personal:
         Raises:
             ValueError: the reward knows no direction, or its score has no gradient.
         """
-        reward = _directed(self.reward)
-        own = reward.direction(requests, features)
-        strangers = [self.strangers(request) for request in requests]
-        others = [reward.direction([of_one[k] for of_one in strangers], features) for k in range(self.others)]
-        return F.normalize(own - torch.stack(others).mean(0), dim=1)
+        # One call for all: a gradient costs about as much for one request as for a hundred.
+        everybody = [[request, *self.strangers(request)] for request in requests]
+        repeated = features.repeat_interleave(self.others + 1, dim=0)
+        directions = _directed(self.reward).direction([one for group in everybody for one in group], repeated)
+        directions = directions.unflatten(0, (len(requests), -1))
+        return F.normalize(directions[:, 0] - directions[:, 1:].mean(1), dim=1)
 
     def strangers(self, request: Request) -> list[Request]:
         """The request as K other users would make it: of the same item with the same noise, after their histories."""

@@ -79,7 +79,8 @@ class EverybodySystem(RagarSystem):
         """Those of RAGAR, :func:`impersonal`."""
         return [impersonal(request, self.training.seed) for request in super().training_requests]
 
-    def _load(self, folder: Path) -> Ragar:
+    def load(self, folder: Path) -> Ragar:
+        """A generator saved in a folder."""
         # Nobody in particular has no taste.
         return self.warm.load(folder, taste=0.0)
 

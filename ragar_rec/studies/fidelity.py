@@ -17,8 +17,8 @@ from ragar_rec.evaluation.frames import BATCH
 from ragar_rec.evaluation.reward import normalise
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.picture_kinds import (
-    OTHERS_CAPTION,
-    OWN_CAPTION,
+    ANOTHERS,
+    OWN,
     REAL,
     RECONSTRUCTION,
     Selection,
@@ -67,7 +67,7 @@ def picture_fidelity(run: Experiment, settings: FidelitySettings) -> dict[str, A
         "psnr_of_reconstruction": psnr(kinds[RECONSTRUCTION], real),
         "frechet": _frechet(run, selection, features),
         "identity": {name: identity(values, features[REAL], mean) for name, values in features.items()},
-        "palette_shift": palette_shift(kinds[OTHERS_CAPTION], kinds[OWN_CAPTION], real, real.roll(-1, 0)),
+        "palette_shift": palette_shift(kinds[ANOTHERS], kinds[OWN], real, real.roll(-1, 0)),
         "copies_in_features": near,
         "copies_in_pixels": by_pixel,
     }
@@ -79,7 +79,7 @@ def fidelity_table(results: Mapping[str, Any]) -> str:
     lines = [
         f"{results['pictures']} of each kind, against {results['pictures']} {results['compared_with']}",
         f"reconstruction: {results['psnr_of_reconstruction']:.1f} dB",
-        f"another's caption moves the palette by {results['palette_shift']:.2f} of the way to that other's",
+        f"another's condition moves the palette by {results['palette_shift']:.2f} of the way to that other's",
         f"{'':30} Fréchet  identity  {titles}",
     ]
     for name, distance in results["frechet"].items():

@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from generation.backbone.config import PACKAGED
 from generation.ragar.ragar import Ragar
 from generation.request import Request
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.experiment import Experiment
+from ragar_rec.small_models import BACKBONE
 from ragar_rec.studies.benchmark import Part, measure
-from ragar_rec.studies.generation_speed import MODELS, batch_seconds, reward_training
+from ragar_rec.studies.generation_speed import MODELS, batch_seconds, reward_training, size_costs
 from ragar_rec.studies.markdown import markdown_table
 from ragar_rec.studies.text_to_image_speed import sd15_backbone, text_to_image_rates
 from ragar_rec.studies.timing import arithmetic_rate
 
-UNTRAINED = ["--backbone.encoder_steps=1", "--backbone.unet_steps=1", "--language.steps=1", "--epochs=1"]
+SIZES = ((96, 64), (144, 96), (192, 128), (192, 192))
+"""Heights and widths that the part `sizes` draws, smallest first: the peak of memory never falls."""
+UNTRAINED = ["--language.steps=1", "--epochs=1"]
 """Overrides that leave the models at the config's sizes with next to no training: time does not depend on weights."""
 
 
@@ -36,7 +40,7 @@ class GenerationBenchmark:
         quick: fewer repetitions and pictures.
     """
 
-    PARTS = ("generation", "reward", "gpu")
+    PARTS = ("sizes", "generation", "reward", "gpu")
 
     def __init__(
         self,
@@ -70,6 +74,28 @@ class GenerationBenchmark:
         run = self.experiment
         return training_requests(run.ranker.dataset, run.ragar.people.train, run.pictures.pictured, 0)[:n]
 
+    def sizes(self) -> dict[str, float]:
+        """What larger pictures cost, by the package's backbone, which was trained at the smallest of these sizes."""
+        batch, learned = (8, 2) if self.quick else (self.batch, 16)
+        costs = [size_costs(PACKAGED / BACKBONE, size, batch=batch, learned=learned) for size in SIZES]
+        titles = (
+            "height x width",
+            f"seconds for {batch} pictures",
+            f"seconds for a step of {learned} with gradient",
+            "peak MB",
+        )
+        rows = [
+            (
+                f"{height} x {width}",
+                f"{cost['seconds']:.2f}",
+                f"{cost['step_seconds']:.2f}",
+                f"{cost['bytes'] / 1e6:.0f}",
+            )
+            for (height, width), cost in zip(SIZES, costs, strict=True)
+        ]
+        print(markdown_table(titles, rows))
+        return {"largest_over_smallest": costs[-1]["seconds"] / costs[0]["seconds"]}
+
     def generation(self) -> dict[str, float]:
         """Images a second, and the time over that of the bare UNet and codec."""
         requests = self.requests(self.batch)
@@ -82,14 +108,14 @@ class GenerationBenchmark:
         return {"images_per_second": rate, "overhead_vs_bare": overhead}
 
     def reward(self) -> dict[str, float]:
-        """Share of reward training inside UNet, codec and the encoders of words and pictures."""
+        """Share of reward training inside UNet, codec and the encoders, and in the backward pass through them."""
         requests = self.requests(32 if self.quick else 128)
         total, inside = reward_training(self.experiment, requests, steps=3 if self.quick else 10)
         print(f"reward training, {total:.1f} s, of which inside:")
         for name, taken in sorted(inside.items(), key=lambda part: -part[1]):
             print(f"  {name}: {taken / total:.1%}")
         share = sum(inside[name] for name in MODELS) / total
-        print(f"  UNet, codec and encoders: {share:.1%}")
+        print(f"  UNet, codec, encoders, backward: {share:.1%}")
         ragar = self._new_generator()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             ragar.generate(requests[:32])

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from generation.backbone.backbone import Backbone
 from generation.pictures import to_float
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
 from generation.ragar.warm_start import ReflectionLog
 from generation.request import Request
 from ragar_rec.experiment import Experiment
+from ragar_rec.studies.memory import peak_memory
 from ragar_rec.studies.timing import seconds, stopwatch
 
-MODELS = ("UNet", "codec", "text encoder", "image encoder")
+MODELS = ("UNet", "codec", "text encoder", "image encoder", "backward pass")
 """Parts of :func:`reward_training` that no implementation can do without."""
 
 
 @torch.no_grad()
 def bare_generation(ragar: Ragar, embeds: Tensor, negative: Tensor, references: Tensor) -> Tensor:
-    """What no generation can do without: encode once, the UNet twice (guidance) a step, decode once."""
+    """What no generation can do without: encode once, the UNet a step, twice with guidance, decode once."""
     pipeline, config = ragar.backbone.pipeline, ragar.config
-    condition = torch.cat([negative, embeds])
     latents = pipeline.vae.encode(references * 2 - 1).latents
+    sample = torch.cat([latents, latents], dim=1) if ragar.backbone.edits else latents
+    condition = embeds
+    if config.guidance_scale > 1:
+        sample, condition = torch.cat([sample, sample]), torch.cat([negative, embeds])
     for step in range(config.steps):
-        pipeline.unet(torch.cat([latents, latents]), 999 - step, encoder_hidden_states=condition, return_dict=False)
+        pipeline.unet(sample, 999 - step, encoder_hidden_states=condition, return_dict=False)
     return pipeline.vae.decode(latents).sample
 
 
@@ -56,6 +62,37 @@ def batch_seconds(ragar: Ragar, requests: Sequence[Request], *, repeats: int) ->
     return {name: min(values) for name, values in taken.items()} | {"flop": float(counter.get_total_flops())}
 
 
+def size_costs(folder: Path, size: tuple[int, int], *, batch: int, learned: int) -> dict[str, float]:
+    """What pictures of one size cost a backbone, by random conditions.
+
+    Args:
+        folder: of the backbone.
+        size: height and width in pixels.
+        batch: pictures drawn at a time.
+        learned: pictures of a step with gradient, from the condition to the pixels and back.
+
+    Returns:
+        ``seconds`` a batch and ``step_seconds``, fastest of three, and ``bytes``, the process's peak so far.
+    """
+    backbone = Backbone.from_pretrained(folder, size)
+    rng = torch.Generator().manual_seed(0)
+    references = torch.rand(batch, 3, *size, generator=rng)
+    rows = backbone.empty.shape[1] + (backbone.picture_tokens.rows if backbone.picture_tokens is not None else 0)
+    states = torch.randn(batch, rows, backbone.empty.shape[2], generator=rng)
+
+    def draw(condition: Tensor, *, with_grad: bool) -> Tensor:
+        """One step without guidance."""
+        n = len(condition)
+        settings: dict[str, Any] = {"steps": 1, "strength": 1.0, "guidance_scale": 1.0, "with_grad": with_grad}
+        return backbone.sample(condition, backbone.negative(condition), references[:n], range(n), **settings)
+
+    def step() -> None:
+        draw(states[:learned].clone().requires_grad_(), with_grad=True).mean().backward()
+
+    taken = {"seconds": seconds(lambda: draw(states, with_grad=False), 3), "step_seconds": seconds(step, 3)}
+    return taken | {"bytes": float(peak_memory())}
+
+
 def reward_training(run: Experiment, requests: Sequence[Request], *, steps: int) -> tuple[float, dict[str, float]]:
     """Seconds of a reward phase with the config's settings, and of those the ones inside each model."""
     ragar = run.components.new_generator(run.config.generator)
@@ -68,6 +105,7 @@ def reward_training(run: Experiment, requests: Sequence[Request], *, steps: int)
         "image encoder": [(reward.encoder, "encode_images")],
         "language model": [(ragar.language.model.base_model, "forward")],
         "ranker": [(run.reward_ranker.view, "substitute")],
+        "backward pass": [(torch.Tensor, "backward")],
     }
     # One small step beforehand pays for what is done only once.
     warm_up = replace(settings, reward_steps=1, batch_size=2)

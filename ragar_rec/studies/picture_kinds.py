@@ -19,8 +19,8 @@ from ragar_rec.experiment import Experiment
 from ragar_rec.studies.sheets import save_sheet
 
 REAL, RECONSTRUCTION = "real at the generator's size", "reconstruction"
-OWN_CAPTION, OTHERS_CAPTION = "by its own caption", "by another's caption"
-"""Image-to-image by the backbone alone: each reference by its caption, and by that of the next one."""
+OWN, ANOTHERS = "by its own condition", "by another's condition"
+"""By the backbone alone: each reference by its caption (and feature, if that is read), and by the next one's."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,24 @@ def select(training: list[int], held_out: list[int], n: int, seed: int) -> Selec
 
 
 def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings) -> dict[str, Tensor]:
-    """Every kind of picture, as many of each, in [0, 1]."""
+    """Every kind of picture, as many of each, in [0, 1]; a backbone that edits draws nothing from noise alone."""
     seed, backbone = settings.draw_seed, run.components.pipeline
-    real = to_float(run.pictures.images[selection.others])
-    requests = requests_for(run, selection.others, seed)
-    captions = [run.components.keywords.captions.texts[row] for row in selection.others]
-    return {
+    rows = selection.others
+    real, requests = to_float(run.pictures.images[rows]), requests_for(run, rows, seed)
+    kinds = {
         REAL: real,
         RECONSTRUCTION: torch.cat([backbone.reconstruct(block) for block in real.split(BATCH)]),
-        "conditional": _from_noise(run, captions, settings),
-        "unconditional": _from_noise(run, [""] * len(captions), settings),
-        OWN_CAPTION: _image_to_image(run, captions, real, seed),
-        OTHERS_CAPTION: _image_to_image(run, [*captions[1:], *captions[:1]], real, seed),
+        OWN: _rendered(run, rows, real, seed),
+        ANOTHERS: _rendered(run, [*rows[1:], *rows[:1]], real, seed),
         "v_gen": generate_in_batches(run.ragar.generator, requests, description="v_gen"),
         "v_glob": generate_in_batches(GlobalGenerator(run.ragar.generator), requests, description="v_glob"),
+    }
+    if backbone.edits:
+        return kinds
+    captions = [run.components.keywords.captions.texts[row] for row in rows]
+    return kinds | {
+        "conditional": _from_noise(run, captions, settings),
+        "unconditional": _from_noise(run, [""] * len(captions), settings),
         "v_gen from noise": generate_in_batches(_text_to_image(run, settings), requests, description="from noise"),
     }
 
@@ -110,7 +114,7 @@ def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Reques
 
 
 def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -> None:
-    """Write a sheet of references of test users, rendered for several of them, for nobody, and from noise."""
+    """Write a sheet of references of test users, rendered for several of them, for nobody and from noise."""
     requests = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, settings.draw_seed)
     shown, people = requests[: settings.references], requests[-settings.people :]
     rows = run.components.gallery.rows([request.reference for request in shown])
@@ -118,8 +122,9 @@ def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -
     for person in people:
         columns[f"for {person.user}"] = run.ragar.generator.generate(_for(person, shown))
     columns["v_glob"] = run.ragar.generator.generate_global(shown)
-    last = people[-1]
-    columns[f"noise, for {last.user}"] = _text_to_image(run, settings).generate(_for(last, shown))
+    if not run.components.pipeline.edits:
+        last = people[-1]
+        columns[f"noise, for {last.user}"] = _text_to_image(run, settings).generate(_for(last, shown))
     save_sheet(columns, file)
 
 
@@ -153,20 +158,13 @@ def _from_noise(run: Experiment, captions: Sequence[str], settings: FidelitySett
     return torch.cat(parts)
 
 
-def _image_to_image(run: Experiment, captions: Sequence[str], references: Tensor, seed: int) -> Tensor:
-    """The backbone's renderings of references by a caption each, with the generator's steps, strength and guidance."""
-    backbone, settings, parts = run.components.pipeline, run.config.generator, []
-    for start in tqdm(range(0, len(captions), BATCH), desc="image to image", unit=f"x{BATCH}"):
-        states = backbone.states(captions[start : start + BATCH])
+def _rendered(run: Experiment, conditions: Sequence[int], references: Tensor, seed: int) -> Tensor:
+    """The backbone's renderings of references, each under the caption and feature of a row of the catalogue."""
+    backbone, ragar, parts = run.components.pipeline, run.ragar.generator, []
+    for start in tqdm(range(0, len(conditions), BATCH), desc="rendered", unit=f"x{BATCH}"):
+        states, rows = ragar.targets(torch.tensor(conditions[start : start + BATCH]))
+        condition = states if backbone.picture_tokens is None else torch.cat([rows, states], dim=1)
         seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
-        images = backbone.sample(
-            states,
-            backbone.empty.expand_as(states),
-            references[start : start + BATCH],
-            seeds,
-            steps=settings.steps,
-            strength=settings.strength,
-            guidance_scale=settings.guidance_scale,
-        )
-        parts.append(images.cpu())
+        drawn = backbone.draw(condition, references[start : start + BATCH], seeds, run.config.generator)
+        parts.append(drawn.cpu())
     return torch.cat(parts)

@@ -67,7 +67,8 @@ def stopwatch(parts: Mapping[str, Sequence[tuple[Any, str]]]) -> Iterator[dict[s
     with ExitStack() as restored:
         for part, methods in parts.items():
             for owner, method in methods:
-                # On the object, where it hides the class's method until it is deleted.
-                setattr(owner, method, timed(part, getattr(owner, method)))
-                restored.callback(delattr, owner, method)
+                own, original = method in vars(owner), getattr(owner, method)
+                # On an object it hides the class's method until it is deleted; a class gets its own back.
+                setattr(owner, method, timed(part, original))
+                restored.callback(*((setattr, owner, method, original) if own else (delattr, owner, method)))
         yield inside

@@ -33,6 +33,11 @@ def test_the_package_is_used_as_it_is_where_no_step_is_asked_for(tmp_path: Path)
     assert run.components.reconstruct(["1"], run.ragar.warm.settings).shape == (1, 3, *run.pictures.size)
 
 
+def test_the_package_names_no_folder_of_the_machine_that_made_it() -> None:
+    named = [file for file in PACKAGED.rglob("*.json") if "_name_or_path" in file.read_text(encoding="utf-8")]
+    assert named == []
+
+
 def test_steps_adapt_the_package(tmp_path: Path) -> None:
     film_folder(tmp_path / "films")
     run = opened(tmp_path, start="package", encoder_steps=0, unet_steps=1, **SHAPE)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import PretrainConfig
-from generation.backbone.corruption import as_reference, relit
+from generation.backbone.corruption import as_reference, background_replaced, relit
 from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens, colour_change
-from generation.backbone.edit_training import Editor, edit_error, edit_loss
+from generation.backbone.edit_training import Editor, edit_error, edit_loss, palette_loss
 from generation.backbone.pretrain import denoising_error, train_unet
 from generation.backbone.unet import noise_scheduler
 from generation.encoders.encoder import ImageEncoder
@@ -91,6 +91,29 @@ def test_one_reference_in_four_is_the_picture_itself(rng: torch.Generator) -> No
     same = (as_reference(images, images.roll(1, 0), rng) == images).flatten(1).all(1)
     assert 0.15 < same.float().mean() < 0.35
     assert relit(images, rng).abs().max() <= 1
+
+
+def test_a_replaced_background_is_another_pictures_colours_without_its_shapes(rng: torch.Generator) -> None:
+    images = torch.full((200, 3, 48, 32), -1.0)
+    others = torch.zeros(200, 3, 48, 32)
+    others[..., ::2] = 1.0  # stripes of one pixel, whose mean is 1/2
+    replaced = background_replaced(images, others, rng)
+    region = (replaced + 1) / 1.5  # share of the other picture
+    assert 0 <= region.min() and region.max() <= 1
+    assert float(region.mean()) == pytest.approx(0.5, abs=0.03)
+    # Mostly one or the other, and no stripe: neighbours differ by the region's soft edge alone.
+    assert ((region < 0.1) | (region > 0.9)).float().mean() > 0.7
+    assert (region[..., 1:] - region[..., :-1]).abs().mean() < 0.1
+
+
+def test_palette_loss_is_the_squared_distance_of_mean_colours(rng: torch.Generator) -> None:
+    unet = EditUNet(sample_size=6, cross_attention_dim=32, block_out_channels=(32, 32))  # gives back the reference
+    editor = Editor(unet, PictureTokens(5, 2, 32))
+    reference, others = torch.full((2, 3, 48, 32), 0.5), torch.full((2, 3, 48, 32), 0.1)
+    others[:, 0] = 0.5
+    states, features = torch.randn(2, 3, 32, generator=rng), torch.randn(2, 5, generator=rng)
+    loss = palette_loss(editor, noise_scheduler("sample"), reference, others, states, features, rng)
+    assert loss.item() == pytest.approx(2 / 3 * 0.4**2, rel=1e-5)
 
 
 def test_the_error_is_of_what_the_unet_says(rng: torch.Generator) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from film_world import HOLE
 from ragar_rec.experiment import Experiment
-from ragar_rec.studies.picture_kinds import requests_for, select
+from ragar_rec.studies.picture_kinds import FidelitySettings, divided_rows, draw_kinds, requests_for, select
 
 
 def test_two_disjoint_sets_are_drawn_from_what_was_held_out() -> None:
@@ -34,3 +34,17 @@ def test_references_are_rendered_for_people_kept_from_training_without_their_own
     assert {run.ranker.dataset.user_id(request.user) for request in requests} <= set(run.ragar.people.test)
     assert all(request.reference not in request.history for request in requests)
     assert len({request.seed for request in requests}) == len(requests)
+
+
+def test_a_backbone_that_edits_draws_nothing_from_noise_alone(run: Experiment) -> None:
+    selection = select(*divided_rows(run), 4, 0)
+    kinds = draw_kinds(run, selection, FidelitySettings(n=4))
+    assert list(kinds) == [
+        "real at the generator's size",
+        "reconstruction",
+        "by its own condition",
+        "by another's condition",
+        "v_gen",
+        "v_glob",
+    ]
+    assert {len(images) for images in kinds.values()} == {4}
