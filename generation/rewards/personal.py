@@ -5,6 +5,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
