@@ -166,7 +166,10 @@ def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
         ("reflection.gamma=-1", "gamma -1.0 must not be negative"),
         ("reflection.kl=-1", "kl -1.0 must not be negative"),
         ("reflection.lora_rank=-1", "lora_rank -1 must not be negative"),
-        ("reflection.lora_rank=4", "lora_rank 4 belongs to objective path: reinforce has no gradient for the UNet"),
+        (
+            "reflection.lora_rank=4",
+            "lora_rank 4 belongs to objectives path and nft: reinforce has no gradient for the UNet",
+        ),
         ("reflection.margin=-1", "margin -1.0 must not be negative"),
         ("reflection.seed=-1", "seed -1 must not be negative"),
         ("reflection.steps=0", "steps must be at least 1, got 0"),
