@@ -180,6 +180,8 @@ def test_a_training_goes_on_from_another_backbones_weights(world: World, edit: B
     adapted = train_unet(captions, images, world.encoder, config, curves=Curves(), initial=edit, progress=False)
     for name, value in adapted.pipeline.unet.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+        assert torch.equal(edit.pipeline.unet.state_dict()[name], before[name])  # it is a copy that learns
+    assert not any(parameter.requires_grad for parameter in edit.pipeline.unet.parameters())
     with pytest.raises(ValueError, match="no small one that edits"):
         train_unet(captions, images, world.encoder, config, curves=Curves(), initial=world.backbone, progress=False)
     with pytest.raises(ValueError, match="image-to-image begins from scratch alone"):
