@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from generation.backbone.config import PACKAGE, PACKAGED, SCRATCH, DualEncoderConfig, UNetConfig
 from generation.models import TIMM, ModelsConfig
 from ragar_rec import stages
@@ -84,12 +86,18 @@ class SmallModels:
         return str(folder)
 
     def _check(self, folder: Path, part: str) -> None:
-        """Refuse a shape that is not that of the models where the training begins.
+        """Refuse damaged files, and a shape that is not that of the models where the training begins.
 
         Raises:
             FileNotFoundError: a configuration is missing.
-            ValueError: keys of the section ask for another shape.
+            ValueError: a file does not read, or keys of the section ask for another shape.
         """
+        for file in sorted(folder.rglob("*.safetensors")):
+            try:
+                with safe_open(file, "np"):  # reads the header, which says how long the file must be
+                    pass
+            except SafetensorError as error:
+                raise ValueError(f"{file} is damaged ({error}): {self._again}") from error
         if part == ENCODER:
             model = _json(folder / "open_clip_config.json")["model_cfg"]
             text, vision = model["text_cfg"], model["vision_cfg"]
@@ -109,6 +117,13 @@ class SmallModels:
                 f"backbone.start {self.config.start} has {has}, but the config asks for {wants}: leave these keys "
                 f"out, or write backbone.start: {SCRATCH}"
             )
+
+    @property
+    def _again(self) -> str:
+        """How to get a damaged file again."""
+        if self.config.start != PACKAGE:
+            return f"copy {self.config.start} again, or write backbone.start: {PACKAGE}"
+        return "it came with this library, `pip install --force-reinstall --no-deps ragar-rec` puts it back"
 
 
 def _json(file: Path) -> Any:

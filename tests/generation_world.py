@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -55,6 +55,7 @@ TINY = PretrainConfig(
     unet_steps=3,
     batch_size=8,
 )
+EDIT = replace(TINY, task="edit", picture_rows=3)
 SMALL = RagarConfig(
     k=2,
     history_length=4,

@@ -46,7 +46,8 @@ class Backbone:
         picture_tokens: makes rows of the condition of a picture's feature, where the UNet was trained with such rows.
 
     Raises:
-        ValueError: the text encoder's rows are not as wide as the UNet's cross-attention.
+        ValueError: the text encoder's rows are not as wide as the UNet's cross-attention, or the codec's latents have
+            other channels than the UNet's.
     """
 
     def __init__(self, pipeline: Pipeline, size: tuple[int, int], picture_tokens: PictureTokens | None = None) -> None:
@@ -57,6 +58,12 @@ class Backbone:
             raise ValueError(
                 f"the text encoder gives rows of width {text_width}, the UNet's cross-attention takes {self.width}: "
                 "they are not parts of one Stable Diffusion 1.x pipeline"
+            )
+        seen, latent = int(pipeline.unet.config["in_channels"]), int(pipeline.vae.config["latent_channels"])
+        if seen not in (latent, 2 * latent):
+            raise ValueError(
+                f"the UNet sees {seen} channels, the codec gives {latent}: it takes as many, or twice as many where it "
+                "edits. They were made for patches of another size, or are not parts of one pipeline"
             )
         self.pipeline.set_progress_bar_config(disable=True)
         for module in (pipeline.vae, pipeline.text_encoder, pipeline.unet):

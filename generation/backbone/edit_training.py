@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -202,7 +203,8 @@ def new_editor(
     Raises:
         ValueError: the initial backbone is of another kind.
     """
-    unet, tokens = (None, None) if initial is None else (initial.pipeline.unet, initial.picture_tokens)
+    # Copies: the initial backbone stays as it is.
+    unet, tokens = deepcopy((None, None) if initial is None else (initial.pipeline.unet, initial.picture_tokens))
     if initial is not None and (tokens is None or not isinstance(unet, EditUNet)):
         raise ValueError("backbone.start names a backbone that is no small one that edits: take package, or scratch")
     # diffusers and torch initialise weights from the global generator; it is seeded from ours and put back behind.

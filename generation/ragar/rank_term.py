@@ -1,7 +1,7 @@
-"""L_rank, the reward's term of the loss (eq. 10-12): by policy gradient, or by the gradient through the sampler.
+"""L_rank, the reward's term of the loss (eq. 10-12): by noisy preferences, or by the gradient through the sampler.
 
 Each step of it has its own module: scores (eq. 10) in `scoring.py`, rewards and advantages (eq. 11) in `advantage.py`,
-the log density (eq. 12) in `policy.py`.
+the log density (eq. 12) in `policy.py`, the regression that does without it in `negative_aware.py`.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from generation.ragar.advantage import (
     leave_one_out_advantage,
     literal_reward,
 )
+from generation.ragar.negative_aware import forward_loss
 from generation.ragar.policy import GaussianPolicy, rank_loss
 from generation.ragar.preference import Preference
 from generation.ragar.ragar import Ragar
@@ -59,7 +60,10 @@ class PathGradient:
 
 
 class PolicyGradient:
-    """L_rank by the score function (eq. 12), with advantages in units of those of all batches before."""
+    """L_rank of noisy preferences by the score function (eq. 12), or by the forward process of their pictures.
+
+    Advantages are in units of those of all batches before.
+    """
 
     def __init__(
         self, ragar: Ragar, reward: Reward, config: ReflectionConfig, policy: GaussianPolicy, generator: torch.Generator
@@ -71,13 +75,20 @@ class PolicyGradient:
     def __call__(
         self, preference: Preference, requests: Sequence[Request], rival_scores: Float[Tensor, "batch rivals"]
     ) -> RankTerm:
-        """Sample noisy preferences, draw and score their pictures without gradient, and weight their log densities."""
+        """Sample noisy preferences, draw and score their pictures without gradient, and learn from the better ones."""
         config, mu = self.config, preference.detail
         samples = self.policy.sample(mu, config.samples, self.generator, antithetic=config.in_pairs)
-        scores = score_samples(self.ragar, preference, samples, requests, self.reward, steps=config.steps)
+        scores, pictures = score_samples(self.ragar, preference, samples, requests, self.reward, steps=config.steps)
         advantage = advantages(scores, rival_scores, config)
         silent = is_silent(advantage)
-        loss = rank_loss(self.policy, mu, samples, advantage / self.scale.value())
+        scaled = advantage / self.scale.value()
+        if config.objective == "nft":
+            with self.ragar.sampling_backbone.checkpointing(config.checkpointing):
+                loss = forward_loss(
+                    self.ragar, preference, requests, pictures, scaled, steps=config.steps, generator=self.generator
+                )
+        else:
+            loss = rank_loss(self.policy, mu, samples, scaled)
         # Only now: the scale must not know the batch that it divides.
         self.scale.update(advantage[~silent])
         return RankTerm(loss, scores, silent)

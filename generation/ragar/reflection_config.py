@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from generation.rewards.choice import reward_conflicts
+from generation.rewards.choice import PersonalForm, reward_conflicts
 from generation.settings import INCIDENTAL
 
 NoiseMode = Literal["full", "token_shared", "low_rank"]
 """Where the noise lives: see :class:`generation.ragar.policy.GaussianPolicy`."""
-Objective = Literal["reinforce", "path", "paper_literal"]
+Objective = Literal["reinforce", "path", "nft", "paper_literal"]
 """How the reward's gradient is found: see :class:`ReflectionConfig`."""
 
 
@@ -46,17 +46,20 @@ class ReflectionConfig(WarmStartConfig):
     margin: float = 0.5
     """delta of eq. 11, in standard deviations of the user's scores."""
     antithetic: bool = True
-    """``reinforce``: draw the samples in pairs of mirror images (eq. 12), an even number; if not, each is compared with
-    the mean of the others (leave-one-out)."""
+    """``reinforce``, ``nft``: draw the samples in pairs of mirror images (eq. 12), an even number; if not, each is
+    compared with the mean of the others (leave-one-out)."""
     objective: Objective = "reinforce"
     """``reinforce``: eq. 11-12 with the sign, sample and baseline put right, for any reward. ``path``: the gradient of
     the same reward through codec, UNet and every denoising step, without noise, for rewards that have one; 2 to 4
-    ``steps`` are enough. ``paper_literal``: eq. 11-12 as printed, for the ablation."""
+    ``steps`` are enough. ``nft``: the noisy preferences of ``reinforce``, whose better pictures are what the UNet
+    learns to draw without noise, and whose worse ones it unlearns (DiffusionNFT), for any reward.
+    ``paper_literal``: eq. 11-12 as printed, for the ablation."""
     lora_rank: int = 0
-    """``path``: rank of LoRA on the UNet's attention, trained with the rest and used for v_gen alone; 0 is none. It
-    stands here, not in the section ``generator``: the warm start does without, and a saved generator knows its own."""
+    """``path``, ``nft``: rank of LoRA on the UNet's attention, trained with the rest and used for v_gen alone; 0 is
+    none. It stands here, not in the section ``generator``: the warm start does without, and a saved generator knows its
+    own."""
     checkpointing: bool = False
-    """``path``: compute the UNet's blocks again in the backward pass instead of keeping what they hold."""
+    """``path``, ``nft``: compute the UNet's blocks again in the backward pass instead of keeping what they hold."""
     alpha: float = 0.2
     """Weight of L_rank (eq. 15)."""
     beta: float = 0.5
@@ -79,6 +82,9 @@ class ReflectionConfig(WarmStartConfig):
     personal: int = 0
     """K: the reward ``ranker`` becomes the user's score less the mean over K other people's of the same picture and
     item, drawn for each request, so that what pleases everybody earns nothing. 0: the user's score alone."""
+    personal_form: PersonalForm = "difference"
+    """How ``personal`` compares: ``difference``, the user's score less the others' mean; ``rank``, the user's place
+    among them, from 0 to 1: the share of the others whose score is below the user's, made smooth."""
     ensemble: int = 1
     """Trainings of the ranker that rewards, which differ in their seeds: the reward ``ranker`` is the mean of their
     scores."""
@@ -96,18 +102,20 @@ class ReflectionConfig(WarmStartConfig):
     @property
     def in_pairs(self) -> bool:
         """Whether samples are drawn as mirror images: ``antithetic``, where the objective has a use for it."""
-        return self.antithetic and self.objective == "reinforce"
+        return self.antithetic and self.objective in ("reinforce", "nft")
 
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
         if self.in_pairs and self.samples % 2:
             yield f"samples {self.samples} must be even, as they come in pairs; antithetic: false takes any from 2 on"
-        elif self.objective == "reinforce" and self.samples < 2:
+        elif self.objective in ("reinforce", "nft") and self.samples < 2:
             yield f"samples {self.samples}: the leave-one-out baseline needs at least 2"
-        if self.checkpointing and self.objective != "path":
-            yield f"checkpointing belongs to objective path: {self.objective} keeps nothing of the UNet"
-        if self.lora_rank > 0 and self.objective != "path":
-            yield f"lora_rank {self.lora_rank} belongs to objective path: {self.objective} has no gradient for the UNet"
+        if self.objective not in ("path", "nft"):  # the others have no gradient in the UNet
+            of = "belongs to objectives path and nft"
+            if self.checkpointing:
+                yield f"checkpointing {of}: {self.objective} keeps nothing of the UNet"
+            if self.lora_rank > 0:
+                yield f"lora_rank {self.lora_rank} {of}: {self.objective} has no gradient for the UNet"
         if not 0 < self.held_out < 0.6:
             yield f"held_out {self.held_out} must lie between 0 and 0.6"
         if not 0 <= self.ema < 1:
@@ -127,4 +135,6 @@ class ReflectionConfig(WarmStartConfig):
             value = getattr(self, name)
             if value > default and "ranker" not in self.rewards:
                 yield f"{name} {value} is about the reward ranker, but rewards name {', '.join(self.rewards)}"
+        if self.personal_form != "difference" and not self.personal:
+            yield f"personal_form {self.personal_form} compares with other people: personal must be at least 1"
         yield from reward_conflicts(self.rewards, self.aesthetic_head)

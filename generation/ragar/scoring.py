@@ -42,17 +42,17 @@ def score_samples(
     reward: Reward,
     *,
     steps: int,
-) -> Float[Tensor, "batch samples"]:
-    """Scores of the picture of each sampled (noisy) preference.
+) -> tuple[Float[Tensor, "batch samples"], Float[Tensor, "batch samples 3 height width"]]:
+    """Scores of the picture of each sampled (noisy) preference, and the pictures.
 
     All samples of a request share its initial latent (common random numbers), so that their scores differ by the
     preference alone.
     """
-    scores = []
+    scores, pictures = [], []
     for sample in samples.unbind(1):
-        images = ragar.render(preference.embeds(sample), requests, steps=steps)
-        scores.append(checked_scores(reward, requests, images).to(samples))
-    return torch.stack(scores, dim=1)
+        pictures.append(ragar.render(preference.embeds(sample), requests, steps=steps))
+        scores.append(checked_scores(reward, requests, pictures[-1]).to(samples))
+    return torch.stack(scores, dim=1), torch.stack(pictures, dim=1)
 
 
 def path_scores(

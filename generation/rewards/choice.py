@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from generation.plugins import import_named
 
 BUILT_IN = ("ranker", "relevance", "aesthetic")
 """Built-in rewards, which a config names by one word; any other is ``package.module:name``."""
+PersonalForm = Literal["difference", "rank"]
+"""How a personal reward compares a user's score with other users': see :class:`generation.rewards.Personal`."""
 
 
 def reward_conflicts(rewards: Mapping[str, float], head: str | None) -> Iterator[str]:

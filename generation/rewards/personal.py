@@ -5,6 +5,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -12,36 +13,57 @@ from torch import Tensor
 from generation.encoders.encoder import ImageEncoder
 from generation.request import Request
 from generation.reward import DirectedReward, Reward, score_users
+from generation.rewards.choice import PersonalForm
+
+TEMPERATURE = 1.0
+"""tau of the smooth rank, in units of the reward: of a ranker's, one standard deviation of the user's scores. On the
+embedded default two people's scores of one picture differ by .95 +- .94 of these, so few sigmoids are flat."""
 
 
 class Personal:
-    """A reward less the mean over K other users' scores of the same picture and item.
+    """A user's score of a picture compared with K other users' scores of the same picture and item.
 
-    f(u, v) - 1/K sum_o f(o, v): what pleases everybody alike earns nothing, and neither does what a picture loses for
-    everybody alike. Each request has the same K strangers throughout, whatever the batch, so that the scores of all its
-    pictures can be compared, those of its rivals included. In expectation over strangers it is the score less the
-    population's mean for any K; a small K adds noise, with 1/K of the variance between people. Differentiable where the
-    reward is; a :class:`generation.reward.SharedReward` encodes each picture once, any other K + 1 times.
+    ``difference``: f(u, v) - 1/K sum_o f(o, v). In expectation over strangers it is the score less the population's
+    mean for any K; a small K adds noise, with 1/K of the variance between people.
+
+    ``rank``: 1/K sum_o sigmoid((f(u, v) - f(o, v)) / tau), the user's place among the K + 1 people, from 0 (last) to 1
+    (first). The share of strangers whose score is below the user's would be a step function: it has no gradient, and
+    a picture that moves scores by tenths rarely changes it. The sigmoid approaches it for tau to 0. Strangers whose
+    scores are close to the user's count most, and one of an extreme score counts no more than any other.
+
+    In both, what pleases everybody alike earns nothing, and neither does what a picture loses for everybody alike. Each
+    request has the same K strangers throughout, whatever the batch, so that the scores of all its pictures can be
+    compared, those of its rivals included. Differentiable where the reward is; a
+    :class:`generation.reward.SharedReward` encodes each picture once, any other K + 1 times.
 
     Args:
         reward: whose scores of different users are in one unit, as a ranker's in standard deviations of the user's.
         histories: the users among whom strangers are drawn, with the histories that they would request with.
         others: K.
         seed: of the draw.
+        form: ``difference`` or ``rank``.
 
     Raises:
         ValueError: there are no K others, or K is not positive.
     """
 
-    def __init__(self, reward: Reward, histories: Mapping[str, tuple[str, ...]], others: int, seed: int) -> None:
+    def __init__(
+        self,
+        reward: Reward,
+        histories: Mapping[str, tuple[str, ...]],
+        others: int,
+        seed: int,
+        form: PersonalForm = "difference",
+    ) -> None:
         check_others(others, len(histories))
-        self.reward, self.histories, self.others, self.seed = reward, histories, others, seed
+        self.reward, self.histories, self.others, self.seed, self.form = reward, histories, others, seed, form
         self.users = sorted(histories)
 
     def __call__(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
-        """One score a picture, in the reward's own unit."""
+        """One score a picture: in the reward's own unit, or a rank in [0, 1]."""
         scores = score_users(self.reward, [[request, *self.strangers(request)] for request in requests], images)
-        return scores[:, 0] - scores[:, 1:].mean(1)
+        differences = scores[:, :1] - scores[:, 1:]
+        return (differences if self.form == "difference" else torch.sigmoid(differences / TEMPERATURE)).mean(1)
 
     @property
     def encoder(self) -> ImageEncoder:
@@ -50,6 +72,8 @@ class Personal:
 
     def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         """The user's taste vector less the mean of the strangers', at length 1; zeros where they agree.
+
+        The same for both forms: taste vectors have no length, which the slopes of the sigmoids would weigh.
 
         Raises:
             ValueError: the reward knows no direction, or its score has no gradient.

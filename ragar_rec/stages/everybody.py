@@ -71,7 +71,7 @@ class EverybodySystem(RagarSystem):
                 f"evaluation.controls names everybody, which trains the generator again without the person, but no "
                 f"ranker's reward trains {system.label}: leave everybody out, or take generator.system: ragar"
             )
-        training = replace(system.training, personal=0)
+        training = replace(system.training, personal=0, personal_form="difference")
         return cls(system.workspace, system.warm, system.rewards, training, system.people_seed)
 
     @cached_property
@@ -79,7 +79,8 @@ class EverybodySystem(RagarSystem):
         """Those of RAGAR, :func:`impersonal`."""
         return [impersonal(request, self.training.seed) for request in super().training_requests]
 
-    def _load(self, folder: Path) -> Ragar:
+    def load(self, folder: Path) -> Ragar:
+        """A generator saved in a folder."""
         # Nobody in particular has no taste.
         return self.warm.load(folder, taste=0.0)
 

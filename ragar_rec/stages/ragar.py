@@ -290,7 +290,7 @@ class RagarSystem(Stage):
         return self.rewards.of(parts.encoder.model, parts.gallery, self.training, self.training_requests)
 
     def build(self, to: Path) -> None:
-        ragar = self._load(self.warm.folder)
+        ragar = self.load(self.warm.folder)
         with recorded_curves(self.workspace.output, to) as curves:
             log = ReflectionLog(curves)
             reflect(ragar, self.training_requests, self.reward, self.training, log, progress=self.workspace.progress)
@@ -300,14 +300,15 @@ class RagarSystem(Stage):
     @cached_property
     def generator(self) -> Ragar:
         """The loaded generator."""
-        return self._load(self.folder)
+        return self.load(self.folder)
 
     @cached_property
     def untrained(self) -> Ragar:
         """The generator before any reward; it asks for a person's taste as the trained one does."""
-        return self._load(self.warm.folder)
+        return self.load(self.warm.folder)
 
-    def _load(self, folder: Path) -> Ragar:
+    def load(self, folder: Path) -> Ragar:
+        """A generator saved in a folder, which asks for a person's taste where it is to have one."""
         ragar = self.warm.load(folder)
         if ragar.config.taste:
             ragar.directed = self.rewards.directed(self.training, self.training_requests)

@@ -101,4 +101,4 @@ def _of_ranker(ranker: Ranker, settings: ReflectionConfig, people: Sequence[Requ
     if not settings.personal:
         return ranker.reward
     histories = {request.user: request.history for request in people}
-    return Personal(ranker.reward, histories, settings.personal, settings.seed)
+    return Personal(ranker.reward, histories, settings.personal, settings.seed, settings.personal_form)

@@ -43,7 +43,7 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
     ]
     requests = [setting.request_for(pair) for pair in pairs]
     shards = _shards(run, trained, folder, setting.seed)
-    generator = FixedShape(run.ragar.warm.load(trained), settings.batch_size)
+    generator = FixedShape(run.ragar.load(trained), settings.batch_size)
     augment(generator, requests, shards, progress=progress)
     features = encode_stored_images(run.reward_ranker.reward, shards, requests, progress=progress)
     source = PersonalFeatures(dict(zip(pairs, features, strict=True)), run.reward_ranker.view.feature_dim)
@@ -75,9 +75,8 @@ def compare(chosen: pd.Series, like_pmg: pd.Series) -> dict[str, dict[str, float
 
 def _shards(run: Experiment, trained: Path, folder: Path, seed: int) -> ImageShards:
     """A folder of these very pictures: another generator, seed or batch size gets another one."""
-    made_by = {
-        "generator": digest([content(trained), run.components.content]),
-        "seed": seed,
-        "batch_size": run.config.evaluation.batch_size,
-    }
+    parts = [content(trained), run.components.content]
+    if run.ragar.warm.settings.taste:  # then the rewarding ranker takes part in every picture
+        parts.append(run.ragar.rewards.content)
+    made_by = {"generator": digest(parts), "seed": seed, "batch_size": run.config.evaluation.batch_size}
     return ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)

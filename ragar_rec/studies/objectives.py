@@ -30,6 +30,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "reinforce, low_rank, antithetic": {"objective": "reinforce", "noise": "low_rank", "antithetic": True},
     "reinforce, token_shared": {"objective": "reinforce", "noise": "token_shared", "antithetic": False},
     "reinforce, full": {"objective": "reinforce", "noise": "full", "antithetic": False},
+    "nft, low_rank, antithetic": {"objective": "nft"},
+    "nft, LoRA": {"objective": "nft", "lora_rank": 4},
     "path": {"objective": "path"},
     "path, LoRA": {"objective": "path", "lora_rank": 4},
     "paper_literal, low_rank": {"objective": "paper_literal", "noise": "low_rank"},

@@ -70,5 +70,8 @@ def stopwatch(parts: Mapping[str, Sequence[tuple[Any, str]]]) -> Iterator[dict[s
                 own, original = method in vars(owner), getattr(owner, method)
                 # On an object it hides the class's method until it is deleted; a class gets its own back.
                 setattr(owner, method, timed(part, original))
-                restored.callback(*((setattr, owner, method, original) if own else (delattr, owner, method)))
+                if own:
+                    restored.callback(setattr, owner, method, original)
+                else:
+                    restored.callback(delattr, owner, method)
         yield inside

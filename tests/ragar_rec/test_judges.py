@@ -23,6 +23,7 @@ from ragar_rec import pipeline
 from ragar_rec.experiment import Experiment
 from ragar_rec.stages.everybody import EverybodySystem
 from ragar_rec.store.curves import read_curves
+from ragar_rec.studies.delta_r import delta_r
 
 RESAMPLES = 50
 JUDGE = "--judges.other={model: VBPR, image_encoder: hog, seed: 7}"
@@ -222,6 +223,11 @@ def test_a_personal_reward_trains_another_generator(run: Experiment, tmp_path: P
     assert found.ragar.content != impersonal.ragar.content
     # What is drawn for nobody in particular has no personal part: it is trained for everybody's score.
     assert EverybodySystem.beside(found.ragar).reward is found.reward_ranker.reward
+    ranked = opened("--reflection.personal=4", "--reflection.personal_form=rank", "--reflection.ranker=other").ragar
+    places = ranked.reward(requests, pictures)
+    assert ((places > 0) & (places < 1)).all()
+    assert ranked.key != found.ragar.key
+    assert EverybodySystem.beside(ranked).key == EverybodySystem.beside(found.ragar).key
     n = len(found.ragar.training_requests)
     crowd = opened(f"--reflection.personal={n}")
     with pytest.raises(ValueError, match=f"personal {n} asks for the scores of {n} other people, .* take 1 to {n - 1}"):
@@ -275,6 +281,17 @@ def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Exper
     unit = run.new_ranker(model="FREEDOM", settings={"edge_weights": "unit"})
     with pytest.raises(ValueError, match="edge_weights is unit: the score changes with the features in steps"):
         unit.reward.direction(requests, unit.reward.encoder.encode_images(images))
+
+
+def test_a_generator_with_tastes_is_measured_before_any_reward(run: Experiment, tmp_path: Path) -> None:
+    """It asks the ranker that rewards for each person's taste, as the trained one does."""
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--generator.taste=1", "--evaluation.targets=1"]
+    found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
+    values = delta_r(found, found.ragar.warm.folder, tmp_path / "pictures")
+    assert len(values) == 6  # those of 30 people who do not train the generator
+    assert (values < 1).all()
 
 
 def test_a_reward_without_gradient_is_refused_before_the_warm_start(run: Experiment, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,29 @@ def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
     run = opened(tmp_path, start=str(tmp_path / "nowhere"), **SHAPE)
     with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere/encoder; it is package, scratch, or a folder"):
         _ = run.components
+
+
+@pytest.mark.parametrize("damaged", ["encoder/open_clip_model", "backbone/unet/diffusion_pytorch_model"])
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_damaged_file_is_named_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, shipped: bool
+) -> None:
+    """Truncated, in the package or in a copy of it: the message says which file it is, and how to get it again."""
+    film_folder(tmp_path / "films")
+    copied = shutil.copytree(PACKAGED, tmp_path / "models")
+    file = copied / f"{damaged}.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    monkeypatch.setattr("ragar_rec.small_models.PACKAGED", copied)
+    start = "package" if shipped else str(copied)
+    run = opened(tmp_path, start=start, encoder_steps=0, unet_steps=0, **SHAPE)
+    again = (
+        "it came with this library, `pip install --force-reinstall --no-deps ragar-rec` puts it back"
+        if shipped
+        else f"copy {copied} again, or write backbone.start: package"
+    )
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))} is damaged \(.*\): {re.escape(again)}$"):
+        _ = run.components
+    assert not run.store.ran
 
 
 def test_an_encoder_that_the_package_s_unet_does_not_know_is_refused(tmp_path: Path) -> None:

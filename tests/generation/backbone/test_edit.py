@@ -19,26 +19,18 @@ from generation.backbone.backbone import Backbone
 from generation.backbone.config import PretrainConfig
 from generation.backbone.corruption import as_reference, background_replaced, relit
 from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens, colour_change
-from generation.backbone.edit_training import Editor, edit_error, palette_loss
+from generation.backbone.edit_training import Editor, edit_error, edit_loss, palette_loss
 from generation.backbone.pretrain import denoising_error, train_unet
 from generation.backbone.unet import noise_scheduler
 from generation.encoders.encoder import ImageEncoder
+from generation.encoders.text_tower import clip_text_model
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar.losses import calibrator_loss, semantic_loss
 from generation.ragar.ragar import Ragar
 from generation.request import Request
 from generation.training import Curves
-from generation_world import SMALL, TINY, World, request
-
-EDIT = replace(TINY, task="edit", picture_rows=3)
-
-
-@pytest.fixture(scope="module")
-def edit(world: World) -> Backbone:
-    """A backbone that edits, trained for three steps."""
-    captions, images = world.gallery.captions[:24], world.gallery.images[:24]
-    return train_unet(captions, images, world.encoder, EDIT, curves=Curves(), progress=False)
+from generation_world import EDIT, SMALL, TINY, World, request
 
 
 @pytest.fixture
@@ -188,6 +180,8 @@ def test_a_training_goes_on_from_another_backbones_weights(world: World, edit: B
     adapted = train_unet(captions, images, world.encoder, config, curves=Curves(), initial=edit, progress=False)
     for name, value in adapted.pipeline.unet.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+        assert torch.equal(edit.pipeline.unet.state_dict()[name], before[name])  # it is a copy that learns
+    assert not any(parameter.requires_grad for parameter in edit.pipeline.unet.parameters())
     with pytest.raises(ValueError, match="no small one that edits"):
         train_unet(captions, images, world.encoder, config, curves=Curves(), initial=world.backbone, progress=False)
     with pytest.raises(ValueError, match="image-to-image begins from scratch alone"):
@@ -270,6 +264,41 @@ def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, rag
     assert tokens is not None
     step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
     torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
+
+
+def test_a_unet_for_patches_of_another_size_is_refused(world: World) -> None:
+    """2 * 3 * 4^2 channels beside a codec of 3 * 8^2."""
+    text_encoder, tokenizer = clip_text_model(world.encoder), world.encoder.tokenizer.tokenizer
+    unet = EditUNet(patch=4, sample_size=12, cross_attention_dim=32, block_out_channels=(32, 32))
+    with pytest.raises(ValueError, match=r"the UNet sees 96 channels, the codec gives 192: .* patches of another size"):
+        Backbone.assemble(
+            codec=PatchCodec(),
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=noise_scheduler("sample"),
+            size=(48, 32),
+        )
+
+
+@pytest.mark.parametrize("colour", [1.0, 0.0])
+def test_a_picture_of_one_colour_is_edited_and_learned_from(
+    edit: Backbone, rng: torch.Generator, colour: float
+) -> None:
+    """White and black have no deviation by which colours could be matched."""
+    plain = torch.full((2, 3, 48, 32), colour)
+    references = as_reference(plain * 2 - 1, torch.rand(2, 3, 48, 32, generator=rng) * 2 - 1, rng)
+    assert torch.isfinite(references).all()
+    assert references.abs().max() <= 1
+    condition = edit.without_picture(edit.states(["red", "blue"]))
+    sampling = replace(SMALL, steps=1, guidance_scale=2.0)
+    drawn = edit.draw(condition, plain, [0, 1], sampling)
+    assert ((drawn >= 0) & (drawn <= 1)).all()  # and so no NaN
+    assert edit.picture_tokens is not None
+    editor = Editor(edit.pipeline.unet, edit.picture_tokens)
+    features = torch.zeros(2, 16)
+    loss = edit_loss(editor, edit.pipeline.scheduler, plain * 2 - 1, references, condition[:, 3:], features, rng)
+    assert torch.isfinite(loss)
 
 
 def test_features_of_another_width_and_noise_alone_are_refused(world: World, edit: Backbone) -> None:

@@ -222,11 +222,12 @@ def test_samples_of_a_request_share_its_noise_and_meet_their_own_request(world: 
         return torch.tensor([float(each.seed) for each in requests]) + 10 * (len(calls) - 1)
 
     x = batch.detail.detach()[:, None].expand(-1, 2, -1, -1)
-    scores = score_samples(ragar, batch, x, REQUESTS[:3], reward, steps=2)
+    scores, pictures = score_samples(ragar, batch, x, REQUESTS[:3], reward, steps=2)
     assert scores.tolist() == [[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]
     assert [seeds for seeds, _ in calls] == [[0, 1, 2]] * 2
     # equal preferences, so equal pictures, and those of v_gen: the initial latent is the request's
     assert torch.equal(calls[0][1], calls[1][1])
+    assert torch.equal(pictures, torch.stack([images for _, images in calls], dim=1))
     torch.testing.assert_close(calls[0][1], ragar.generate(REQUESTS[:3]), atol=1e-5, rtol=0)
 
 
@@ -253,7 +254,7 @@ def test_one_update_moves_the_mean_towards_the_better_samples(world: World) -> N
     policy = build_policy(ragar, REQUESTS, replace(FAST, sigma=3.0))
     batch = ragar.encode_preference(REQUESTS[:4])
     x = policy.sample(batch.detail, 4, torch.Generator().manual_seed(0))
-    scores = score_samples(ragar, batch, x, REQUESTS[:4], redness, steps=2)
+    scores, _ = score_samples(ragar, batch, x, REQUESTS[:4], redness, steps=2)
     assert scores.std(1).min() > 0.01  # the samples differ in redness
     advantage = leave_one_out_advantage(scores)
     parts = list(ragar.trained_parts().values())
@@ -661,15 +662,23 @@ def test_a_frozen_copy_has_lora_of_its_own_on_the_same_weights(world: World) -> 
     [
         ({"samples": 1, "antithetic": False}, "samples 1: the leave-one-out baseline needs at least 2"),
         ({"samples": 3}, "samples 3 must be even, as they come in pairs; antithetic: false takes any from 2 on"),
-        ({"checkpointing": True}, "checkpointing belongs to objective path: reinforce keeps nothing of the UNet"),
-        ({"lora_rank": 4}, "lora_rank 4 belongs to objective path: reinforce has no gradient for the UNet"),
+        (
+            {"samples": 3, "objective": "nft"},
+            "samples 3 must be even, as they come in pairs; antithetic: false takes any from 2 on",
+        ),
+        (
+            {"checkpointing": True},
+            "checkpointing belongs to objectives path and nft: reinforce keeps nothing of the UNet",
+        ),
+        ({"lora_rank": 4}, "lora_rank 4 belongs to objectives path and nft: reinforce has no gradient for the UNet"),
         (
             {"lora_rank": 4, "objective": "paper_literal"},
-            "lora_rank 4 belongs to objective path: paper_literal has no gradient for the UNet",
+            "lora_rank 4 belongs to objectives path and nft: paper_literal has no gradient for the UNet",
         ),
         ({"lora_rank": -1}, "lora_rank -1 must not be negative"),
         ({"kl": -1.0}, "kl -1.0 must not be negative"),
         ({"ema": 1.0}, "ema 1.0 must be at least 0 and below 1"),
+        ({"personal_form": "rank"}, "personal_form rank compares with other people: personal must be at least 1"),
         ({"rewards": {}}, "rewards {} must name at least one, such as {ranker: 1.0}"),
     ],
 )
@@ -678,5 +687,6 @@ def test_settings_that_cannot_be_run(changes: dict[str, Any], sentence: str) -> 
     assert not list(
         replace(ReflectionConfig(), objective="path", samples=1, checkpointing=True, lora_rank=4).conflicts()
     )
+    assert not list(replace(ReflectionConfig(), objective="nft", checkpointing=True, lora_rank=4).conflicts())
     assert not list(replace(ReflectionConfig(), samples=3, antithetic=False).conflicts())
     assert not list(replace(ReflectionConfig(), objective="paper_literal", samples=1).conflicts())

@@ -115,7 +115,7 @@ def test_the_estimator_finds_the_gradient_of_path(world: World, rng: torch.Gener
     mu = preference.detail.detach().expand(200, -1, -1).clone().requires_grad_()
     many = ragar.encode_preference(group)
     x = policy.sample(mu, 2, rng, antithetic=True)
-    rank_loss(policy, mu, x, antithetic_advantage(score_samples(ragar, many, x, group, redness, steps=2))).backward()
+    rank_loss(policy, mu, x, antithetic_advantage(score_samples(ragar, many, x, group, redness, steps=2)[0])).backward()
     assert mu.grad is not None
     estimates = policy.project(-mu.grad * 200)  # (200, 2)
     standard = estimates.std(0) / 200**0.5

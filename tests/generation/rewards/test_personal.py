@@ -12,6 +12,7 @@ from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.reflection_log import ReflectionLog
 from generation.request import Request
 from generation.reward import Reward, SharedReward, score_users
+from generation.rewards.choice import PersonalForm
 from generation.rewards.personal import Personal
 from generation_world import COLOURS, SHAPES, World
 
@@ -63,6 +64,30 @@ def test_the_mean_of_all_others_is_taken_away(taste: type[Taste], encoded: int, 
     assert reward.pictures == encoded  # each picture once, or once for each of five
 
 
+def test_the_rank_among_others_is_smooth(rng: torch.Generator) -> None:
+    """Ann gains 3 by red, bob, cem, dua and eve 1, -1, 0 and 5: she is ahead of three of four. Brightness drops out."""
+    images = torch.rand(1, 3, 4, 4, generator=rng).requires_grad_()
+    rank = Personal(SharedTaste(), HISTORIES, others=4, seed=0, form="rank")
+    red = images[:, 0].mean((1, 2))
+    scores = rank(asked("ann"), images)
+    places = torch.sigmoid(torch.tensor([2.0, 4.0, 3.0, -2.0]) * red)
+    torch.testing.assert_close(scores, places.mean(0, keepdim=True))
+    scores.sum().backward()
+    assert images.grad is not None
+    # sigmoid' = p (1 - p), times the difference of tastes; red is a mean over 16 pixels
+    slope = (places * (1 - places) * torch.tensor([2.0, 4.0, 3.0, -2.0])).mean() / 16
+    torch.testing.assert_close(images.grad[0, 0], slope.detach().expand(4, 4))
+    assert images.grad[0, 1:].abs().max() < 1e-6
+
+    def loud(requests: Sequence[Request], images: Tensor) -> Tensor:
+        return 1000 * Taste()(requests, images)
+
+    shares = Personal(loud, HISTORIES, others=4, seed=0, form="rank")(
+        asked("ann", "eve", "cem"), images.expand(3, -1, -1, -1)
+    )
+    assert shares.tolist() == pytest.approx([0.75, 1.0, 0.0])
+
+
 def test_a_reward_of_several_users_is_that_of_each(rng: torch.Generator) -> None:
     images, users = torch.rand(2, 3, 4, 4, generator=rng), [asked("ann", "bob"), asked("eve", "cem")]
     assert isinstance(SharedTaste(), SharedReward)
@@ -100,7 +125,7 @@ def test_more_strangers_than_people_are_refused(others: int) -> None:
 
 
 def test_training_learns_nothing_from_what_pleases_everybody(world: World) -> None:
-    """Redness alone is a signal in every group, its personal part in none."""
+    """Redness alone is a signal in every group, its personal part in none, as a difference or as a rank."""
     ids = [f"{colour}-{shape}" for colour in COLOURS for shape in SHAPES]
     requests = [Request(str(at), ids[at], (ids[at + 5],), seed=at) for at in range(5)]
     histories = {each.user: each.history for each in requests}
@@ -110,7 +135,8 @@ def test_training_learns_nothing_from_what_pleases_everybody(world: World) -> No
         return (images[:, 0] - images[:, 1:].mean(1)).mean((1, 2))
 
     silent = []
-    for reward in (redness, Personal(redness, histories, others=4, seed=0)):
+    forms: list[PersonalForm] = ["difference", "rank"]
+    for reward in (redness, *(Personal(redness, histories, others=4, seed=0, form=form) for form in forms)):
         reflect(world.ragar(), requests, reward, config, log := ReflectionLog(), progress=False)
         silent.append(log.silent_groups)
-    assert silent == [0, 6]
+    assert silent == [0, 6, 6]
