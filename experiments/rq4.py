@@ -4,8 +4,9 @@
     python experiments/rq4.py --config movie-posters --data <folder> --weights <folder> --complete
     python experiments/rq4.py --config ml-100k --quick --output output/demo
 
-One table for the original pictures (the control `original`), PMG and RAGAR, by every judge of the config (`judges`).
-`--systems` names others, the first of which the report shows. Protocols and controls are the config's; `--complete`
+After the tables of every protocol, control and judge (`judges` in the config), a short one for each protocol: the
+original pictures (ORI), RAGAR and PMG side by side, also in <output>/table4.md. `--systems` names other systems, the
+first of which the report shows. Protocols and controls are the config's; `--complete`
 takes all there are: `catalogue` too, which trains every judge anew for each control and each of
 `evaluation.catalogue_seeds`, and the controls `noise` and `everybody`.
 
@@ -25,7 +26,9 @@ from typing import Any, get_args
 
 from ragar_rec.cli import main as ragar_rec
 from ragar_rec.config.sections import Control, Protocol
+from ragar_rec.evaluation.results import Results
 from ragar_rec.studies.arguments import PATHS, as_overrides, script_parser
+from ragar_rec.studies.systems_table import systems_tables
 from ragar_rec.studies.variants import QUICK_KEYS, QUICK_PEOPLE
 
 CONFIG = Path("ml-100k-long")
@@ -54,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, typed = parser.parse_known_args(arguments)
     paths = [f"--{name}={value}" for name, value in vars(options).items() if name in PATHS and value is not None]
     # What was typed comes last, and wins.
-    return ragar_rec(["demo", *paths, *overrides(options), *typed])
+    code = ragar_rec(["demo", *paths, *overrides(options), *typed])
+    if code == 0:
+        table = systems_tables(Results.read(options.output / "results.json").rows)
+        (options.output / "table4.md").write_text(table + "\n", encoding="utf-8")
+        print(f"\n{table}")
+    return code
 
 
 def overrides(options: argparse.Namespace) -> list[str]:
