@@ -6,9 +6,9 @@
 
 After the tables of every protocol, control and judge (`judges` in the config), a short one for each protocol: the
 original pictures (ORI), RAGAR and PMG side by side, also in <output>/table4.md. `--systems` names other systems, the
-first of which the report shows. Protocols and controls are the config's; `--complete`
-takes all there are: `catalogue` too, which trains every judge anew for each control and each of
-`evaluation.catalogue_seeds`, and the controls `noise` and `everybody`.
+first of which the report shows. Protocols and controls are the config's; `--complete` takes all there are: `catalogue`
+too, which trains every judge anew for each control and each of `evaluation.catalogue_seeds`, and the controls `noise`
+and `everybody`.
 
 `--quick` measures 40 people after few steps of training: it shows that everything runs, and no effect. With data and
 rankers in the output folder's store it takes minutes on two cores.
