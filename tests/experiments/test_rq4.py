@@ -17,6 +17,7 @@ KEYS = (
 )
 
 
+@pytest.mark.slow
 def test_two_systems_and_two_judges_stand_in_one_table(
     shared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,10 +31,10 @@ def test_two_systems_and_two_judges_stand_in_one_table(
     judges = ["MICRO on dual", "VBPR on hog"]
     candidates = table[: table.index("`reference`")]
     assert candidates.startswith("`candidates`, 6 people")
-    for name, of, control in (("ORI", "RAGAR", "original"), ("RAGAR", "RAGAR", "own"), ("PMG", "PMG", "own")):
+    for name, system, control in (("ORI", "RAGAR", "original"), ("RAGAR", "RAGAR", "own"), ("PMG", "PMG", "own")):
         line = next(line for line in candidates.splitlines() if line.startswith(f"| {name} |"))
         for judge in judges:
-            cell = frame.query("system == @of and control == @control and judge == @judge")
+            cell = frame[(frame["system"] == system) & (frame["control"] == control) & (frame["judge"] == judge)]
             assert len(cell) == 6
             assert f" {cell['value'].mean():.4f} [" in line
     finished = {folder.name for folder in (output / "store").iterdir()}
