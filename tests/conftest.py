@@ -1,6 +1,15 @@
 """What every test runs under: annotations of shapes are checked, one thread a process, no network."""
 
 import os
+import sys
+from pathlib import Path
+
+if sys.dont_write_bytecode:
+    # Compiled once, in pytest's own folder: every test process and command would else compile torch and transformers.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 # Before the first import of a hub client: a test that reaches for the network fails at once.
 os.environ["HF_HUB_OFFLINE"] = "1"

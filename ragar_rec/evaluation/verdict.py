@@ -9,6 +9,10 @@ from typing import Any, Literal
 from ragar_rec.evaluation.finding import signed
 from recsys.scoring.statistics import Interval, holm, visible_gain
 
+FEW = 30
+"""People below whom a percentile bootstrap interval is clearly too narrow: with 30 normal values an interval of 99 %
+covers 98.3 %, with 12 of them 96.0 %."""
+
 Rule = Literal[
     "harm",
     "personal gain, confirmed",
@@ -236,6 +240,12 @@ def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0
         for name, value in asdict(evidence).items()
         if name not in ("system", "metric") and value not in (None, "", ())
     }
+    n = evidence.reward.gain.n
+    if n < FEW:
+        sentence += (
+            f" It rests on {n} people: intervals of fewer than {FEW} are too narrow, so that false alarms are likelier "
+            "than alpha says; measure more (evaluation.users, eval_args.split)."
+        )
     return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin})
 
 

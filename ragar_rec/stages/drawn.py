@@ -93,7 +93,16 @@ class DrawnPictures(PictureStage):
         return self.settings.batch_size
 
     def setting(self, judge: Ranker, seed: int) -> EvaluationSetting:
-        """The evaluation under one judge with one seed."""
+        """The evaluation under one judge with one seed.
+
+        Raises:
+            ValueError: the judge knows other interactions, or another split of them, than the pictures were made for.
+        """
+        if judge.dataset.digest() != self.system.ranker.dataset.digest():
+            raise ValueError(
+                f"{judge.label} knows other interactions, or another split, than those for which {self.system.label} "
+                "makes pictures: judges must be trained on the same data (experiment.new_ranker)"
+            )
         pictured = self.system.pictures.pictured
         return EvaluationSetting(judge.dataset, judge.view, pictured, self.settings, seed)
 

@@ -36,6 +36,9 @@ FULL: Mapping[str, list[Any]] = {
 }
 """The values of every panel, by key."""
 
+WORDS = ("noise", "objective", "calibrator")
+"""Panels whose values are words, in the order in which they are listed."""
+
 SHOWN = ("score − own picture", "score − a stranger's")
 """The gains that are plotted."""
 
@@ -44,12 +47,13 @@ def panels(config: Config, chosen: Collection[str], *, quick: bool = False) -> d
     """Changes by the name of the variant, by panel; ``parts``, which holds RAGAR itself, is always the first.
 
     Without retrieval, the whole history counts with equal weights; with ``k 0`` nothing of it counts. An odd r cannot
-    come in pairs of mirror images: its samples are compared with the mean of the others.
+    come in pairs of mirror images: its samples are compared with the mean of the others. The objective ``path`` draws
+    no noise: ``r`` and ``noise`` are panels of ``reinforce`` then. Every panel has the config's own value.
 
     Args:
         config: of the experiment that is changed.
         chosen: some of :data:`PANELS`.
-        quick: the values of :data:`QUICK` alone.
+        quick: the panels and values of :data:`QUICK` alone.
     """
     length = config.generator.history_length
     found: dict[str, dict[str, Changes]] = {
@@ -59,18 +63,29 @@ def panels(config: Config, chosen: Collection[str], *, quick: bool = False) -> d
             "without rank reward": {"reflection.alpha": 0},
         }
     }
-    for key, values in (QUICK if quick else FULL).items():
+    for key in QUICK if quick else FULL:
         panel = {"generator.k": "k", "reflection.samples": "r"}.get(key, key.partition(".")[2])
         if panel in chosen:
             # More than the history may have are refused by the config.
-            possible = [value for value in values if key != "generator.k" or value <= length]
-            found[panel] = {f"{panel} {value}": _changes(key, value) for value in possible}
+            possible = [value for value in _values(config, key, quick) if key != "generator.k" or value <= length]
+            found[panel] = {f"{panel} {value}": _changes(config, key, value) for value in possible}
     return found
 
 
-def _changes(key: str, value: Any) -> Changes:
-    odd = key == "reflection.samples" and value % 2
-    return {key: value} | ({"reflection.antithetic": False} if odd else {})
+def _values(config: Config, key: str, quick: bool) -> list[Any]:
+    """The values of a panel, and the config's own among them."""
+    section, _, name = key.partition(".")
+    chosen = {*(QUICK if quick else FULL)[key], getattr(getattr(config, section), name)}
+    return [value for value in FULL[key] if value in chosen] if name in WORDS else sorted(chosen)
+
+
+def _changes(config: Config, key: str, value: Any) -> Changes:
+    changes: dict[str, Any] = {key: value}
+    if key in ("reflection.samples", "reflection.noise") and config.reflection.objective == "path":
+        changes["reflection.objective"] = "reinforce"
+    if key == "reflection.samples" and value % 2:
+        changes["reflection.antithetic"] = False
+    return changes
 
 
 def write_plots(study: VariantStudy, variants: Mapping[str, Mapping[str, Changes]]) -> list[Path]:
@@ -84,6 +99,9 @@ def write_plots(study: VariantStudy, variants: Mapping[str, Mapping[str, Changes
             quantities.append(Estimates(gain, [Interval(**study.rows[name]["gains"][gain]) for name in names]))
         settings = [name.removeprefix(f"{panel} ") for name in names]
         file = study.folder / f"{panel}.svg"
-        file.write_text(estimates_svg(settings, quantities, label="σ", x_label=panel), encoding="utf-8")
+        file.write_text(
+            estimates_svg(settings, quantities, label="gain in score, σ", x_label="" if panel == "parts" else panel),
+            encoding="utf-8",
+        )
         files.append(file)
     return files

@@ -145,7 +145,8 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def parent_contents(run: Experiment) -> dict[str, str]:
     """Contents of what a study's numbers depend on beside the config."""
-    return {"ranker": run.reward_ranker.content, "features": run.features.content, "components": run.components.content}
+    ranker = run.reward_ranker
+    return {"ranker": ranker.content, "features": ranker.features.content, "components": run.components.content}
 
 
 def _rank_shares(gen: np.ndarray, *rivals: np.ndarray) -> list[float]:

@@ -42,7 +42,7 @@ def retrieval_gains(
     Nothing is trained, so that the people whom the generator would be trained on may choose as well.
 
     Args:
-        run: whose ranker scores.
+        run: whose ranker that rewards scores.
         settings: by name, the keys of the section `generator` that each changes.
     """
     people = {"choosing": [*run.ragar.people.train, *run.ragar.people.valid], "test": run.ragar.people.test}
@@ -58,7 +58,7 @@ class ReferenceScores:
     """The ranker's scores of some users' references under other image features.
 
     Args:
-        run: whose ranker scores.
+        run: whose ranker that rewards scores.
         users: internal ids.
 
     Attributes:
@@ -70,12 +70,12 @@ class ReferenceScores:
 
     def __init__(self, run: Experiment, users: Sequence[int]) -> None:
         seed = run.config.evaluation.seeds[0]
-        self.view, dataset = run.ranker.view, run.ranker.dataset
+        self.view, dataset = run.reward_ranker.view, run.reward_ranker.dataset
         self.own = training_requests(dataset, users, run.pictures.pictured, seed)
         self.others = shuffled_user_requests(self.own, dataset, ShuffledUserSampler(dataset, seed, users), seed)
         self.users = torch.tensor([dataset.user_id(request.user) for request in self.own])
         self.items = torch.tensor([dataset.item_id(request.reference) for request in self.own])
-        table = FeatureTable.read(run.features.file("image"))
+        table = FeatureTable.read(run.reward_ranker.features.file("image"))
         values, present = table.align([item.id for item in run.pictures.items])
         self.features, self.present = torch.from_numpy(values), torch.from_numpy(present)
         references = run.components.gallery.rows([request.reference for request in self.own])

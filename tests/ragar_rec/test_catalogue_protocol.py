@@ -12,7 +12,7 @@ from film_world import HOLE, PEOPLE, config_file, open_run
 from ragar_rec import pipeline
 from ragar_rec.config.sections import EvaluationConfig
 from ragar_rec.evaluation import retrained
-from ragar_rec.evaluation.per_user import OWN, read_per_user
+from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.ranker_test import held_out_values
 from ragar_rec.evaluation.retrained import retrained_values
 from ragar_rec.evaluation.reward import normalise
@@ -37,15 +37,12 @@ SETTINGS = {"evaluation__protocols": ["candidates", "catalogue"], "evaluation__c
 def run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     home = tmp_path_factory.mktemp("catalogue")
     config = config_file(home, epochs=1, evaluation__catalogue_seeds=[0], **SETTINGS)
-    run = open_run(config, films, home / "out")
-    pipeline.evaluate(run)
-    return run
+    return open_run(config, films, home / "out")
 
 
 @pytest.fixture(scope="module")
 def frame(run: Experiment) -> pd.DataFrame:
-    found = read_per_user(run.output / "per_user.parquet")
-    return found.query("protocol == 'catalogue'")
+    return run.results.frame.query("protocol == 'catalogue'")
 
 
 def trial_of(run: Experiment) -> CatalogueTrial:
@@ -191,7 +188,7 @@ def test_everybody_gets_one_picture_an_item(run: Experiment) -> None:
     assert len(stage.shards) == len(stage.items.ids) == len(set(stage.items.ids))
     shown = {request.reference for request in run.drawn.requests()}
     assert set(stage.items.ids) == shown
-    found = read_per_user(run.output / "per_user.parquet")
+    found = run.results.frame
     assert "everybody" in set(found.query("protocol == 'generator'")["control"])
     assert {"noise", "everybody"} <= set(found.query("protocol == 'candidates'")["control"])
 

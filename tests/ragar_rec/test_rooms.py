@@ -38,11 +38,10 @@ def test_a_missing_package_is_named(tmp_path):
 
 
 def test_public_names_are_lazy_and_real():
-    names = (
-        "print(*(f'{name}={getattr(ragar_rec, name).__name__.rpartition(chr(46))[2]}' for name in ragar_rec.__all__))"
-    )
-    done = python(f"import sys, ragar_rec; assert 'torch' not in sys.modules; {names}", ROOT)
-    assert done.stdout.split() == [f"{name}={name}" for name in ragar_rec.__all__], done.stderr
+    done = python("import sys, ragar_rec; assert 'torch' not in sys.modules", ROOT)
+    assert done.returncode == 0, done.stderr
+    for name in ragar_rec.__all__:
+        assert getattr(ragar_rec, name).__name__.rpartition(".")[2] == name
     assert {"Config", "ImageShards", "Report", "Row", "Store"} < set(ragar_rec.__all__) <= set(dir(ragar_rec))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = ragar_rec.nonsense

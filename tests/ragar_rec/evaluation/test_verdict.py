@@ -107,3 +107,12 @@ def test_a_system_without_reward_is_told_why_its_ranker_confirms_nothing() -> No
     found = verdict(replace(CONFIRMED, reward=unread, judges=(), rewarded=False))
     assert found.rule == "gain for the reward ranker only"
     assert found.sentence.endswith("MICRO on dual was not compared with itself trained on shuffled pictures.")
+
+
+def test_few_people_are_named() -> None:
+    """The rule stays; 29 people are too few for an interval to be taken at its word, 30 are not."""
+    few = replace(CONFIRMED, reward=replace(CONFIRMED.reward, gain=replace(CONFIRMED.reward.gain, n=29)))
+    assert verdict(few).rule == verdict(CONFIRMED).rule
+    assert verdict(few).sentence.startswith(verdict(CONFIRMED).sentence + " It rests on 29 people: intervals of fewer")
+    enough = replace(CONFIRMED, reward=replace(CONFIRMED.reward, gain=replace(CONFIRMED.reward.gain, n=30)))
+    assert "It rests on" not in verdict(enough).sentence

@@ -39,12 +39,26 @@ def test_every_variant_is_a_config_that_can_be_run(source: ExperimentSource) -> 
     assert panels(base, ())["parts"]["without retrieval"] == {"generator.k": 20, "generator.temperature": 1e6}
     assert panels(base, ("r",))["r"]["r 3"] == {"reflection.samples": 3, "reflection.antithetic": False}
     assert panels(base, ("r",))["r"]["r 4"] == {"reflection.samples": 4}
-    assert list(panels(base, ("k",))["k"]) == ["k 0", "k 1", "k 3", "k 5", "k 7", "k 10"]
+    assert list(panels(base, ("k",))["k"]) == ["k 0", "k 1", "k 2", "k 3", "k 5", "k 7", "k 10"]
+
+
+def test_noise_is_studied_where_there_is_some(source: ExperimentSource) -> None:
+    """`path` draws none: r and its place are varied under `reinforce`; a quick panel has the config's own value too."""
+    base = source.varied({"reflection.objective": "path", "reflection.samples": 4, "generator.k": 5}).open().config
+    found = panels(base, ("k", "r", "noise", "objective"), quick=True)
+    assert found["k"] == {"k 0": {"generator.k": 0}, "k 5": {"generator.k": 5}, "k 10": {"generator.k": 10}}
+    assert found["r"] == {
+        "r 4": {"reflection.samples": 4, "reflection.objective": "reinforce"},
+        "r 8": {"reflection.samples": 8, "reflection.objective": "reinforce"},
+    }
+    assert list(found["noise"]) == ["noise full", "noise low_rank"]
+    assert {changes["reflection.objective"] for changes in found["noise"].values()} == {"reinforce"}
+    assert list(found["objective"]) == ["objective path", "objective paper_literal"]
 
 
 def test_no_more_is_retrieved_than_a_history_has(tmp_path: Path) -> None:
     base = Config.read(config_file(tmp_path, generator__history_length=5))
-    assert list(panels(base, ("k",))["k"]) == ["k 0", "k 1", "k 3", "k 5"]
+    assert list(panels(base, ("k",))["k"]) == ["k 0", "k 1", "k 2", "k 3", "k 5"]
 
 
 def test_what_was_typed_wins_over_the_quick_runs_keys(source: ExperimentSource) -> None:

@@ -42,7 +42,7 @@ def test_small_trials_with_the_users_own_features(tmp_path: Path) -> None:
     """Rows in the order of the worlds, two a trial; the plot is the same file each time."""
     table = FeatureTable(tuple(map(str, range(70))), np.random.default_rng(0).normal(size=(70, 12)).astype(np.float32))
     table.write(tmp_path / "image.safetensors")
-    small = Settings(people=30, items=60, clicks=(6, 3, 3), candidates=10, k=5, permutations=9)
+    small = Settings(people=30, items=60, clicks=(6, 3, 3), candidates=10, k=5, permutations=9, shuffles=1)
     worlds = ("nobody looks", "serves")
     frame = run_trials(worlds, (0, 1), tmp_path / "image.safetensors", settings=small)
     assert frame["world"].tolist() == ["nobody looks"] * 4 + ["serves"] * 4

@@ -1,8 +1,11 @@
 """Trials of the planted worlds: is the verdict right, and are the estimates near the truth?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -19,10 +22,21 @@ COUNTED = [name for name, scenario in SCENARIOS.items() if scenario.right]
 SMALL = Settings(people=40, items=80, clicks=(8, 3, 4), candidates=12, k=5, permutations=19)
 
 
+@contextmanager
+def unchecked_shapes() -> Iterator[None]:
+    """Annotations are not checked within."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="module")
 def trials() -> dict[tuple[str, int], Outcome]:
-    # With one training on shuffled photos in place of three, which takes half as long.
-    return {(name, seed): trial(name, seed, Settings(shuffles=1)) for name in COUNTED for seed in range(5)}
+    # One training on shuffled photos in place of three, which takes half as long; the checks take a tenth.
+    with unchecked_shapes():
+        return {(name, seed): trial(name, seed, Settings(shuffles=1)) for name in COUNTED for seed in range(5)}
 
 
 @pytest.mark.parametrize("name", COUNTED)
