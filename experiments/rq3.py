@@ -12,7 +12,7 @@ picture's; and the score less that of RAGAR's v_gen. 95 % bootstrap intervals ar
 that they know nothing of other seeds. `--candidates` adds NDCG@k where every candidate gets a new picture.
 
 `--quick` measures few values on 40 people after 60 + 12 steps: it shows that everything runs, and no effect. With data,
-backbone, language model and ranker in the output folder's store it takes minutes on two cores.
+backbone, language model and ranker in the output folder's store it takes six minutes of one core.
 
 Writes <output>/rq3/rows.json and, for each variant, everybody's numbers (.parquet); for each panel a plot (.svg).
 Stopped and started again, it continues; `--panels` takes some of the panels.

@@ -127,7 +127,8 @@ def estimates_svg(
         axes.set_xticks(at, settings)
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
-        axes.legend(frameon=False, fontsize=8)
+        # Above the axes: inside, it would lie over one interval or another.
+        axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
         return _svg(figure)
 
 
