@@ -159,9 +159,10 @@ class Judging:
 
     @cached_property
     def readings(self) -> tuple[stages.Reading, ...]:
-        """Whether the rankers read pictures, the rewarding one among them; none if there are no ``judges``."""
-        k, judges = self.made.config.evaluation.k, self.judges() if self.made.config.judges.rankers else {}
-        seeds = range(self.made.config.judges.shuffles)
+        """Whether the rankers read pictures, the rewarding one among them; none without ``judges`` or ``shuffles``."""
+        k, settings = self.made.config.evaluation.k, self.made.config.judges
+        seeds = range(settings.shuffles)
+        judges = self.judges() if settings.rankers and settings.shuffles else {}
         return tuple(
             stages.Reading(
                 self.made.workspace, name, ranker, tuple(self.made.new_shuffled(ranker, at) for at in seeds), k

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone
 from generation.checkpoint import require
+from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar import description, history, saving
@@ -81,6 +82,7 @@ class Ragar(nn.Module):
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.lora_backbone: Backbone | None = None
         self.directed: DirectedReward | None = None
+        self.own_features: dict[tuple[ImageEncoder, int], Tensor] = {}
         self.lora_rank = 0
         self.language = language
         self.text_projection, self.template = text_projection, prompt
@@ -169,7 +171,7 @@ class Ragar(nn.Module):
         if self.directed is None:
             raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `directed` to it")
         rows = self.gallery.rows([request.reference for request in requests])
-        features = self.directed.encoder.encode_images(to_float(self.gallery.images[rows]))
+        features = torch.cat([self._own_features(int(row), self.directed.encoder) for row in rows])
         with torch.enable_grad():
             tastes = self.directed.direction(requests, features)
         if tastes.shape[1] != self.gallery.visual.shape[1]:
@@ -180,6 +182,13 @@ class Ragar(nn.Module):
         # By the features' covariance: the steepest way there is among pictures, whose features hardly vary in most
         # directions. The gradient alone leads out of all pictures, above all where a ranker has whitened them.
         return F.normalize(tastes.detach().to(self.gallery.visual) @ self.feature_covariance, dim=1)
+
+    def _own_features(self, row: int, encoder: ImageEncoder) -> Float[Tensor, "1 visual"]:
+        """The features of an item's own picture, encoded once, and alone: the same bits in every batch."""
+        key = encoder, row
+        if key not in self.own_features:
+            self.own_features[key] = encoder.encode_images(to_float(self.gallery.images[row : row + 1]))
+        return self.own_features[key]
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
         """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""

@@ -233,8 +233,9 @@ class JudgesConfig:
     rankers: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Judges by a name of your own: ``vbpr: {model: VBPR, image_encoder: hog, seed: 2021}``. The section takes them
     directly, too: ``judges: {vbpr: {model: VBPR}}``."""
-    shuffles: Count = 3
-    """Trainings of each judge on shuffled pictures, with whose mean it is compared to see whether it reads pictures."""
+    shuffles: Natural = 3
+    """Trainings of each judge on shuffled pictures, with whose mean it is compared to see whether it reads pictures.
+    With 0 none is compared, and no judge can confirm anything."""
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each judge whose encoder does not exist or whose model cannot judge pictures."""

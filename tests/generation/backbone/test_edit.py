@@ -264,6 +264,7 @@ def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, rag
     assert tokens is not None
     step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
     torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
+    assert len(ragar.own_features) == 1  # the reference's, encoded once for both
 
 
 def test_a_unet_for_patches_of_another_size_is_refused(world: World) -> None:
