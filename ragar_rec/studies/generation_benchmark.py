@@ -24,7 +24,7 @@ from ragar_rec.studies.timing import arithmetic_rate
 
 SIZES = ((96, 64), (144, 96), (192, 128), (192, 192))
 """Heights and widths that the part `sizes` draws, smallest first: the peak of memory never falls."""
-UNTRAINED = ["--language.steps=1", "--epochs=1"]
+UNTRAINED = ["--language.steps=1", "--epochs=1", "--reflection.warm_start_steps=1"]
 """Overrides that leave the models at the config's sizes with next to no training: time does not depend on weights."""
 
 
@@ -137,5 +137,4 @@ class GenerationBenchmark:
         return {"gpu_speedup": max(rate for _, rate in rows) / plain}
 
     def _new_generator(self) -> Ragar:
-        run = self.experiment
-        return run.components.new_generator(run.config.generator)
+        return self.experiment.ragar.untrained

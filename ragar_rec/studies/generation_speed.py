@@ -95,14 +95,14 @@ def size_costs(folder: Path, size: tuple[int, int], *, batch: int, learned: int)
 
 def reward_training(run: Experiment, requests: Sequence[Request], *, steps: int) -> tuple[float, dict[str, float]]:
     """Seconds of a reward phase with the config's settings, and of those the ones inside each model."""
-    ragar = run.components.new_generator(run.config.generator)
+    ragar = run.ragar.load(run.ragar.warm.folder)
     settings = replace(run.config.reflection, reward_steps=steps)
-    pipeline, reward = ragar.backbone.pipeline, run.reward_ranker.reward
+    pipeline, reward = ragar.backbone.pipeline, run.ragar.reward
     parts: dict[str, list[tuple[Any, str]]] = {
         "UNet": [(pipeline.unet, "forward")],
         "codec": [(pipeline.vae, "encode"), (pipeline.vae, "decode")],
         "text encoder": [(pipeline.text_encoder, "forward")],
-        "image encoder": [(reward.encoder, "encode_images")],
+        "image encoder": [(run.reward_ranker.reward.encoder, "encode_images")],
         "language model": [(ragar.language.model.base_model, "forward")],
         "ranker": [(run.reward_ranker.view, "substitute")],
         "backward pass": [(torch.Tensor, "backward")],
