@@ -123,7 +123,7 @@ class SmallModels:
         """How to get a damaged file again."""
         if self.config.start != PACKAGE:
             return f"copy {self.config.start} again, or write backbone.start: {PACKAGE}"
-        return "it came with this library, `pip install --force-reinstall --no-deps ragar-rec` puts it back"
+        return "it came with this library: install it again, or, in a clone of the repository, `git checkout` the file"
 
 
 def _json(file: Path) -> Any:

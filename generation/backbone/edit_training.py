@@ -14,6 +14,7 @@ from generation.backbone.backbone import Backbone, DDIMScheduler, UNet2DConditio
 from generation.backbone.config import UNetConfig
 from generation.backbone.corruption import as_reference
 from generation.backbone.edit import PATCH, EditUNet, PatchCodec, PictureTokens
+from generation.backbone.forward_process import noised
 from generation.backbone.paraphrase import condition
 from generation.backbone.unet import noise_scheduler, unet_training
 from generation.encoders.dual import OpenClipEncoder
@@ -96,12 +97,9 @@ def edit_error(
     t = torch.where(torch.rand(n, generator=generator) < FROM_NOISE, steps - 1, t).to(clean.device)
     # Drawn on the CPU whatever the device: the same seed gives the same noise on every machine.
     noise = torch.randn(clean.shape, generator=generator).to(clean)
-    noisy = scheduler.add_noise(clean, noise, t)  # type: ignore[arg-type]
+    noisy, target = noised(scheduler, clean, t, noise)
     sample = torch.cat([noisy, reference], dim=1).to(condition.dtype)
     predicted = to_single_precision(unet(sample, t, encoder_hidden_states=condition).sample)
-    kind = scheduler.config["prediction_type"]
-    target = {"sample": clean, "epsilon": noise}.get(kind)
-    target = scheduler.get_velocity(clean, noise, t) if target is None else target  # type: ignore[arg-type]
     return F.mse_loss(predicted, target) + 0.1 * F.l1_loss(predicted, target)
 
 

@@ -21,6 +21,20 @@ def visited_timesteps(backbone: Backbone, sampling: SamplingConfig) -> Int[Tenso
     return scheduler.timesteps[-sampling.steps :].long()
 
 
+def noised(
+    scheduler: Any,
+    clean: Float[Tensor, "n channels h w"],
+    timesteps: Int[Tensor, " n"],
+    noise: Float[Tensor, "n channels h w"],
+) -> tuple[Float[Tensor, "n channels h w"], Float[Tensor, "n channels h w"]]:
+    """Noisy latents, and what the scheduler's configuration says that the UNet predicts: clean latent, noise, or v."""
+    # Not by the scheduler's add_noise: some can only add the noise of a timestep that they were set to.
+    share = scheduler.alphas_cumprod.to(clean)[timesteps.to(clean.device)].view(-1, 1, 1, 1)
+    alpha, sigma = share.sqrt(), (1 - share).sqrt()
+    targets = {"sample": clean, "epsilon": noise, "v_prediction": alpha * noise - sigma * clean}
+    return alpha * clean + sigma * noise, targets[scheduler.config["prediction_type"]]
+
+
 def predict_noisy(
     backbone: Backbone,
     clean: Float[Tensor, "n channels h w"],
@@ -40,13 +54,9 @@ def predict_noisy(
         noise: standard normal.
     """
     pipeline: Any = backbone.pipeline
-    # Not by the scheduler's add_noise: some can only add the noise of a timestep that they were set to.
-    share = pipeline.scheduler.alphas_cumprod.to(clean)[timesteps.to(clean.device)].view(-1, 1, 1, 1)
-    alpha, sigma = share.sqrt(), (1 - share).sqrt()
-    noisy = alpha * clean + sigma * noise
+    noisy, target = noised(pipeline.scheduler, clean, timesteps, noise)
     if backbone.edits:
         noisy = torch.cat([noisy, backbone.reference_latents(references)], dim=1)
     dtype, t = pipeline.unet.dtype, timesteps.to(clean.device)
     predicted = pipeline.unet(noisy.to(dtype), t, encoder_hidden_states=condition.to(dtype)).sample
-    targets = {"sample": clean, "epsilon": noise, "v_prediction": alpha * noise - sigma * clean}
-    return to_single_precision(predicted), targets[pipeline.scheduler.config["prediction_type"]]
+    return to_single_precision(predicted), target

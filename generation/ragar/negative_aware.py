@@ -15,9 +15,6 @@ from generation.request import Request
 
 DEVIATIONS = 2.0
 """Advantages of so many of their deviations are the end of the scale: optimality 0 or 1."""
-BETA = 1.0
-"""The guidance of the implicit policies. The old policy is that of the same step, so that it scales the gradient as
-alpha does, and is no setting."""
 
 
 def optimality(advantage: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
@@ -34,24 +31,23 @@ def negative_aware_loss(
     old: Float[Tensor, "n *dims"],
     target: Float[Tensor, "n *dims"],
     probability: Float[Tensor, " n"],
-    beta: float = BETA,
 ) -> Float[Tensor, ""]:
     """The squared errors of two implicit policies, r ||v+ - v||^2 + (1 - r) ||v- - v||^2.
 
-    With v+ = v_old + beta (v_theta - v_old) and v- = v_old - beta (v_theta - v_old) (Zheng et al. 2025, sec. 3).
+    With v+ = v_theta and v- = 2 v_old - v_theta (Zheng et al. 2025, sec. 3, at beta 1: as the old policy is that of the
+    same step, another beta would scale the gradient as alpha does).
 
     The positive policy v+ learns the good pictures, the negative one, its mirror image around the old policy, the bad
     ones: so v_theta comes nearer to good pictures and recedes from bad ones. Its minimum over v_theta is at
-    v_old + (2 r - 1) / beta (v - v_old). Mean over dimensions and pictures.
+    v_old + (2 r - 1) (v - v_old). Mean over dimensions and pictures.
 
     Args:
         predicted: v_theta, with its gradient.
         old: v_old, of the policy that drew the pictures.
         target: v.
         probability: r of each picture.
-        beta: how far the implicit policies lead.
     """
-    change, error = beta * (predicted - old.detach()), target - old.detach()
+    change, error = predicted - old.detach(), target - old.detach()
     r = probability.detach().view(-1, *[1] * (predicted.dim() - 1))
     return (r * (change - error) ** 2 + (1 - r) * (change + error) ** 2).mean()
 

@@ -77,8 +77,7 @@ def size_costs(folder: Path, size: tuple[int, int], *, batch: int, learned: int)
     backbone = Backbone.from_pretrained(folder, size)
     rng = torch.Generator().manual_seed(0)
     references = torch.rand(batch, 3, *size, generator=rng)
-    rows = backbone.empty.shape[1] + (backbone.picture_tokens.rows if backbone.picture_tokens is not None else 0)
-    states = torch.randn(batch, rows, backbone.empty.shape[2], generator=rng)
+    states = torch.randn(batch, *backbone.without_picture(backbone.empty).shape[1:], generator=rng)
 
     def draw(condition: Tensor, *, with_grad: bool) -> Tensor:
         """One step without guidance."""

@@ -85,7 +85,7 @@ def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings
     real, requests = to_float(run.pictures.images[rows]), requests_for(run, rows, seed)
     kinds = {
         REAL: real,
-        RECONSTRUCTION: torch.cat([backbone.reconstruct(block) for block in real.split(BATCH)]),
+        RECONSTRUCTION: _reconstructed(run, [request.reference for request in requests]),
         OWN: _rendered(run, rows, real, seed),
         ANOTHERS: _rendered(run, [*rows[1:], *rows[:1]], real, seed),
         "v_gen": generate_in_batches(run.ragar.generator, requests, description="v_gen"),
@@ -101,6 +101,12 @@ def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings
     }
 
 
+def _reconstructed(run: Experiment, items: Sequence[str]) -> Tensor:
+    """The control ``reconstruction``: the items' own pictures, as the generator's domain gives them back."""
+    blocks = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+    return torch.cat([run.components.reconstruct(block, run.config.generator) for block in blocks])
+
+
 def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Request]:
     """Each row as the reference of a test user of the generator, out of whose history it is taken."""
     own = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, seed)
@@ -114,7 +120,7 @@ def requests_for(run: Experiment, rows: Sequence[int], seed: int) -> list[Reques
 
 
 def save_people_sheet(run: Experiment, settings: FidelitySettings, file: Path) -> None:
-    """Write a sheet of references of test users, rendered for several of them, for nobody and from noise."""
+    """Write a sheet of references of test users, for several of them, for nobody, and (unless one edits) from noise."""
     requests = training_requests(run.ranker.dataset, run.ragar.people.test, run.pictures.pictured, settings.draw_seed)
     shown, people = requests[: settings.references], requests[-settings.people :]
     rows = run.components.gallery.rows([request.reference for request in shown])

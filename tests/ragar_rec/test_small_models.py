@@ -80,7 +80,7 @@ def test_a_damaged_file_is_named_before_anything_is_read(
     start = "package" if shipped else str(copied)
     run = opened(tmp_path, start=start, encoder_steps=0, unet_steps=0, **SHAPE)
     again = (
-        "it came with this library, `pip install --force-reinstall --no-deps ragar-rec` puts it back"
+        "it came with this library: install it again, or, in a clone of the repository, `git checkout` the file"
         if shipped
         else f"copy {copied} again, or write backbone.start: package"
     )
