@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,11 +30,12 @@ from ragar_rec.evaluation.worlds.picture_shop import Liking, PictureShop, withou
 from ragar_rec.evaluation.worlds.truth import expected_ndcg
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.arguments import ExperimentSource
+from ragar_rec.studies.planted_shop_tables import PHOTOS
 
 COVERS = Path("ml-100k")
 """The preset whose pictures become the shop's where no folder is named."""
 
-PHOTOS, UNREWARDED, RAGAR = "photos", "RAGAR before its reward", "RAGAR"
+UNREWARDED, RAGAR = "RAGAR before its reward", "RAGAR"
 RANKERS_BEST, BEST = "best by the ranker's score", "best by the true utility"
 SYSTEMS = (UNREWARDED, RAGAR, RANKERS_BEST, BEST)
 """Who makes the pictures, in the order of the table; the last is the oracle."""
@@ -83,6 +85,17 @@ class Lists:
     def of(self, at: Int[np.ndarray, " m"]) -> Lists:
         """Those of some people."""
         return Lists(**{name: values[at] for name, values in vars(self).items()})
+
+
+class Shown(NamedTuple):
+    """Lists as they are shown, and what people make of them."""
+
+    rows: Int[np.ndarray, "n c"]
+    """The items, by their rows in the shop."""
+    utility: Float[np.ndarray, "n items"]
+    """Of every item under what is shown, -inf for those that were clicked before."""
+    scores: Float[np.ndarray, "n c"]
+    """By the ranker, of the items in the order of :class:`Lists`."""
 
 
 class PlantedShop:
@@ -151,8 +164,9 @@ class PlantedShop:
         """True expectations of each measured person under each system's own and a stranger's pictures.
 
         Returns:
-            ``seed``, ``person``, ``system``, ``owner`` (``own`` or ``stranger``), ``ndcg`` and ``clicks``, expected over
-            the next clicks, and ``liking``: by how much the pictures' mean utility exceeds the photos'.
+            ``seed``, ``person``, ``system``, ``owner`` (``own`` or ``stranger``), ``ndcg`` and ``clicks``, expected
+            over the next clicks; ``liking``, by how much the pictures' mean utility exceeds the photos'; and ``score``,
+            the same in the ranker's scores, in deviations of the person's.
         """
         frames = [self._expected(PHOTOS, "own", None)]
         for owner in ("own", "stranger"):
@@ -183,10 +197,10 @@ class PlantedShop:
             images = None
             if arm != "photos":
                 images = self._pictures(RAGAR, self._requests(lists, arm))
-            shown, utility = self._shown(lists, images)
-            clicks = np.zeros(utility.shape)
-            np.put_along_axis(clicks, draw_clicks(utility, self.size.next_clicks, rng), 1.0, axis=1)
-            values[arm] = expected_ndcg(shown[:, : settings.k], clicks, self.size.next_clicks)
+            shown = self._shown(lists, images)
+            clicks = np.zeros(shown.utility.shape)
+            np.put_along_axis(clicks, draw_clicks(shown.utility, self.size.next_clicks, rng), 1.0, axis=1)
+            values[arm] = expected_ndcg(shown.rows[:, : settings.k], clicks, self.size.next_clicks)
         metric = f"NDCG@{settings.k}"
         return live_verdict(values, metric=metric, smallest_gain=settings.smallest_gain, alpha=settings.alpha)
 
@@ -212,38 +226,36 @@ class PlantedShop:
             images = optimised_pictures(ragar.generator, requests, reward, steps=steps, progress=progress)
         return to_bytes(images)
 
-    def _shown(self, lists: Lists, images: Pictures | None) -> tuple[np.ndarray, np.ndarray]:
-        """The lists as they are shown, re-ranked by the ranker's scores of their pictures, and the utility under them.
-
-        Without pictures the lists show the photos, in their order.
-        """
+    def _shown(self, lists: Lists, images: Pictures | None) -> Shown:
+        """The lists re-ranked by the ranker's scores of their pictures; without pictures they show the photos."""
         if images is None:
-            return lists.rows, without(self.shop.utility(lists.people), lists.clicked)
+            return Shown(lists.rows, without(self.shop.utility(lists.people), lists.clicked), lists.scores)
         reward = self.run.reward_ranker.reward
         features = encode_images(reward, images, progress=False).view(*lists.items.shape, -1)
         with torch.no_grad():
             users, items = torch.from_numpy(lists.users), torch.from_numpy(lists.items)
             scores = reward.view.substitute_lists(users, items, features).numpy()
         # Equal scores keep the original order, as under `candidates`.
-        shown = np.take_along_axis(lists.rows, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        rows = np.take_along_axis(lists.rows, np.argsort(-scores, axis=1, kind="stable"), axis=1)
         seen = self.shop.look(images).reshape(*lists.rows.shape, -1)
-        return shown, without(self.shop.utility(lists.people, lists.rows, seen), lists.clicked)
+        return Shown(rows, without(self.shop.utility(lists.people, lists.rows, seen), lists.clicked), scores)
 
     def _expected(self, system: str, owner: str, images: Pictures | None) -> pd.DataFrame:
         lists, n, k = self.measured, self.size.next_clicks, self.run.config.evaluation.k
-        shown, utility = self._shown(lists, images)
+        photos, shown = self._shown(lists, None), self._shown(lists, images)
         # The same draws under every system: the difference of two is known better than either.
-        probability = inclusion(utility, n, np.random.default_rng([self.seed, 3]))
-        _, photos = self._shown(lists, None)
-        change = np.take_along_axis(utility, lists.rows, axis=1) - np.take_along_axis(photos, lists.rows, axis=1)
+        probability = inclusion(shown.utility, n, np.random.default_rng([self.seed, 3]))
+        change = np.take_along_axis(shown.utility - self.shop.utility(lists.people), lists.rows, axis=1)
+        spread = self.run.reward_ranker.view.spread(torch.from_numpy(lists.users))
         return pd.DataFrame(
             {
                 "seed": self.seed,
                 "person": [self.shop.people[number] for number in lists.people],
                 "system": system,
                 "owner": owner,
-                "ndcg": expected_ndcg(shown[:, :k], probability, n),
-                "clicks": np.take_along_axis(probability, shown[:, :k], axis=1).sum(1),
+                "ndcg": expected_ndcg(shown.rows[:, :k], probability, n),
+                "clicks": np.take_along_axis(probability, shown.rows[:, :k], axis=1).sum(1),
                 "liking": change.mean(1),
+                "score": (shown.scores - photos.scores).mean(1) / spread.numpy(),
             }
         )

@@ -16,26 +16,39 @@ from recsys.scoring.statistics import interval
 
 PHOTOS = "photos"
 """The system that shows the items' own pictures."""
-TITLES = ("pictures", "true gain of NDCG", "of the oracle's", "personal part", "clicks among those shown", "liking")
+TITLES = (
+    "pictures",
+    "true gain of NDCG",
+    "of the oracle's",
+    "personal part",
+    "clicks among those shown",
+    "liking",
+    "ranker's score",
+)
+
+FORMS = {"ndcg": "+.4f", "personal": "+.4f", "clicks": "+.3f", "liking": "+.2f", "score": "+.2f"}
+"""Of the numbers, in the order of their columns."""
 
 
 def gains(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For each system a row for each person: what its own pictures gain over the photos.
 
     Args:
-        frame: columns ``seed``, ``person``, ``system``, ``owner`` (``own`` or ``stranger``), ``ndcg``, ``clicks`` and
-            ``liking``.
+        frame: columns ``seed``, ``person``, ``system``, ``owner`` (``own`` or ``stranger``), ``ndcg``, ``clicks``,
+            ``liking`` and ``score``.
 
     Returns:
-        By system, in the order of the frame: ``ndcg`` and ``clicks``, own less photos; ``personal``, the NDCG of the own
-        pictures less that of a stranger's; ``liking``, of the own pictures.
+        By system, in the order of the frame: ``ndcg`` and ``clicks``, own less photos; ``personal``, the NDCG of the
+        own pictures less that of a stranger's; ``liking`` and ``score``, of the own pictures.
     """
     keys, found = ["seed", "person"], {}
-    photos = frame[frame["system"] == PHOTOS].set_index(keys)
-    for system, rows in frame[frame["system"] != PHOTOS].groupby("system", sort=False):
-        own, stranger = (rows[rows["owner"] == owner].set_index(keys) for owner in ("own", "stranger"))
+    photos = frame.query("system == @PHOTOS").set_index(keys)
+    for system, rows in frame.query("system != @PHOTOS").groupby("system", sort=False):
+        own, stranger = (rows.query("owner == @owner").set_index(keys) for owner in ("own", "stranger"))
         gain = own[["ndcg", "clicks"]] - photos[["ndcg", "clicks"]]
-        found[str(system)] = gain.assign(personal=own["ndcg"] - stranger["ndcg"], liking=own["liking"])
+        found[str(system)] = gain.assign(
+            personal=own["ndcg"] - stranger["ndcg"], liking=own["liking"], score=own["score"]
+        )
     return found
 
 
@@ -47,14 +60,11 @@ def gains_table(frame: pd.DataFrame, oracle: str) -> str:
         oracle: the system whose gain is the whole of which shares are given.
     """
     found = gains(frame)
-    photos = frame[frame["system"] == PHOTOS]
-    rows = [[f"{PHOTOS}: NDCG {photos['ndcg'].mean():.4f}", "", "", "", f"{photos['clicks'].mean():.3f}", ""]]
+    photos = frame.query("system == @PHOTOS")
+    rows = [[f"{PHOTOS}: NDCG {photos['ndcg'].mean():.4f}", "", "", "", f"{photos['clicks'].mean():.3f}", "", ""]]
     for system, people in found.items():
         share = "" if system == oracle else share_text(people["ndcg"].to_numpy(), found[oracle]["ndcg"].to_numpy())
-        cells = [
-            _cell(people[name].to_numpy(), form)
-            for name, form in (("ndcg", "+.4f"), ("personal", "+.4f"), ("clicks", "+.3f"), ("liking", "+.2f"))
-        ]
+        cells = [_cell(people[name].to_numpy(), form) for name, form in FORMS.items()]
         rows.append([system, cells[0], share, *cells[1:]])
     return markdown_table(TITLES, rows)
 

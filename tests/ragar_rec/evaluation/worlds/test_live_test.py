@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ragar_rec.evaluation.worlds.live_test import ARMS, difference, live_verdict, split
+from ragar_rec.evaluation.worlds.live_test import ARMS, Arm, difference, live_verdict, split
 
 
 def test_arms_are_a_division_of_all_people() -> None:
@@ -44,7 +44,7 @@ def test_verdicts(photos: float, own: float, stranger: float, rule: str, words: 
     """
     deviation = 0.02 if rule == "inconclusive" else 0.01
     wave = deviation * np.tile([-1.0, 1.0], 50)
-    arms = {name: mean + wave for name, mean in zip(ARMS, (photos, own, stranger), strict=True)}
+    arms: dict[Arm, np.ndarray] = {"photos": photos + wave, "own": own + wave, "stranger": stranger + wave}
     found = live_verdict(arms, metric="NDCG@10", smallest_gain=0.05, alpha=0.01)
     assert found.rule == rule
     assert words in found.sentence
