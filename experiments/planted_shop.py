@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, value in vars(Size()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default: {value}")
     options, overrides = parser.parse_known_args(arguments)
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, not {options.seeds}")
     size = Size(**{name: getattr(options, name) for name in vars(Size())})
     frames: list[pd.DataFrame] = []
     verdicts: list[dict[str, Verdict]] = []
