@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +23,9 @@ from recsys.scoring.statistics import Interval, holm, paired_difference
 
 MODELS = ("MICRO", "VBPR", "FREEDOM", "LATTICE")
 """Rankers that read pictures and reward them by an exact gradient."""
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"FREEDOM": {"edge_weights": "cosine"}}
+"""RecBole keys of a model without which its score has no gradient in pictures."""
 
 Cells = Mapping[tuple[str, str], Interval]
 """A paired difference for each reward and judge."""
@@ -60,7 +64,7 @@ class RewardMatrix:
             yield read_per_user(file)
 
     def _ranker(self, model: str, encoder: str, seed: int) -> Ranker:
-        return self.run.new_ranker(model=model, image_encoder=encoder, seed=seed)
+        return self.run.new_ranker(model=model, image_encoder=encoder, seed=seed, settings=SETTINGS.get(model, {}))
 
     def _measure(self, model: str, reward: Ranker, file: Path) -> None:
         """Train the generator by this reward, and write what all judges say on the people kept from its training."""
