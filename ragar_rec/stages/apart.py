@@ -1,6 +1,6 @@
 """Stages that are built several at a time, each in a Python process of its own.
 
-    python -m ragar_rec.stages.apart   # builds the stage whose pickle it reads, and ends with the process that wrote it
+``python -m ragar_rec.stages.apart`` builds the stage whose pickle it reads, and ends with the process that wrote it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Build the stage whose pickle stands on standard input."""
-    stage = pickle.load(sys.stdin.buffer)
+    stage = pickle.load(sys.stdin.buffer)  # noqa: S301  # Written by the parent alone.
     Thread(target=_end_with_parent, daemon=True).start()
     _ = stage.folder
 
