@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -89,9 +89,11 @@ class RewardMatrix:
 def differences(frame: pd.DataFrame, control: str) -> dict[tuple[str, str], Interval]:
     """Score of v_gen less that of a control's picture, over people, by reward and judge."""
     found = {}
-    for (reward, judge), rows in frame.groupby(["system", "judge"], sort=False):
+    for key, rows in frame.groupby(["system", "judge"], sort=False):
         by_control = rows.pivot(index="user", columns="control", values="value")
-        found[str(reward), str(judge)] = paired_difference(pd.Series(by_control[OWN]), pd.Series(by_control[control]))
+        found[cast(tuple[str, str], key)] = paired_difference(
+            pd.Series(by_control[OWN]), pd.Series(by_control[control])
+        )
     return found
 
 
