@@ -4,6 +4,8 @@ from .fidelity import FidelitySettings as FidelitySettings
 from .fidelity import picture_fidelity as picture_fidelity
 from .generation_benchmark import GenerationBenchmark as GenerationBenchmark
 from .objectives import ObjectivesStudy as ObjectivesStudy
+from .planted_shop import PlantedShop as PlantedShop
+from .planted_shop import Size as Size
 from .ranker_benchmark import RankerBenchmark as RankerBenchmark
 from .rankers import RankerTable as RankerTable
 from .retrieval import retrieval_gains as retrieval_gains

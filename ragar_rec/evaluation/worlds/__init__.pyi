@@ -1,6 +1,9 @@
 from .clicks import click_probabilities as click_probabilities
 from .clicks import draw_clicks as draw_clicks
 from .clicks import inclusion as inclusion
+from .eye import Eye as Eye
+from .live_test import live_verdict as live_verdict
+from .picture_shop import PictureShop as PictureShop
 from .scenarios import SCENARIOS as SCENARIOS
 from .scenarios import Scenario as Scenario
 from .scenarios import World as World
