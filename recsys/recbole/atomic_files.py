@@ -29,15 +29,9 @@ _read_csv: Any = pd.read_csv
 
 
 def _read_csv_with_text(path: Any, *, dtype: Mapping[str, type], **options: Any) -> pd.DataFrame:
-    """Read a CSV file by pandas, which by itself takes a token such as ``NA`` for a missing value; here it is text.
-
-    RecBole asks for the parser that is written in Python, for separators of several characters; for those of one the
-    other reads the same ten times as fast.
-    """
+    """Read a CSV file by pandas, which by itself takes a token such as ``NA`` for a missing value; here it is text."""
     missing = {field: _NO_NUMBER for field, kind in dtype.items() if kind is not str}
     options |= {"keep_default_na": False, "na_values": missing}
-    if len(options["delimiter"]) == 1:
-        options |= {"engine": "c", "float_precision": "round_trip"}
     return _read_csv(path, dtype=dict(dtype), **options)
 
 
