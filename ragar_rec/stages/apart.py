@@ -19,6 +19,9 @@ from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import digest
 from recsys import distributed
 
+Builder = subprocess.Popen[bytes]
+"""A process that builds a stage."""
+
 
 def build_apart(stages: Sequence[Stage], processes: int, *, description: str, progress: bool = True) -> None:
     """Build those of the stages that are not built, so many at a time; what they depend on is built here first.
@@ -37,17 +40,25 @@ def build_apart(stages: Sequence[Stage], processes: int, *, description: str, pr
     missing = {digest([stage.name, stage.key]): stage for stage in stages if not stage.is_built}
     if len(missing) < 2:
         return
+    started: list[Builder] = []
     with ThreadPoolExecutor(processes) as pool:
-        finished = pool.map(_build, missing.values())
-        _ = [*tqdm(finished, desc=description, total=len(missing), unit="stage", disable=not progress)]
+        try:
+            finished = pool.map(lambda stage: _build(stage, started), missing.values())
+            _ = [*tqdm(finished, desc=description, total=len(missing), unit="stage", disable=not progress)]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for builder in started:
+                builder.kill()
+            raise
 
 
-def _build(stage: Stage) -> None:
-    """Wait for a process that builds the stage."""
+def _build(stage: Stage, started: list[Builder]) -> None:
+    """Wait for a process that builds the stage; it is added to those that were started."""
     command = [sys.executable, "-m", __name__]
     # Modules of the user's own are found where this process finds them.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        started.append(process)
         assert process.stdin is not None
         # The pipe stays open while the process runs: it ends where this one is killed.
         pickle.dump(stage, process.stdin)

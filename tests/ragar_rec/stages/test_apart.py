@@ -9,13 +9,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from film_world import config_file
 from ragar_rec import Experiment
-from ragar_rec.stages import Stage, Workspace, build_apart
+from ragar_rec.stages import Stage, Workspace, apart, build_apart
 from ragar_rec.store import Store
 
 
@@ -66,6 +66,24 @@ def test_what_fails_says_why_where_it_is_asked_for(tmp_path: Path) -> None:
     build_apart(stages, 2, description="meetings", progress=False)
     with pytest.raises(FileNotFoundError, match="table"):
         _ = stages[1].folder
+
+
+def test_an_interruption_ends_what_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one waits for a second one for a minute; the bar is interrupted as by Ctrl-C once it has begun."""
+    place = workspace(tmp_path)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        while not list(place.output.iterdir()):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(apart, "tqdm", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        build_apart([Meeting(place, 0), Meeting(place, 1)], 1, description="meetings", progress=False)
+    assert time.monotonic() - began < 40
+    assert [file.name for file in place.output.iterdir()] == ["0"]
+    assert not Meeting(place, 0).is_built
 
 
 def test_a_builder_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
