@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Thread
 
 from tqdm.auto import tqdm
@@ -57,7 +58,9 @@ def _build(stage: Stage, started: list[Builder]) -> None:
     command = [sys.executable, "-m", __name__]
     # Modules of the user's own are found where this process finds them.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    # A process that ends before it has read its stage has failed.
+    with suppress(BrokenPipeError), subprocess.Popen(command, stdin=pipe, stderr=nowhere, env=environment) as process:
         started.append(process)
         assert process.stdin is not None
         # The pipe stays open while the process runs: it ends where this one is killed.
