@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured: list[pd.DataFrame] = []
     for frame in RewardMatrix(run, options.models, options.encoders.split(",")).frames():
         measured.append(frame)
-        print(f"\n{matrix_table(differences(frame, 'shuffled_user'))}", flush=True)
+        print(f"\n{matrix_table(differences(frame, 'shuffled_user'), corrected=False)}", flush=True)
     frame = pd.concat(measured, ignore_index=True)
     for title, control in (("own - a stranger's", "shuffled_user"), ("own - the item's own", "reference_image")):
         print(f"\n{title}\n\n{matrix_table(differences(frame, control))}")

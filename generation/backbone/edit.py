@@ -63,8 +63,8 @@ class EditUNet(UNet2DConditionModel):
 
     Its output holds, for each patch, 21 coefficients of a colour transform, enlarged smoothly to the pixels: each
     channel's change is a linear function of the reference's channels, their squares and 1 at that pixel. They are
-    zeros at first: an untrained network gives back the reference. There are no pixels that it draws itself: those of a
-    patch each came out as faint soft lines over the picture.
+    zeros at first: an untrained network gives back the reference. It draws no pixels of its own: pixels that were
+    predicted patch by patch showed as faint soft lines.
 
     ``addition_embed_type="text"`` lets the pooled condition steer every residual block, as in
     :func:`generation.backbone.unet.small_unet`.

@@ -56,7 +56,8 @@ class RewardMatrix:
         for model in self.models:
             reward = self._ranker(model, self.encoder, self.seed)
             system = self.run.systems.ragar(reward)
-            contents = [system.content, [judge.content for judge in self.judges.values()]]
+            judges = {name: judge.content for name, judge in self.judges.items()}
+            contents = [system.content, self.run.config.evaluation.seeds[0], judges]
             file = self.run.output / "reward-matrix" / f"{model}-{digest(contents)[:16]}.parquet"
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +98,15 @@ def differences(frame: pd.DataFrame, control: str) -> dict[tuple[str, str], Inte
     return found
 
 
-def matrix_table(cells: Cells) -> str:
-    """Markdown: a row for each reward, a column for each judge; bold survives Holm's correction over the table."""
-    bold = dict(zip(cells, holm([cell.p for cell in cells.values()]), strict=True))
+def matrix_table(cells: Cells, *, corrected: bool = True) -> str:
+    """Markdown: a row for each reward, a column for each judge; bold survives Holm's correction over the table.
+
+    Args:
+        cells: the differences.
+        corrected: they are the whole table; of a part, none is bold.
+    """
+    survives = holm([cell.p for cell in cells.values()]) if corrected else [False] * len(cells)
+    bold = dict(zip(cells, survives, strict=True))
     rewards, judges = (list(dict.fromkeys(key[at] for key in cells)) for at in (0, 1))
     rows = []
     for reward in rewards:

@@ -17,7 +17,7 @@ def test_every_reward_has_a_row_and_every_judge_a_column(
     command = [*arguments, "--models=MICRO,VBPR", "--encoders=dual,hog", *KEYS]
     reward_matrix.main(command)
     printed = capsys.readouterr().out
-    heading = "| reward | MICRO on dual | VBPR on dual | MICRO on hog | VBPR on hog |"
+    heading = "| reward | MICRO on dual | MICRO on hog | VBPR on dual | VBPR on hog |"
     stranger, own = printed[printed.index("own - a stranger's") :].split("own - the item's own")
     for table in (stranger, own):
         assert heading in table

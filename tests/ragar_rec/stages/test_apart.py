@@ -40,13 +40,14 @@ def workspace(folder: Path) -> Workspace:
     return Workspace(folder / "table", Store(folder / "store"), progress=False)
 
 
-def test_two_are_built_at_the_same_time_by_other_processes(tmp_path: Path) -> None:
+def test_two_are_built_at_the_same_time_by_other_processes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = workspace(tmp_path)
     stages = [Meeting(place, 0), Meeting(place, 1), Meeting(place, 1)]
     assert not any(stage.is_built for stage in stages)
     build_apart(stages, 2, description="meetings", progress=False)
     assert all(stage.is_built for stage in stages)
     assert place.store.ran == []
+    assert not caplog.records  # both ended with code 0
     texts = [(stage.folder / "met.txt").read_text() for stage in stages[:2]]
     assert [text.split(" in ")[0] for text in texts] == ["0: 2", "1: 2"]
     assert str(os.getpid()) not in "".join(texts)
@@ -59,11 +60,15 @@ def test_one_alone_is_left_to_whoever_asks(tmp_path: Path) -> None:
     assert not stage.is_built
 
 
-def test_what_fails_says_why_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_what_fails_says_why_where_it_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = workspace(tmp_path)
     stages = [Meeting(place, 0), Meeting(place, 1)]
     place.output.rmdir()
     build_apart(stages, 2, description="meetings", progress=False)
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "a process that was to build meeting ended with code 1"
+    ] * 2
+    assert "FileNotFoundError" in caplog.records[0].message
     with pytest.raises(FileNotFoundError, match="table"):
         _ = stages[1].folder
 
@@ -88,8 +93,12 @@ def test_an_interruption_ends_what_was_started(tmp_path: Path, monkeypatch: pyte
 
 def test_a_builder_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     place = workspace(tmp_path)
-    command, path = [sys.executable, "-m", "ragar_rec.stages.apart"], os.pathsep.join(sys.path)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path[:] = {sys.path}; from ragar_rec.stages.apart import main; main()",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         pickle.dump(Meeting(place, 0), process.stdin)
         process.stdin.flush()
@@ -111,7 +120,7 @@ def test_rankers_trained_apart_are_the_same(films: Path, tmp_path: Path) -> None
         for n in (1, 2)
     ]
     for run in runs:
-        run.judging.train()
+        run.judging.train_apart()
     assert [run.judging.diagnosis.shuffled.is_built for run in runs] == [False, True]
     weights = [{name: ranker.content for name, ranker in run.judging.judges().items()} for run in runs]
     assert weights[0] == weights[1]
