@@ -15,7 +15,8 @@ true utility, by the exact gradient. Two verdicts stand beside it: the library's
 test, in which people are split into arms and click under what their arm shows. Intervals are over people.
 
 Writes <output>/planted_shop.parquet (a row for each person, system and owner), planted_shop.json and, for each seed, an
-output folder with the whole run. One seed takes --MINUTES-- minutes of one core; numbers: docs/worlds.md.
+output folder with the whole run. One seed takes six minutes of one core, and as many again for the verdict from the
+log, which --without-log leaves out; numbers: docs/worlds.md.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw, train and measure one shop after the other; what is finished is written and printed after each."""
     parser = script_parser(__doc__, config=CONFIG, data=None, weights=None, output=Path("output") / "planted")
     parser.add_argument("--seeds", type=int, default=1, help="shops, each with people and trainings of its own")
-    parser.add_argument("--without-log", action="store_true", help="leave out the verdict from the log: half the time")
+    parser.add_argument("--without-log", action="store_true", help="leave out the verdict from the log")
     for name, value in vars(Size()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default: {value}")
     options, overrides = parser.parse_known_args(arguments)
