@@ -66,7 +66,10 @@ class _Builders:
         # The same path: modules are found where this process finds them, and nothing else shadows them.
         path = [entry for entry in sys.path if isinstance(entry, str)]
         command = [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; from {__name__} import main; main()"]
-        with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as process:
+        # Threads of several processes would wait for each other's cores.
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=pipe, stderr=said, env=alone) as process:
             self._started.append(process)
             if self._stopped:
                 process.kill()
