@@ -143,6 +143,16 @@ class Judging:
                     "another model or image_encoder"
                 )
 
+    def train_apart(self) -> None:
+        """Train the rankers that results and diagnosis ask for, if ``judges.processes`` trains several at a time."""
+        seeds, processes = self.made.config.evaluation.training_seeds, self.made.config.judges.processes
+        if processes == 1:
+            return
+        rankers = [ranker for seed in seeds for ranker in self.judges(seed).values()]
+        # Only a trained ranker can say whether a diagnosis is possible; it nearly always is.
+        rankers += [self.diagnosis.shuffled, *(shuffled for reading in self.readings for shuffled in reading.shuffled)]
+        stages.build_apart(rankers, processes, description="rankers", progress=self.made.workspace.progress)
+
     @cached_property
     def results(self) -> tuple[stages.JudgedResults, ...]:
         """Every user's numbers for every system after every training, those of the config's own first."""

@@ -217,6 +217,8 @@ def augment(run: Experiment, requests: Path | str | None = None, images: stored.
 def evaluate(run: Experiment) -> Path:
     """Ranks before and after under every protocol and control: prints the tables, writes results.json."""
     run.check_evaluation()
+    run.check_list_lengths()
+    run.judging.train_apart()
     augment(run)
     settings = run.config.evaluation
     frame, ownership = stages.judged_frames(run.judging.results, run.judging.readings)
@@ -362,6 +364,7 @@ def demo(run: Experiment) -> Path:
     )
     prepare(run)
     run.check_list_lengths()
+    run.judging.train_apart()
     train_ranker(run)
     if run.judging.possible_diagnosis is not None:
         diagnose(run)

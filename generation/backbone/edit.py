@@ -1,9 +1,8 @@
 """The small backbone that edits: a UNet that sees the reference beside the noise and says how its colours change.
 
 Brooks et al. 2023 (InstructPix2Pix) concatenate the reference's latent to the noisy one; here both are pixels. The
-clean picture is predicted as the reference plus a change, most of which is a transform of the reference's own colours
-that varies slowly over the picture (Gharbi et al. 2017, "deep bilateral learning"): letters and faces pass through
-unharmed.
+clean picture is predicted as the reference plus a change, a transform of the reference's own colours that varies slowly
+over the picture (Gharbi et al. 2017, "deep bilateral learning"): letters and faces pass through unharmed.
 """
 
 from __future__ import annotations
@@ -62,11 +61,10 @@ class PatchCodec(ModelMixin, ConfigMixin):
 class EditUNet(UNet2DConditionModel):
     """SD-1.5's UNet class on ``[noisy, reference]``, which predicts the clean picture as the reference plus a change.
 
-    Its output holds, for each patch, 21 coefficients of a colour transform and the pixels of a free change. The
-    coefficients are enlarged bilinearly to the pixels: each channel's change is a linear function of the reference's
-    channels, their squares and 1 at that pixel. The free change is for what no transform of colours can say; two
-    convolutions at the pictures' own size, which see the reference beside it, take the patches' edges out of it. All
-    end in zeros at first: an untrained network gives back the reference.
+    Its output holds, for each patch, 21 coefficients of a colour transform, enlarged smoothly to the pixels: each
+    channel's change is a linear function of the reference's channels, their squares and 1 at that pixel. They are
+    zeros at first: an untrained network gives back the reference. It draws no pixels of its own: pixels that were
+    predicted patch by patch showed as faint soft lines.
 
     ``addition_embed_type="text"`` lets the pooled condition steer every residual block, as in
     :func:`generation.backbone.unet.small_unet`.
@@ -90,7 +88,7 @@ class EditUNet(UNet2DConditionModel):
         super().__init__(
             sample_size=sample_size,
             in_channels=2 * pixels,
-            out_channels=3 * CURVES + pixels,
+            out_channels=3 * CURVES,
             block_out_channels=tuple(block_out_channels),
             layers_per_block=1,
             norm_num_groups=16,  # diffusers' 32 does not divide every width that the config allows
@@ -103,19 +101,14 @@ class EditUNet(UNet2DConditionModel):
             addition_embed_type_num_heads=4,
         )
         self.patch = patch
-        last = nn.Conv2d(12, 3, 3, padding=1)
-        self.refine = nn.Sequential(nn.Conv2d(6, 12, 3, padding=1), nn.SiLU(), last)
-        for parameter in (*self.conv_out.parameters(), *last.parameters()):
+        for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
         """The clean picture's patches; ``sample`` holds the noisy ones and, behind them, the reference's."""
         output = super().forward(sample, *args, return_dict=False, **kwargs)[0]
         reference = F.pixel_shuffle(sample[:, sample.shape[1] // 2 :], self.patch)
-        change = colour_change(output[:, : 3 * CURVES], reference)
-        change = change + F.pixel_shuffle(output[:, 3 * CURVES :], self.patch)
-        change = change + self.refine(torch.cat([change, reference], dim=1))
-        clean = F.pixel_unshuffle(reference + change, self.patch)
+        clean = F.pixel_unshuffle(reference + colour_change(output, reference), self.patch)
         return UNet2DConditionOutput(sample=clean) if return_dict else (clean,)
 
 

@@ -31,7 +31,7 @@ WITHOUT_PICTURE = 0.2
 FROM_NOISE = 0.5
 """Share of examples at the very last timestep, where sampling begins and a single step ends."""
 
-PALETTE = 1.0
+PALETTE = 3.0
 """Weight of :func:`palette_loss`."""
 
 

@@ -236,6 +236,9 @@ class JudgesConfig:
     shuffles: Natural = 3
     """Trainings of each judge on shuffled pictures, with whose mean it is compared to see whether it reads pictures.
     With 0 none is compared, and no judge can confirm anything."""
+    processes: Count = 1
+    """Rankers that are trained at a time before pictures are judged, each on one thread in a Python process of its own.
+    They are the same rankers; each process holds the interactions and features once more."""
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each judge whose encoder does not exist or whose model cannot judge pictures."""

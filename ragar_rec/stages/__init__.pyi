@@ -1,3 +1,4 @@
+from .apart import build_apart as build_apart
 from .baseline import BaselineRanker as BaselineRanker
 from .baseline import baseline_names as baseline_names
 from .baseline import baseline_settings as baseline_settings

@@ -105,6 +105,11 @@ class Stage(Keyed):
     def check(self) -> None:
         """Raise what would keep the stage from being built, before its parents are built for it."""
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the folder is finished; what its key depends on is built."""
+        return self.workspace.store.entry(self.name, self.key).complete
+
     @cached_property
     def folder(self) -> Path:
         """The finished folder."""
