@@ -84,7 +84,7 @@ def test_the_reward_goes_up_on_noise_that_training_never_saw_and_without_a_gradi
     start = redness(held_out, ragar.generate(held_out))
     reflect(ragar, REQUESTS, redness, NFT, log := ReflectionLog(), progress=False)
     gain = redness(held_out, ragar.generate(held_out)) - start
-    assert gain.mean() > 2  # 3.53 to 3.54 with three seeds; reinforce gains 1.03 to 1.65
+    assert gain.mean() > 0.3  # .39 to .44 with three seeds; reinforce gains .22 to .23
     assert (gain > 0).sum() >= 10  # of 12
     assert (log.groups, log.silent_groups) == (96, 0)
     assert all(torch.equal(value, unet[name]) for name, value in ragar.backbone.pipeline.unet.state_dict().items())
