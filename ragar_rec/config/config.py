@@ -155,7 +155,11 @@ def _collect_judges(tree: dict[str, Any], source: dict[str, str]) -> None:
         for key in [key for key in source if f"{key}.".startswith(f"judges.{name}.")]:
             source.setdefault("judges.rankers", source.pop(key))
         if isinstance(rankers, dict):
-            judges["rankers"] = {**rankers, name: judges.pop(name)}
+            named, known = judges.pop(name), cast("dict[str, Any]", rankers).get(name)
+            # A key on the command line changes a judge of the file, and replaces none.
+            if isinstance(known, dict) and isinstance(named, dict):
+                named = {**cast("dict[str, Any]", known), **cast("dict[str, Any]", named)}
+            judges["rankers"] = {**rankers, name: named}
 
 
 def _reward_problems(ranker: str | None, judges: JudgesConfig, source: Mapping[str, str]) -> Iterator[str]:

@@ -297,6 +297,10 @@ def test_judges_are_read_by_name_from_file_and_command_line(tmp_path: Path) -> N
     assert list(judges) == ["other", "third"]
     assert (judges["other"].seed, judges["other"].settings) == (7, {"learning_rate": 0.01})
     assert judges["third"].model == "LATTICE"
+    # A key of a judge that the file names changes that key alone, wherever the file names it.
+    for preset in ("own", "ml-100k"):
+        taste = Config.read(preset, ["--judges.taste.whiten=7"]).judges.rankers["taste"]
+        assert (taste.model, taste.image_encoder, taste.whiten) == ("VBPR", "dual", 7)
     sentence = (
         "`reflection.ranker` on the command line: there is no ranker 'othr' to reward: the nearest of judges is other"
     )
