@@ -33,11 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoders", default="dual,hog", help="image encoders of the judges; rewards read the first")
     options, overrides = parser.parse_known_args(arguments)
     run = ExperimentSource.of(options, overrides).open()
-    measured: list[pd.DataFrame] = []
-    for frame in RewardMatrix(run, options.models, options.encoders.split(",")).frames():
-        measured.append(frame)
-        print(f"\n{matrix_table(differences(frame, 'shuffled_user'), corrected=False)}", flush=True)
-    frame = pd.concat(measured, ignore_index=True)
+    frame = pd.concat(RewardMatrix(run, options.models, options.encoders.split(",")).frames(), ignore_index=True)
     for title, control in (("own - a stranger's", "shuffled_user"), ("own - the item's own", "reference_image")):
         print(f"\n{title}\n\n{matrix_table(differences(frame, control))}")
 

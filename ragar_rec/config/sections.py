@@ -238,7 +238,7 @@ class JudgesConfig:
     With 0 none is compared, and no judge can confirm anything."""
     processes: Count = 1
     """Rankers that are trained at a time before pictures are judged, each on one thread in a Python process of its own.
-    They are the same rankers; each process holds the interactions and features once more."""
+    On the CPU they are the same rankers; each process holds the interactions and features once more."""
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each judge whose encoder does not exist or whose model cannot judge pictures."""

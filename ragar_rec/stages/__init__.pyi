@@ -17,6 +17,7 @@ from .features import TextFeatures as TextFeatures
 from .findings import joined_findings as joined_findings
 from .findings import joined_frame as joined_frame
 from .generator_diagnosis import GeneratorDiagnosis as GeneratorDiagnosis
+from .held_out import held_out_frame as held_out_frame
 from .item_sets import check_catalogue_items as check_catalogue_items
 from .masks import Masks as Masks
 from .models import DualEncoder as DualEncoder

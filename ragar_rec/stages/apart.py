@@ -16,7 +16,6 @@ from threading import Thread
 from tqdm.auto import tqdm
 
 from ragar_rec.stages.stage import Stage
-from ragar_rec.store.hashing import digest
 from recsys import distributed
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def build_apart(stages: Sequence[Stage], processes: int, *, description: str, pr
     """
     if distributed.world_size() > 1:
         return
-    missing = {digest([stage.name, stage.key]): stage for stage in stages if not stage.is_built}
+    missing = {entry.folder: stage for stage in stages if not (entry := stage.entry).complete}
     if len(missing) < 2:
         return
     builders = _Builders()
@@ -61,7 +60,7 @@ class _Builders:
         try:
             pickled = pickle.dumps(stage)
         except Exception as error:  # An encoder of one's own may hold anything.
-            logger.info("%s is built by this process, as it cannot be sent to another: %s", stage.name, error)
+            logger.warning("%s is built by this process, as it cannot be sent to another: %s", stage.name, error)
             return
         # The same path: modules are found where this process finds them, and nothing else shadows them.
         path = [entry for entry in sys.path if isinstance(entry, str)]

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from generation.pictures import to_float
 from ragar_rec.augment import encode_stored_images
 from ragar_rec.config.sections import MeasuringConfig
-from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem, ShuffledUserSampler
+from ragar_rec.evaluation.controls import ItemFeatures, PersonalFeatures, RandomItem
 from ragar_rec.evaluation.diversity import diversity_frame
-from ragar_rec.evaluation.frames import generator_frame, protocol_frame, shuffled_user_requests
+from ragar_rec.evaluation.frames import protocol_frame
 from ragar_rec.evaluation.ownership import CandidateLists, item_scores, own_scores, ownership_frames
 from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, PERMUTED_OWNERS, read_per_user, write_per_user
@@ -26,6 +25,7 @@ from ragar_rec.evaluation.protocols import Candidates, FeatureSource
 from ragar_rec.evaluation.setting import EvaluationSetting
 from ragar_rec.stages.drawn import DrawnPictures, PictureStage
 from ragar_rec.stages.everybody import EverybodyPictures
+from ragar_rec.stages.held_out import held_out_frame
 from ragar_rec.stages.item_pictures import Blocks, item_features, noise, reconstructed
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.reading import Reading
@@ -181,17 +181,14 @@ class JudgedResults(Stage):
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""
         seed, system, progress = self.settings.seeds[0], self.system, self.workspace.progress
         first, dataset = next(iter(self.judges)), system.ranker.dataset
-        people = system.people.test
-        requests = training_requests(dataset, people, system.pictures.pictured, seed)
-        strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed)
-        references = system.pictures.images[system.pictures.rows([request.reference for request in requests])]
+        requests = training_requests(dataset, system.people.test, system.pictures.pictured, seed)
         compared = dict(system.compared)
         if self.everybody is not None:
             compared["everybody"] = self.everybody.system.generator_for(seed)
         rewards = {name: judge.reward for name, judge in self.judges.items()}
         how = {"system": system.label, "seed": seed, "progress": progress}
         return [
-            generator_frame(system.generator, compared, to_float(references), requests, strangers, rewards, **how),
+            held_out_frame(system, rewards, seed, compared=compared),
             diversity_frame(system.generator, requests, rewards[first], judge=first, **how),
         ]
 

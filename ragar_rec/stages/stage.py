@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from generation.settings import INCIDENTAL
 from ragar_rec.store.fingerprint import fingerprint
 from ragar_rec.store.hashing import digest, hash_file
-from ragar_rec.store.store import Store, content
+from ragar_rec.store.store import Entry, Store, content
 
 OURS = "ragar_rec."
 """What the names of this library's modules of stages begin with."""
@@ -106,9 +106,9 @@ class Stage(Keyed):
         """Raise what would keep the stage from being built, before its parents are built for it."""
 
     @property
-    def is_built(self) -> bool:
-        """Whether the folder is finished; what its key depends on is built."""
-        return self.workspace.store.entry(self.name, self.key).complete
+    def entry(self) -> Entry:
+        """Its entry of the store, finished or not; what the key depends on is built."""
+        return self.workspace.store.entry(self.name, self.key)
 
     @cached_property
     def folder(self) -> Path:

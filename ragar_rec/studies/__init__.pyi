@@ -9,3 +9,4 @@ from .planted_shop import Size as Size
 from .ranker_benchmark import RankerBenchmark as RankerBenchmark
 from .rankers import RankerTable as RankerTable
 from .retrieval import retrieval_gains as retrieval_gains
+from .reward_matrix import RewardMatrix as RewardMatrix

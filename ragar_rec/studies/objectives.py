@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from generation.pictures import to_float
-from ragar_rec.evaluation.controls import ShuffledUserSampler
-from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
-from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
+from ragar_rec.stages import held_out_frame
 from ragar_rec.store.hashing import digest
 from ragar_rec.studies.arguments import ExperimentSource
 from ragar_rec.studies.delta_r import compare, delta_r
@@ -103,21 +100,10 @@ def valid_rows(file: Path, under: Mapping[str, str]) -> dict[str, Any]:
 
 def score_frame(run: Experiment) -> pd.DataFrame:
     """Scores of own and rival pictures, a row per user and control; column `part` is valid or test."""
-    seed, dataset, frames = run.config.evaluation.seeds[0], run.reward_ranker.dataset, []
+    seed, judges, frames = run.config.evaluation.seeds[0], {run.reward_ranker.label: run.reward_ranker.reward}, []
     for part in ("valid", "test"):
         people = getattr(run.ragar.people, part)
-        requests = training_requests(dataset, people, run.pictures.pictured, seed)
-        frame = generator_frame(
-            run.ragar.generator,
-            run.ragar.compared,
-            to_float(run.pictures.images[run.pictures.rows([request.reference for request in requests])]),
-            requests,
-            shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
-            {run.reward_ranker.label: run.reward_ranker.reward},
-            system=run.ragar.label,
-            seed=seed,
-            progress=run.workspace.progress,
-        )
+        frame = held_out_frame(run.ragar, judges, seed, people=people, compared=run.ragar.compared)
         frames.append(frame.assign(part=part))
     return pd.concat(frames, ignore_index=True)
 

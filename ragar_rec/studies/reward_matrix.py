@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
-from generation.pictures import to_float
-from ragar_rec.evaluation.controls import ShuffledUserSampler
-from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
-from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
 from ragar_rec.experiment import Experiment
-from ragar_rec.stages import Ranker
+from ragar_rec.stages import Ranker, held_out_frame
 from ragar_rec.store.hashing import digest
 from ragar_rec.studies.markdown import interval_text, markdown_table
 from recsys.recbole.keys import SEED
@@ -53,38 +48,20 @@ class RewardMatrix:
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """A per-user frame for each reward, whose name is the ``system``, as soon as it is measured."""
+        seed, judges = self.run.config.evaluation.seeds[0], {name: judge.content for name, judge in self.judges.items()}
         for model in self.models:
-            reward = self._ranker(model, self.encoder, self.seed)
-            system = self.run.systems.ragar(reward)
-            judges = {name: judge.content for name, judge in self.judges.items()}
-            contents = [system.content, self.run.config.evaluation.seeds[0], judges]
-            file = self.run.output / "reward-matrix" / f"{model}-{digest(contents)[:16]}.parquet"
+            system = self.run.systems.ragar(self._ranker(model, self.encoder, self.seed))
+            key = digest([system.content, seed, judges])[:16]
+            file = self.run.output / "reward-matrix" / f"{model}-{key}.parquet"
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                self._measure(model, reward, file)
+                rewards = {name: judge.reward for name, judge in self.judges.items()}
+                frame = held_out_frame(system, rewards, seed)
+                write_per_user(frame.assign(system=model, training_seed=0), file)
             yield read_per_user(file)
 
     def _ranker(self, model: str, encoder: str, seed: int) -> Ranker:
         return self.run.new_ranker(model=model, image_encoder=encoder, seed=seed, settings=SETTINGS.get(model, {}))
-
-    def _measure(self, model: str, reward: Ranker, file: Path) -> None:
-        """Train the generator by this reward, and write what all judges say on the people kept from its training."""
-        system, dataset, seed = self.run.systems.ragar(reward), reward.dataset, self.run.config.evaluation.seeds[0]
-        people = system.people.test
-        requests = training_requests(dataset, people, self.run.pictures.pictured, seed)
-        references = self.run.pictures.rows([request.reference for request in requests])
-        frame = generator_frame(
-            system.generator,
-            {},
-            to_float(self.run.pictures.images[references]),
-            requests,
-            shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, people), seed),
-            {name: judge.reward for name, judge in self.judges.items()},
-            system=model,
-            seed=seed,
-            progress=self.run.workspace.progress,
-        )
-        write_per_user(frame.assign(training_seed=0), file)
 
 
 def differences(frame: pd.DataFrame, control: str) -> dict[tuple[str, str], Interval]:
@@ -98,15 +75,9 @@ def differences(frame: pd.DataFrame, control: str) -> dict[tuple[str, str], Inte
     return found
 
 
-def matrix_table(cells: Cells, *, corrected: bool = True) -> str:
-    """Markdown: a row for each reward, a column for each judge; bold survives Holm's correction over the table.
-
-    Args:
-        cells: the differences.
-        corrected: they are the whole table; of a part, none is bold.
-    """
-    survives = holm([cell.p for cell in cells.values()]) if corrected else [False] * len(cells)
-    bold = dict(zip(cells, survives, strict=True))
+def matrix_table(cells: Cells) -> str:
+    """Markdown: a row for each reward, a column for each judge; bold survives Holm's correction over the table."""
+    bold = dict(zip(cells, holm([cell.p for cell in cells.values()]), strict=True))
     rewards, judges = (list(dict.fromkeys(key[at] for key in cells)) for at in (0, 1))
     rows = []
     for reward in rewards:

@@ -10,14 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from generation.pictures import to_float
 from generation.rewards.relevance import Relevance
-from ragar_rec.evaluation.controls import ShuffledUserSampler
-from ragar_rec.evaluation.frames import generator_frame, shuffled_user_requests
-from ragar_rec.evaluation.people import training_requests
 from ragar_rec.evaluation.per_user import OWN, read_per_user, write_per_user
 from ragar_rec.experiment import Experiment
 from ragar_rec.provenance import provenance
+from ragar_rec.stages import held_out_frame
 from ragar_rec.store.hashing import digest
 from ragar_rec.studies.arguments import ExperimentSource
 from ragar_rec.studies.markdown import interval_text, markdown_table
@@ -131,24 +128,10 @@ def variant_frame(run: Experiment, people: int, *, candidates: bool) -> pd.DataF
     The ranker judges in standard deviations of the person's scores, :data:`RELEVANCE` by the dual encoder's cosine of
     the picture with the reference's caption.
     """
-    seed, dataset, system = run.config.evaluation.seeds[0], run.reward_ranker.dataset, run.system
-    test = system.people.test
-    requests = training_requests(dataset, test, run.pictures.pictured, seed)[: people or None]
-    strangers = shuffled_user_requests(requests, dataset, ShuffledUserSampler(dataset, seed, test), seed)
-    references = run.pictures.images[run.pictures.rows([request.reference for request in requests])]
     encoder, gallery = run.encoder.model, run.components.gallery
     relevance = Relevance(encoder, gallery, encoder.encode_texts(gallery.captions))
-    frame = generator_frame(
-        system.batched(run.config.evaluation.batch_size),
-        {},
-        to_float(references),
-        requests,
-        strangers,
-        {run.reward_ranker.label: run.reward_ranker.reward, RELEVANCE: relevance},
-        system=system.label,
-        seed=seed,
-        progress=run.workspace.progress,
-    ).assign(training_seed=0)
+    judges = {run.reward_ranker.label: run.reward_ranker.reward, RELEVANCE: relevance}
+    frame = held_out_frame(run.system, judges, run.config.evaluation.seeds[0], most=people).assign(training_seed=0)
     if not candidates:
         return frame
     ranked = run.results.frame

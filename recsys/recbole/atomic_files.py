@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,18 @@ def _read_csv_with_text(path: Any, *, dtype: Mapping[str, type], **options: Any)
     missing = {field: _NO_NUMBER for field, kind in dtype.items() if kind is not str}
     options |= {"keep_default_na": False, "na_values": missing}
     return _read_csv(path, dtype=dict(dtype), **options)
+
+
+def _check_fields(file: Path, delimiter: str, encoding: str) -> None:
+    """Refuse a row with more fields than the heading: pandas, as RecBole calls it, may shift all ids by a column."""
+    if len(delimiter) != 1:  # A pattern, which the csv module does not know.
+        return
+    with file.open(encoding=encoding, newline="") as lines:
+        rows = csv.reader(lines, delimiter=delimiter)
+        heading = len(next(rows, []))
+        for row in rows:
+            if len(row) > heading:
+                raise ValueError(f"{file}, line {rows.line_num} has {len(row)} fields, the heading has {heading}")
 
 
 class AtomicFileDataset(recbole.data.dataset.Dataset):
@@ -94,6 +107,7 @@ class AtomicFileDataset(recbole.data.dataset.Dataset):
         prepared.check(found, folder, self.dataset_name, user_set, item_set, stage)
 
     def _load_feat(self, filepath: Any, source: Any) -> Any:
+        _check_fields(Path(filepath), self.config["field_separator"], self.config["encoding"])
         # RecBole calls pandas.read_csv without saying what a missing value is.
         with mock.patch.object(pd, "read_csv", _read_csv_with_text):
             return super()._load_feat(filepath, source)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from generation.pictures import to_float
 from recsys.whitening import whitening_map
 
 GRID = (3, 2)
@@ -33,7 +34,7 @@ class Eye:
 
     def __init__(self, photos: UInt8[Tensor, "n 3 height width"], dim: int = DIM) -> None:
         # A block at a time: all pictures as floats would take four times their memory.
-        colours = torch.cat([_field_colours(block.float() / 255) for block in photos.split(256)]).double()
+        colours = torch.cat([_field_colours(to_float(block)) for block in photos.split(256)]).double()
         self.mean = colours.mean(0)
         # `whitening_map` gives rows of mean squared norm 1.
         matrix = whitening_map((colours - self.mean).numpy(), dim) * np.sqrt(dim)

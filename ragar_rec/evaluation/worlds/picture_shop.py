@@ -16,12 +16,8 @@ from generation.pictures import to_float
 from generation.request import Request
 from ragar_rec.evaluation.worlds.clicks import draw_clicks
 from ragar_rec.evaluation.worlds.eye import DIM, Eye
+from ragar_rec.evaluation.worlds.scenarios import CATEGORY_TASTE, POPULARITY, unit
 from recsys.catalog import Catalog, Item
-
-POPULARITY = 0.7
-"""Standard deviation of the items' popularity, as in the worlds of features."""
-CATEGORY_TASTE = 0.7
-"""Standard deviation of a person's tastes for categories, likewise."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,14 @@ class PictureShop:
         seen = _coordinates(eye, photos)
         names = [item.tags[0] if item.tags else "" for item in items]
         categories = np.unique(names, return_inverse=True)[1]
-        directions = rng.normal(size=(people, seen.shape[1]))
+        tastes = unit(rng.normal(size=(people, seen.shape[1])))
         return cls(
             items=tuple(items),
             eye=eye,
             seen=seen,
             popularity=POPULARITY * rng.normal(size=len(items)),
             categories=categories,
-            tastes=directions / np.linalg.norm(directions, axis=1, keepdims=True),
+            tastes=tastes,
             category_tastes=CATEGORY_TASTE * rng.normal(size=(people, categories.max() + 1)),
             eta=eta,
         )

@@ -18,6 +18,8 @@ SHOWN = 0.6
 """Correlation of a photo with the look of its item, rho; the rest is that of another item."""
 TAU = 2.0
 """Weight of the look where people have taste; Gumbel noise has a standard deviation of 1.28."""
+POPULARITY = 0.7
+"""Standard deviation of the items' popularity."""
 CATEGORY_TASTE = 0.7
 """Standard deviation of the tastes for categories."""
 CATEGORIES = 6
@@ -60,7 +62,7 @@ class Scenario:
     common: float = 0.0
     tau: float = TAU
     eta: float = 0.0
-    popularity: float = 0.7
+    popularity: float = POPULARITY
     badged: float = 0.0
 
     def world(
@@ -82,7 +84,7 @@ class Scenario:
             raise ValueError(f"a world of {items} items needs as many pictures, got the features of {len(features)}")
         rows = gaussian_cloud(items, rng) if features is None else features[rng.permutation(len(features))[:items]]
         looks = whitened(rows, DIM)
-        own, common = _unit(rng.normal(size=(people, DIM))), _unit(rng.normal(size=(1, DIM)))
+        own, common = unit(rng.normal(size=(people, DIM))), unit(rng.normal(size=(1, DIM)))
         popularity = rng.normal(size=items)
         badges = self.badged * popularity + np.sqrt(1 - self.badged**2) * rng.normal(size=items)
         partial = SHOWN * looks + np.sqrt(1 - SHOWN**2) * looks[rng.permutation(items)]
@@ -92,7 +94,7 @@ class Scenario:
             photos=np.column_stack([partial, badges if self.badged else np.zeros(items)]),
             popularity=self.popularity * popularity,
             categories=rng.integers(CATEGORIES, size=items),
-            tastes=_unit(self.common * common + (1 - self.common) * own),
+            tastes=unit(self.common * common + (1 - self.common) * own),
             common_taste=common[0],
             category_tastes=CATEGORY_TASTE * rng.normal(size=(people, CATEGORIES)),
             new=rng.permutation(items) < items // 2,
@@ -136,7 +138,8 @@ def _hidden(shop: Shop) -> Float[np.ndarray, "people items"]:
     return shop.tastes @ (shop.looks - shop.photos[:, :DIM]).T
 
 
-def _unit(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+def unit(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+    """The vectors at length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

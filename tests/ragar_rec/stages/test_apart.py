@@ -43,9 +43,9 @@ def workspace(folder: Path) -> Workspace:
 def test_two_are_built_at_the_same_time_by_other_processes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = workspace(tmp_path)
     stages = [Meeting(place, 0), Meeting(place, 1), Meeting(place, 1)]
-    assert not any(stage.is_built for stage in stages)
+    assert not any(stage.entry.complete for stage in stages)
     build_apart(stages, 2, description="meetings", progress=False)
-    assert all(stage.is_built for stage in stages)
+    assert all(stage.entry.complete for stage in stages)
     assert place.store.ran == []
     assert not caplog.records  # both ended with code 0
     texts = [(stage.folder / "met.txt").read_text() for stage in stages[:2]]
@@ -57,7 +57,7 @@ def test_two_are_built_at_the_same_time_by_other_processes(tmp_path: Path, caplo
 def test_one_alone_is_left_to_whoever_asks(tmp_path: Path) -> None:
     stage = Meeting(workspace(tmp_path), 0)
     build_apart([stage], 2, description="meetings", progress=False)
-    assert not stage.is_built
+    assert not stage.entry.complete
 
 
 def test_what_fails_says_why_where_it_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,7 +88,7 @@ def test_an_interruption_ends_what_was_started(tmp_path: Path, monkeypatch: pyte
         build_apart([Meeting(place, 0), Meeting(place, 1)], 1, description="meetings", progress=False)
     assert time.monotonic() - began < 40
     assert [file.name for file in place.output.iterdir()] == ["0"]
-    assert not Meeting(place, 0).is_built
+    assert not Meeting(place, 0).entry.complete
 
 
 def test_a_builder_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_builder_ends_with_the_process_that_started_it(tmp_path: Path) -> None
             time.sleep(0.02)
         process.stdin.close()  # As the system does where a parent is killed.
         assert process.wait(10) == 1
-    assert not Meeting(place, 0).is_built
+    assert not Meeting(place, 0).entry.complete
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_rankers_trained_apart_are_the_same(films: Path, tmp_path: Path) -> None
     ]
     for run in runs:
         run.judging.train_apart()
-    assert [run.judging.diagnosis.shuffled.is_built for run in runs] == [False, True]
+    assert [run.judging.diagnosis.shuffled.entry.complete for run in runs] == [False, True]
     weights = [{name: ranker.content for name, ranker in run.judging.judges().items()} for run in runs]
     assert weights[0] == weights[1]
     assert runs[0].store.ran.count("ranker") == 2

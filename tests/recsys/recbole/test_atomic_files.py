@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -173,6 +174,18 @@ def test_words_for_nothing_are_tokens(tmp_path: Path) -> None:
 def test_ids_that_recbole_would_drop_or_take_for_padding(tmp_path: Path, user: str, item: str, words: str) -> None:
     config = _write(tmp_path, [*CLICKS, (user, item, 1)])
     with pytest.raises(ValueError, match=rf"tiny\.inter, {words}"):
+        Dataset.load(config)
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_a_row_with_a_field_too_many_shifts_no_ids(tmp_path: Path, row: int) -> None:
+    """In the first row pandas would take the first column for an index, and every id for its neighbour's."""
+    config = _write(tmp_path, CLICKS)
+    file = tmp_path / "tiny" / "tiny.inter"
+    lines = file.read_text().splitlines()
+    lines[1 + row] += "\t7"
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=re.escape(f"{file}, line {2 + row} has 5 fields, the heading has 4")):
         Dataset.load(config)
 
 
