@@ -1,4 +1,5 @@
 from . import dual as dual
+from .color_layout import ColorLayoutEncoder as ColorLayoutEncoder
 from .dual import OpenClipEncoder as OpenClipEncoder
 from .encoder import ImageEncoder as ImageEncoder
 from .encoder import encode_in_blocks as encode_in_blocks

@@ -10,7 +10,7 @@ TIMM_MODELS = ("mobilenetv2_100",)
 """Models of timm whose weights lie in ``--weights``."""
 PACKAGED: Mapping[str, Callable[[], Path]] = {"efficientnet_lite0": efficientnet_lite0_file}
 """Models whose weights come inside a pip package, and how their file is found."""
-BUILT_IN = ("dual", *TIMM_MODELS, *PACKAGED, "hog")
+BUILT_IN = ("dual", *TIMM_MODELS, *PACKAGED, "hog", "color_layout")
 """Built-in image encoders, which a config names by one word; any other is ``package.module:name``."""
 
 

@@ -103,13 +103,18 @@ def global_row_weights(
         context: rows of E_g; tokens beyond them are cut off, as the text encoder does.
     """
     weights = torch.zeros(len(captions), context)
-    for i, (caption, (words, frequencies)) in enumerate(zip(captions, keywords, strict=True)):
-        row = [1.0]  # the begin token
-        row += [1.0] * len(tokenizer(caption, add_special_tokens=False).input_ids)
-        # Part by part, to know whose each token is. These are the tokens of the joined text, unless a part ends in
-        # punctuation: then CLIP's pre-tokeniser may join it with the comma behind it, and there is one token fewer.
-        for word, frequency in zip(words, frequencies, strict=True):
-            row += [frequency] * len(tokenizer(", " + word, add_special_tokens=False).input_ids)
-        row = [*row, 1.0][:context]  # the end token
+    # Part by part, to know whose each token is. These are the tokens of the joined text, unless a part ends in
+    # punctuation: then CLIP's pre-tokeniser may join it with the comma behind it, and there is one token fewer.
+    texts = [
+        [(caption, 1.0), *zip([f", {word}" for word in words], frequencies, strict=True)]
+        for caption, (words, frequencies) in zip(captions, keywords, strict=True)
+    ]
+    # In one call, and each part once: a call a part takes longer than retrieval.
+    parts = list(dict.fromkeys(part for text in texts for part, _ in text))
+    tokens = tokenizer(parts, add_special_tokens=False).input_ids if parts else []
+    length = dict(zip(parts, map(len, tokens), strict=True))
+    for i, text in enumerate(texts):
+        # 1 for the begin token and for the end token
+        row = [1.0, *(weight for part, weight in text for _ in range(length[part])), 1.0][:context]
         weights[i, : len(row)] = torch.tensor(row)
     return weights

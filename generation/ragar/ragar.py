@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone
 from generation.checkpoint import require
-from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar import description, history, saving
@@ -24,8 +23,8 @@ from generation.ragar.config import RagarConfig
 from generation.ragar.language import PROMPT, LanguageModel
 from generation.ragar.mapper import ModalMapper
 from generation.ragar.preference import Description, Preference
+from generation.ragar.taste import Taste
 from generation.request import Request
-from generation.reward import DirectedReward
 from generation.words.prompts import fill_prompt, preference_prompt
 
 
@@ -81,8 +80,7 @@ class Ragar(nn.Module):
             raise ValueError("text_to_image: this backbone edits a reference and cannot draw from noise alone")
         self.backbone, self.gallery, self.config = backbone, gallery, config
         self.lora_backbone: Backbone | None = None
-        self.directed: DirectedReward | None = None
-        self.own_features: dict[tuple[ImageEncoder, int], Tensor] = {}
+        self.taste: Taste | None = None
         self.lora_rank = 0
         self.language = language
         self.text_projection, self.template = text_projection, prompt
@@ -161,34 +159,15 @@ class Ragar(nn.Module):
             taste=self.tastes(requests) if self.config.taste else None,
         )
 
-    @torch.no_grad()
     def tastes(self, requests: Sequence[Request]) -> Float[Tensor, "batch visual"]:
-        """The taste of each request's user: how features of pictures would move for her, by vectors of length 1.
+        """The taste vector of each request's user, see :class:`Taste`.
 
         Raises:
-            ValueError: nobody was named who knows it, or in features of another width than the gallery's.
+            ValueError: nobody was named who knows it.
         """
-        if self.directed is None:
-            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `directed` to it")
-        rows = self.gallery.rows([request.reference for request in requests])
-        features = torch.cat([self._own_features(int(row), self.directed.encoder) for row in rows])
-        with torch.enable_grad():
-            tastes = self.directed.direction(requests, features)
-        if tastes.shape[1] != self.gallery.visual.shape[1]:
-            raise ValueError(
-                f"generator.taste: {self.directed.encoder.name} gives {tastes.shape[1]} features, the gallery has "
-                f"{self.gallery.visual.shape[1]}: let models.visual be the encoder of the ranker that rewards"
-            )
-        # By the features' covariance: the steepest way there is among pictures, whose features hardly vary in most
-        # directions. The gradient alone leads out of all pictures, above all where a ranker has whitened them.
-        return F.normalize(tastes.detach().to(self.gallery.visual) @ self.feature_covariance, dim=1)
-
-    def _own_features(self, row: int, encoder: ImageEncoder) -> Float[Tensor, "1 visual"]:
-        """The features of an item's own picture, encoded once, and alone: the same bits in every batch."""
-        key = encoder, row
-        if key not in self.own_features:
-            self.own_features[key] = encoder.encode_images(to_float(self.gallery.images[row : row + 1]))
-        return self.own_features[key]
+        if self.taste is None:
+            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `taste` to its Taste")
+        return self.taste(requests)
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
         """p_g of eq. 7, without the [IMG] tokens. Without ``weights`` all keywords weigh the same."""
@@ -237,11 +216,6 @@ class Ragar(nn.Module):
         """
         mapped = self.mapper(image_states, p_ret)
         return mapped if self.backbone.picture_tokens is None else mapped + self.picture_rows(p_ret, taste)
-
-    @cached_property
-    def feature_covariance(self) -> Float[Tensor, "visual visual"]:
-        """Covariance of the pictures' features."""
-        return torch.cov(self.gallery.visual[self.gallery.pictured].T)
 
     @property
     def detail_rows(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from generation.encoders.color_layout import ColorLayoutEncoder
 from generation.encoders.concatenated import ConcatenatedEncoder
 from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.encoders.hog import HogEncoder
@@ -52,7 +53,7 @@ class FilePictureEncoder(Keyed):
 
     Attributes:
         pictures: of the catalogue.
-        encoder: ``hog``, the name of a model, or ``package.module:name`` of the user's own.
+        encoder: ``hog``, ``color_layout``, the name of a model, or ``package.module:name`` of the user's own.
         height: in pixels.
         width: in pixels.
         weights: the model's file; None for the others.
@@ -80,6 +81,8 @@ class FilePictureEncoder(Keyed):
         size = (self.height, self.width)
         if self.encoder == "hog":
             return HogEncoder(size)
+        if self.encoder == "color_layout":
+            return ColorLayoutEncoder()
         if self.weights is None:
             return load_encoder(self.encoder, size)
         if self.encoder == "efficientnet_lite0":

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
+from generation.encoders.encoder import encode_in_blocks
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
-from generation.models import TIMM, ModelsConfig
+from generation.models import ModelsConfig
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
@@ -25,6 +26,7 @@ from generation.ragar.projection import fit_projection
 from generation.ragar.ragar import Ragar
 from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig, WarmStartConfig
+from generation.ragar.taste import Taste
 from generation.ragar.warm_start import ReflectionLog, warm_start
 from generation.request import Explanation, Generator, Request
 from generation.reward import Reward
@@ -267,12 +269,6 @@ class RagarSystem(Stage):
             encoder.encode_images(torch.zeros(1, 3, *self.pictures.size, requires_grad=True))
         if self.warm.settings.taste:
             self.ranker.check_gradient()
-            visual = self.components.models.visual.removeprefix(TIMM)
-            if encoder.name != visual:
-                raise ValueError(
-                    f"generator.taste: the rewarding ranker sees by {encoder.name}, the generator by {visual}: let "
-                    "models.visual or the ranker's image encoder be the other's, or leave taste at 0"
-                )
         if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
 
@@ -311,8 +307,16 @@ class RagarSystem(Stage):
         """A generator saved in a folder, which asks for a person's taste where it is to have one."""
         ragar = self.warm.load(folder)
         if ragar.config.taste:
-            ragar.directed = self.rewards.directed(self.training, self.training_requests)
+            ragar.taste = self.taste
         return ragar
+
+    @cached_property
+    def taste(self) -> Taste:
+        """Who knows a person's taste vector: the rewarding ranker, which may see by another encoder than the generator."""
+        reward, gallery = self.rewards.directed(self.training, self.training_requests), self.components.gallery
+        # Features by timm's models stand in the gallery at length 1, which no reward's gradient knows.
+        same = reward.encoder.name == self.components.models.visual == "dual"
+        return Taste(reward, gallery, None if same else encode_in_blocks(reward.encoder, gallery.images))
 
     def batched(self, batch_size: int) -> FixedShape:
         """The generator with one shape of batch."""

@@ -108,14 +108,14 @@ class GenerationBenchmark:
         return {"images_per_second": rate, "overhead_vs_bare": overhead}
 
     def reward(self) -> dict[str, float]:
-        """Share of reward training inside UNet, codec and the encoders, and in the backward pass through them."""
+        """Share of reward training inside the models, and in the backward pass through them."""
         requests = self.requests(32 if self.quick else 128)
         total, inside = reward_training(self.experiment, requests, steps=3 if self.quick else 10)
         print(f"reward training, {total:.1f} s, of which inside:")
         for name, taken in sorted(inside.items(), key=lambda part: -part[1]):
             print(f"  {name}: {taken / total:.1%}")
         share = sum(inside[name] for name in MODELS) / total
-        print(f"  UNet, codec, encoders, backward: {share:.1%}")
+        print(f"  models and backward: {share:.1%}")
         ragar = self._new_generator()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             ragar.generate(requests[:32])

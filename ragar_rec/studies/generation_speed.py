@@ -21,7 +21,7 @@ from ragar_rec.experiment import Experiment
 from ragar_rec.studies.memory import peak_memory
 from ragar_rec.studies.timing import seconds, stopwatch
 
-MODELS = ("UNet", "codec", "text encoder", "image encoder", "backward pass")
+MODELS = ("UNet", "codec", "text encoder", "image encoder", "language model", "ranker", "backward pass")
 """Parts of :func:`reward_training` that no implementation can do without."""
 
 
@@ -103,8 +103,9 @@ def reward_training(run: Experiment, requests: Sequence[Request], *, steps: int)
         "text encoder": [(pipeline.text_encoder, "forward")],
         "image encoder": [(run.reward_ranker.reward.encoder, "encode_images")],
         "language model": [(ragar.language.model.base_model, "forward")],
-        "ranker": [(run.reward_ranker.view, "substitute")],
-        "backward pass": [(torch.Tensor, "backward")],
+        "ranker": [(run.reward_ranker.view, name) for name in ("substitute", "substitute_users")],
+        # The gradient norms of the curves, too, which each term of the loss has of its own.
+        "backward pass": [(torch.Tensor, "backward"), (torch.autograd, "grad")],
     }
     # One small step beforehand pays for what is done only once.
     warm_up = replace(settings, reward_steps=1, batch_size=2)

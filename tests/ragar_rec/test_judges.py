@@ -297,6 +297,26 @@ def test_a_generator_with_tastes_is_measured_before_any_reward(run: Experiment, 
     assert (values < 1).all()
 
 
+def test_a_taste_by_a_ranker_that_sees_by_another_encoder(run: Experiment, tmp_path: Path) -> None:
+    """It lies in the generator's features, and is their covariance with the ranker's scores of the gallery's pictures.
+
+    VBPR's score is linear in features, so that its gradient says the same; `hog` gives pixels no gradient at all.
+    """
+    output = tmp_path / "output"
+    shutil.copytree(run.output, output)
+    overrides = [JUDGE, "--reflection.ranker=other", "--generator.taste=1"]
+    ragar = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False).ragar
+    ragar.check()
+    gallery, (request, *_) = ragar.components.gallery, ragar.training_requests
+    pictures = gallery.images[gallery.pictured]
+    with torch.no_grad():
+        scores = ragar.reward([request] * len(pictures), to_float(pictures)).double()
+    features = gallery.visual[gallery.pictured].double()
+    covariance = (scores - scores.mean()) @ (features - features.mean(0))
+    found = ragar.taste([request])[0]
+    torch.testing.assert_close(found.double(), F.normalize(covariance, dim=0), atol=1e-4, rtol=0)
+
+
 def test_a_reward_without_gradient_is_refused_before_the_warm_start(run: Experiment, tmp_path: Path) -> None:
     output = tmp_path / "output"
     shutil.copytree(run.output, output)

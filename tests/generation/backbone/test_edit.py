@@ -28,6 +28,7 @@ from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar.losses import calibrator_loss, semantic_loss
 from generation.ragar.ragar import Ragar
+from generation.ragar.taste import Taste
 from generation.request import Request
 from generation.training import Curves
 from generation_world import EDIT, SMALL, TINY, World, request
@@ -256,15 +257,14 @@ def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, rag
             sign = torch.tensor([1.0 if each.user == "one" else -1.0 for each in requests])
             return sign[:, None] * torch.eye(features.shape[1])[:1]
 
-    ragar.directed = Knows()
+    ragar.taste = Taste(Knows(), ragar.gallery)
     moved = ragar.encode_preference(asked).mapped - plain
     torch.testing.assert_close(moved[0], -moved[1], atol=1e-5, rtol=0)
     # by the column of the covariance, at twice the length of a picture's feature
-    tokens, column = ragar.backbone.picture_tokens, ragar.feature_covariance[0]
+    tokens, column = ragar.backbone.picture_tokens, torch.cov(ragar.gallery.visual[ragar.gallery.pictured].T)[0]
     assert tokens is not None
     step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
     torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
-    assert len(ragar.own_features) == 1  # the reference's, encoded once for both
 
 
 def test_a_unet_for_patches_of_another_size_is_refused(world: World) -> None:
