@@ -13,6 +13,8 @@ from generation.settings import INCIDENTAL
 
 TIMM = "timm:"
 """Prefix of the names of timm's models."""
+ADAPTER = "ip-adapter"
+"""The picture tower that an IP-Adapter was trained on."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,12 @@ class ModelsConfig:
     """An open_clip dual encoder's folder or hub name (``hf-hub:org/repo``), whose text tower the backbone has."""
     language: str | None = field(default=None, metadata=INCIDENTAL)
     """A causal LM's folder or hub name."""
+    ip_adapter: str | None = field(default=None, metadata=INCIDENTAL)
+    """The folder of an IP-Adapter, ``ip-adapter_sd15.safetensors`` beside ``image_encoder/``: what was retrieved
+    and a person's taste reach the UNet as its rows. Needs ``visual: ip-adapter``."""
     visual: str = "dual"
-    """Encoder of the pictures that P_ret is computed from (eq. 4): ``dual``, or ``timm:NAME`` from ``--weights``."""
+    """Encoder of the pictures that P_ret is computed from (eq. 4): ``dual``, ``timm:NAME`` from ``--weights``, or
+    ``ip-adapter``, the adapter's own."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the generator and the dual encoder."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -44,15 +50,20 @@ class ModelsConfig:
                 "backbone and encoder belong together: P_gen is compared with pictures through the projection of the "
                 "dual encoder whose text tower the backbone has (SD-1.5: CLIP ViT-L/14)"
             )
-        if self.visual != "dual" and not self.visual.startswith(TIMM):
-            yield f"visual {self.visual!r} is neither dual nor {TIMM} with a name of timm's"
-        elif self.visual != "dual" and (name := self.visual.removeprefix(TIMM)) not in (names := encoders.timm_names()):
+        if (self.ip_adapter is None) != (self.visual != ADAPTER):
+            yield f"ip_adapter and visual: {ADAPTER} belong together: the adapter reads features of its own"
+        elif self.ip_adapter is not None and self.backbone is None:
+            yield "ip_adapter is made for SD-1.x: name its pipeline by backbone (the small one has rows of its own)"
+        named = self.visual.removeprefix(TIMM) if self.visual.startswith(TIMM) else None
+        if named is None and self.visual not in ("dual", ADAPTER):
+            yield f"visual {self.visual!r} is neither dual nor {ADAPTER} nor {TIMM} with a name of timm's"
+        elif named is not None and (name := named) not in (names := encoders.timm_names()):
             matches = get_close_matches(name, names, n=1)
             yield f"timm has no model {name!r}" + (f": do you mean {matches[0]}?" if matches else "")
         if self.device == "cuda" and not _torch().cuda.is_available():
             yield "device cuda: this machine, or this build of torch, has no GPU; take cpu"
 
-    def visual_encoder(self, weights: Path | None) -> encoders.TimmEncoder | None:
+    def visual_encoder(self, weights: Path | None) -> encoders.TimmEncoder | encoders.ClipVisionEncoder | None:
         """The encoder of pictures for P_ret; None if it is the dual encoder.
 
         Args:
@@ -63,6 +74,8 @@ class ModelsConfig:
         """
         if self.visual == "dual":
             return None
+        if self.ip_adapter is not None:
+            return encoders.ClipVisionEncoder.from_pretrained(Path(self.ip_adapter) / "image_encoder")
         name = self.visual.removeprefix(TIMM)
         if weights is None:
             raise FileNotFoundError(f"{self.visual} needs pretrained weights: name the folder of {name}/ by --weights")

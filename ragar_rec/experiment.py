@@ -124,6 +124,7 @@ class Experiment:
             visual_weights=None if timm is None else self.workspace.weights_file(timm),
             sentences=stages.Weights(self.workspace, words.sentence_source) if words.semantic == "sentences" else None,
             masks=self.masks,
+            adapter=None if models.ip_adapter is None else stages.Weights(self.workspace, models.ip_adapter),
         )
 
     @cached_property

@@ -133,6 +133,12 @@ class World:
         generator = Generator().manual_seed(0)
         return LanguageModel(model, tokenizer, image_tokens=image_tokens, text_rows=text_rows, generator=generator)
 
+    def gallery_of(self, dim: int) -> Gallery:
+        """The gallery with random visual features of another width, at length 1."""
+        rng = Generator().manual_seed(0)
+        visual = torch.nn.functional.normalize(torch.randn(len(self.items), dim, generator=rng), dim=1)
+        return replace(self.gallery, visual=visual * self.gallery.pictured[:, None])
+
     def ragar(self, config: RagarConfig = SMALL) -> Ragar:
         """A new generator on the shared frozen parts."""
         language = self.language(image_tokens=config.image_tokens, text_rows=config.text_rows)

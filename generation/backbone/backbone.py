@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from generation.backbone.adapter import AdapterTokens, attach, detached
 from generation.backbone.codec import LinearCodec
 from generation.backbone.config import SamplingConfig
 from generation.backbone.edit import PatchCodec, PictureTokens
@@ -50,7 +51,9 @@ class Backbone:
             other channels than the UNet's.
     """
 
-    def __init__(self, pipeline: Pipeline, size: tuple[int, int], picture_tokens: PictureTokens | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, size: tuple[int, int], picture_tokens: PictureTokens | AdapterTokens | None = None
+    ) -> None:
         self.pipeline, self.size, self.picture_tokens = pipeline, size, picture_tokens
         self.compiled = False
         self._empty: Tensor | None = None
@@ -66,6 +69,8 @@ class Backbone:
                 "edits. They were made for patches of another size, or are not parts of one pipeline"
             )
         self.pipeline.set_progress_bar_config(disable=True)
+        if isinstance(picture_tokens, AdapterTokens):
+            attach(pipeline, picture_tokens)
         for module in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
             module.eval().requires_grad_(False)
         if picture_tokens is not None:
@@ -95,20 +100,29 @@ class Backbone:
         return cls(pipeline, size, picture_tokens)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, size: tuple[int, int]) -> "Backbone":
+    def from_pretrained(
+        cls, source: str | Path, size: tuple[int, int], adapter: AdapterTokens | None = None
+    ) -> "Backbone":
         """From a folder of :meth:`save_pretrained`, or any SD-1.x folder or hub name.
+
+        Args:
+            source: the folder or name.
+            size: height and width in pixels.
+            adapter: an IP-Adapter, in place of the picture tokens that may lie beside the pipeline.
 
         Raises:
             FileNotFoundError: nothing, or only a part of a pipeline, is there.
-            ValueError: the weights are pickled, or do not read.
+            ValueError: the weights are pickled, or do not read, or the adapter is another UNet's.
         """
-        return cls(load_pipeline(source), size, load_picture_tokens(source))
+        return cls(load_pipeline(source), size, adapter or load_picture_tokens(source))
 
     def save_pretrained(self, folder: Path) -> None:
         """A diffusers pipeline folder, weights as safetensors; picture tokens, where there are any, in one beside."""
-        self.pipeline.save_pretrained(folder, safe_serialization=True)
-        if self.picture_tokens is not None:
-            self.picture_tokens.save_pretrained(folder / PICTURE_TOKENS)
+        tokens = self.picture_tokens
+        with detached(self.pipeline, tokens) if isinstance(tokens, AdapterTokens) else nullcontext():
+            self.pipeline.save_pretrained(folder, safe_serialization=True)
+        if tokens is not None:
+            tokens.save_pretrained(folder / PICTURE_TOKENS)
 
     @property
     def edits(self) -> bool:

@@ -136,6 +136,9 @@ class PictureTokens(ModelMixin, ConfigMixin):
         width: of the condition's rows.
     """
 
+    apart = False
+    """The UNet attends to the rows as to the others."""
+
     mean: Tensor
     spread: Tensor
 

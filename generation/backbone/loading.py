@@ -19,6 +19,7 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from generation.backbone.adapter import ADAPTER_FILE, AdapterTokens
 from generation.backbone.codec import LinearCodec
 from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens
 from generation.checkpoint import read_json, reading_weights, require, require_tokenizer
@@ -101,8 +102,9 @@ def _own_components(folder: Path) -> dict[str, Any]:
     return own
 
 
-def load_picture_tokens(source: str | Path) -> PictureTokens | None:
-    """The picture tokens that lie beside a pipeline's components; None if there are none.
+def load_picture_tokens(source: str | Path) -> PictureTokens | AdapterTokens | None:
+    """The picture tokens that lie beside a pipeline's components, of the UNet's own or an IP-Adapter's; None if there
+    are none.
 
     Raises:
         FileNotFoundError: a file of theirs is missing.
@@ -111,6 +113,8 @@ def load_picture_tokens(source: str | Path) -> PictureTokens | None:
     folder = Path(source) / PICTURE_TOKENS
     if not folder.is_dir():
         return None
+    if (folder / ADAPTER_FILE).is_file():
+        return AdapterTokens.from_pretrained(folder)
     with reading_weights("picture tokens", folder, example=EXAMPLE, check=_require_tokens):
         return PictureTokens.from_pretrained(folder, torch_dtype=torch.float32)
 

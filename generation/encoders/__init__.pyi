@@ -1,4 +1,5 @@
 from . import dual as dual
+from .clip_vision import ClipVisionEncoder as ClipVisionEncoder
 from .color_layout import ColorLayoutEncoder as ColorLayoutEncoder
 from .dual import OpenClipEncoder as OpenClipEncoder
 from .encoder import ImageEncoder as ImageEncoder

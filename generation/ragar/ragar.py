@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -166,7 +165,7 @@ class Ragar(nn.Module):
             ValueError: nobody was named who knows it.
         """
         if self.taste is None:
-            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `taste` to its Taste")
+            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `taste`")
         return self.taste(requests)
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:
@@ -202,7 +201,9 @@ class Ragar(nn.Module):
         calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)  # eq. 8, eq. 9
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
-        return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated)
+        tokens = self.backbone.picture_tokens
+        apart = tokens is not None and tokens.apart
+        return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated, apart)
 
     def map(
         self,

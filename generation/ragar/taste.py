@@ -1,9 +1,8 @@
-"""The taste vectors of people: which way the catalogue's pictures lead to a higher reward, in the generator's features."""
+"""People's taste vectors: which way the catalogue's pictures lead to a higher reward, in the generator's features."""
 
 from collections.abc import Sequence
 from functools import cached_property
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -42,7 +41,7 @@ class Taste:
         self.reward, self.gallery, self.features = reward, gallery, features
 
     def __call__(self, requests: Sequence[Request]) -> Float[Tensor, "batch visual"]:
-        """The taste of each request's user, at the item's own picture: vectors of length 1, zeros where she has none."""
+        """The taste of each request's user, at the item's own picture: of length 1, zeros where she has none."""
         own = self.features[self.gallery.rows([request.reference for request in requests])]
         gradients = self.reward.direction(requests, own)
         return F.normalize(gradients.detach().to(self.covariance) @ self.covariance.T, dim=1)

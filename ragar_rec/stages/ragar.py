@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from generation.backbone.adapter import AdapterTokens
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
-from generation.encoders.encoder import encode_in_blocks
+from generation.checkpoint import read_tensors
+from generation.encoders.encoder import ImageEncoder, encode_in_blocks
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
 from generation.models import ModelsConfig
@@ -48,6 +50,11 @@ from ragar_rec.store.hashing import digest, hash_file
 from ragar_rec.store.store import content
 from recsys.recbole.dataset import Dataset
 
+ADAPTER_WEIGHTS = "ip-adapter_sd15.safetensors"
+"""The file of an IP-Adapter in its folder, beside ``image_encoder/``."""
+ADAPTER_PICTURES = 256
+"""Pictures by which the length of its picture tower's features is measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class Components(Keyed):
@@ -65,6 +72,7 @@ class Components(Keyed):
         visual_weights: of the model of timm's whose features make P_ret, if it is not the dual encoder.
         sentences: sentence-transformers' weights, if captions are compared by them and not by the dual encoder.
         masks: of what generated pictures keep of the items' own, if they keep anything.
+        adapter: the IP-Adapter's weights with those of its picture tower, if the backbone has one.
     """
 
     pictures: Pictures
@@ -78,12 +86,20 @@ class Components(Keyed):
     visual_weights: Path | None = None
     sentences: Weights | None = None
     masks: Masks | None = None
+    adapter: Weights | None = None
 
     @cached_property
     def gallery_content(self) -> str:
         """Hash of what the gallery is made of: not of backbone and language model, which need not be trained for it."""
         weights = None if self.visual_weights is None else hash_file(self.visual_weights)
-        parts: list[Keyed | None] = [self.pictures, self.keywords, self.encoder, self.sentences, self.masks]
+        parts: list[Keyed | None] = [
+            self.pictures,
+            self.keywords,
+            self.encoder,
+            self.sentences,
+            self.masks,
+            self.adapter,
+        ]
         contents = [None if part is None else part.content for part in parts]
         return digest([*contents, self.models.visual, self.words.semantic, weights])
 
@@ -98,15 +114,29 @@ class Components(Keyed):
             self.keywords.extractor,
             encoder,
             caption_encoder(self.words, encoder),
-            self.models.visual_encoder(self.workspace.weights),
+            self.visual_encoder,
             None if self.masks is None else self.masks.kept,
         )
 
     @cached_property
+    def visual_encoder(self) -> ImageEncoder | None:
+        """The encoder of pictures for P_ret; None if it is the dual encoder."""
+        return self.models.visual_encoder(self.workspace.weights)
+
+    @cached_property
     def pipeline(self) -> Backbone:
         """The loaded backbone."""
-        loaded = Backbone.from_pretrained(self.backbone.path, self.pictures.size)
+        loaded = Backbone.from_pretrained(self.backbone.path, self.pictures.size, self._adapter_tokens())
         return loaded.to(**self.models.place)
+
+    def _adapter_tokens(self) -> AdapterTokens | None:
+        """The IP-Adapter's rows of pictures, if there is one."""
+        if self.adapter is None or self.visual_encoder is None:
+            return None
+        weights = read_tensors(Path(self.adapter.path) / ADAPTER_WEIGHTS)
+        some = self.pictures.images[self.pictures.pictured_rows[:ADAPTER_PICTURES]]
+        # The gallery has features at length 1, the adapter was trained on features as they are.
+        return AdapterTokens(weights, float(encode_in_blocks(self.visual_encoder, some).square().sum(1).mean().sqrt()))
 
     @cached_property
     def text_projection(self) -> Tensor:
@@ -312,7 +342,7 @@ class RagarSystem(Stage):
 
     @cached_property
     def taste(self) -> Taste:
-        """Who knows a person's taste vector: the rewarding ranker, which may see by another encoder than the generator."""
+        """Who knows a person's taste vector: the rewarding ranker, which may see by an encoder of its own."""
         reward, gallery = self.rewards.directed(self.training, self.training_requests), self.components.gallery
         # Features by timm's models stand in the gallery at length 1, which no reward's gradient knows.
         same = reward.encoder.name == self.components.models.visual == "dual"

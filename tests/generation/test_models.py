@@ -24,7 +24,10 @@ def test_the_defaults_and_a_whole_set_go_together() -> None:
     [
         ({"backbone": "weights/sd"}, "backbone and encoder belong together"),
         ({"encoder": "weights/clip"}, "backbone and encoder belong together"),
-        ({"visual": "resnet18"}, "visual 'resnet18' is neither dual nor timm: with a name"),
+        ({"visual": "ip-adapter"}, "ip_adapter and visual: ip-adapter belong together"),
+        ({"ip_adapter": "weights/IP-Adapter"}, "ip_adapter and visual: ip-adapter belong together"),
+        ({"ip_adapter": "weights/IP-Adapter", "visual": "ip-adapter"}, "ip_adapter is made for SD-1.x: name its"),
+        ({"visual": "resnet18"}, "visual 'resnet18' is neither dual nor ip-adapter nor timm: with a"),
         ({"visual": "timm:resnett18"}, "timm has no model 'resnett18': do you mean resnet18?"),
         ({"visual": "timm:!"}, "timm has no model '!'"),
     ],

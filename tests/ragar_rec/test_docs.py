@@ -42,13 +42,17 @@ def test_hf_download_takes_what_the_full_size_folders_must_hold(monkeypatch: pyt
     for command in re.findall(r"^hf (download .*)", text, flags=re.MULTILINE):
         app.main(shlex.split(command), standalone_mode=False)
     assert {name.partition("/")[2]: given["local_dir"] for name, given in asked.items()} == {
-        name: f"weights/{name}" for name in ("stable-diffusion-v1-5", "Qwen2.5-0.5B-Instruct", "blip2-opt-2.7b")
+        name: f"weights/{name}"
+        for name in ("stable-diffusion-v1-5", "Qwen2.5-0.5B-Instruct", "blip2-opt-2.7b", "IP-Adapter")
     }
     wanted = {name.partition("/")[2]: given["allow_patterns"] for name, given in asked.items()}
     assert list(filter_repo_objects(SD + OTHERS, allow_patterns=wanted["stable-diffusion-v1-5"])) == SD
     assert wanted["Qwen2.5-0.5B-Instruct"] is None  # all of it
     blip = ["config.json", "merges.txt", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin"]
     assert list(filter_repo_objects(blip, allow_patterns=wanted["blip2-opt-2.7b"])) == blip[:3]
+    tower = ["models/image_encoder/config.json", "models/image_encoder/model.safetensors"]
+    adapter = ["models/ip-adapter_sd15.safetensors", *tower, "models/ip-adapter_sd15.bin", "sdxl_models/x.safetensors"]
+    assert list(filter_repo_objects(adapter, allow_patterns=wanted["IP-Adapter"])) == adapter[:3]
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]

@@ -1,5 +1,6 @@
 """The section ``models`` in a run: weights that are given take the place of small models, which nobody learns then."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from film_world import config_file, film_folder, open_run
+from generation.backbone.adapter import AdapterTokens
+from generation.encoders.clip_vision import ClipVisionEncoder
 from generation.encoders.timm import TimmEncoder
 from generation.pictures import to_float
+from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation.request import Request
 from ragar_rec.experiment import Experiment
+from stranger import save_adapter, save_foreign
 
 ASKED = [Request("1", "3", ("1", "2", "7"), seed=4), Request("2", "5", ("24", "6"), seed=5)]
 
@@ -86,3 +91,32 @@ def test_p_ret_by_a_timm_model(home: Path) -> None:
     torch.testing.assert_close(p_ret[0], weights[0] @ (run.components.gallery.visual[rows] - mean))
     assert torch.equal(run.components.gallery.semantic, opened(home).components.gallery.semantic)
     assert run.ragar.folder.is_dir()  # warm start and reward phase, eq. 13 through the fitted projection
+
+
+def test_an_ip_adapter_makes_rows_of_what_was_retrieved(home: Path) -> None:
+    """SD-1.x's classes, a picture tower of the adapter's own, and a taste: from warm start and reward to a picture."""
+    encoder, *_ = opened(home).components.trained_folders
+    named: dict[str, Any] = {"encoder": str(encoder), "backbone": str(save_foreign(home / "foreign"))}
+    adapter = save_adapter(home / "adapter")
+    models = named | {"ip_adapter": str(adapter), "visual": "ip-adapter"}
+    config = config_file(home, models=models, generator__taste=1.0)
+    run = open_run(config, home / "raw", home / "output")
+    gallery, tokens = run.components.gallery, run.components.pipeline.picture_tokens
+    assert isinstance(tokens, AdapterTokens)
+    tower = ClipVisionEncoder.from_pretrained(adapter / "image_encoder")
+    seen = tower.encode_images(to_float(gallery.images[gallery.pictured]))
+    torch.testing.assert_close(gallery.visual[gallery.pictured], F.normalize(seen, dim=1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tokens.length, seen.square().sum(1).mean().sqrt())
+    assert run.ragar.folder.is_dir()
+    ragar = run.ragar.generator
+    pictures = ragar.generate(ASKED)
+    assert pictures.isfinite().all()
+    mine, other = (ragar.generate([replace(ASKED[0], history=history)]) for history in (("1", "2"), ("9", "10")))
+    assert (mine - other).abs().max() > 1e-3
+    RagarPipeline(ragar).save_pretrained(home / "saved")
+    again = RagarPipeline.from_pretrained(home / "saved").ragar
+    again.taste = ragar.taste
+    assert torch.equal(again.generate(ASKED), pictures)
+    (adapter / "image_encoder" / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no config\.json in .*image_encoder: a part is missing"):
+        _ = open_run(config, home / "raw", home / "output").components.gallery

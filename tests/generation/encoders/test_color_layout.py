@@ -39,9 +39,7 @@ def test_light_from_above_is_the_first_vertical_frequency(encoder: ColorLayoutEn
     cosines = sum(math.cos(math.pi * (2 * field + 1) / 16) for field in range(4))
     found = encoder.encode_images(picture)[0]
     # by vertical frequency, then horizontal: (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)
-    torch.testing.assert_close(
-        found[:6], torch.tensor([4, 0, 0, math.sqrt(8) / 2 * cosines, 0, 0]), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(found[:6], torch.tensor([4, 0, 0, math.sqrt(8) / 2 * cosines, 0, 0]), atol=1e-5, rtol=0)
     torch.testing.assert_close(found[6:], torch.zeros(6), atol=1e-5, rtol=0)
 
 

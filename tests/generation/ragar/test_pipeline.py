@@ -9,35 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
     StableDiffusionInstructPix2PixPipeline,
 )
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Generator, Tensor
-from transformers import (
-    CLIPImageProcessor,
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-)
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.backbone.pretrain import denoising_error
-from generation.encoders.tokenizer import train_clip_tokenizer
 from generation.pictures import to_float, to_pil
 from generation.ragar.fixed_shape import FixedShape
 from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation.ragar.references import reference_weights
 from generation_world import SMALL, World, request
+from stranger import foreign_parts
 
 HISTORY = ["orange-circle", "blue-bar", "red-bar", "teal-square"]
 
@@ -249,62 +240,6 @@ def test_invalid_histories_are_refused(pipeline: RagarPipeline) -> None:
 
 
 # --- embeddings for anybody's pipeline ------------------------------------------------------------------------------
-
-
-def foreign_parts(*, width: int = 32, context: int = 77, in_channels: int = 4) -> dict[str, Any]:
-    """A Stable Diffusion 1.x pipeline's parts, small, as they come from their configurations: 8 pixels a latent."""
-    tokenizer = train_clip_tokenizer(["red circle", "blue bar"], vocab_size=560, max_length=context)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
-        shape: dict[str, Any] = {
-            "block_out_channels": (8,) * 4,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "norm_num_groups": 4,
-        }
-        vae = AutoencoderKL(latent_channels=4, sample_size=48, **shape)
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=64,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                max_position_embeddings=context,
-                bos_token_id=0,
-                eos_token_id=1,
-                pad_token_id=1,
-            )
-        )
-        unet = UNet2DConditionModel(
-            sample_size=6,
-            in_channels=in_channels,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            cross_attention_dim=width,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            attention_head_dim=4,
-            norm_num_groups=8,
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    return {
-        "vae": vae.eval(),
-        "text_encoder": text_encoder.eval(),
-        "tokenizer": tokenizer,
-        "unet": unet.eval(),
-        "scheduler": scheduler,
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
 
 
 def controlnet(parts: dict[str, Any]) -> StableDiffusionControlNetPipeline:

@@ -47,7 +47,7 @@ def asked(user: str) -> Request:
 
 
 def test_a_taste_is_the_covariance_of_features_with_the_reward(gallery: Gallery) -> None:
-    """The reward's first number is 3 x_1 - 4 x_2 of the square, whose coordinates are uncorrelated with variance 4/3."""
+    """The reward is 3 x_1 - 4 x_2 of the square, whose coordinates are uncorrelated with variance 4/3."""
     first = gallery.visual @ torch.tensor([3.0, -4.0])
     features = torch.stack([first + 7, torch.full((5,), 9.0), torch.arange(5.0)], 1)
     taste = Taste(Linear(), gallery, features)

@@ -1,0 +1,141 @@
+"""IP-Adapter as rows of pictures; diffusers' own call with image embeddings is the oracle."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Generator, Tensor
+
+from generation.backbone.adapter import ADAPTER_FILE, ROWS, AdapterTokens
+from generation.backbone.backbone import Backbone
+from generation.backbone.loading import load_pipeline
+from generation.pictures import to_float
+from generation.ragar.ragar import Ragar
+from generation_world import SMALL, World
+from generation_world import request as asked
+from stranger import DIM, LENGTH, adapter_weights, foreign_parts, save_foreign
+
+HISTORY = ("blue-bar", "red-bar")
+OPTIONS: dict[str, Any] = {"steps": 2, "strength": 0.6, "guidance_scale": 3.0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_foreign(tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture(scope="module")
+def editing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """InstructPix2Pix's eight channels."""
+    return save_foreign(tmp_path_factory.mktemp("editing"), in_channels=8)
+
+
+@pytest.fixture
+def adapted(folder: Path) -> Backbone:
+    return Backbone.from_pretrained(folder, (48, 32), AdapterTokens(adapter_weights(), LENGTH))
+
+
+def conditions(backbone: Backbone, features: Tensor) -> Tensor:
+    assert backbone.picture_tokens is not None
+    words = backbone.states(["red circle", "blue bar"])
+    return torch.cat([backbone.picture_tokens(features), words], dim=1)
+
+
+@torch.no_grad()
+def test_rows_in_front_are_what_diffusers_makes_of_image_embeddings(
+    adapted: Backbone, folder: Path, world: World, rng: Generator
+) -> None:
+    """The same pictures by ``ip_adapter_image_embeds``, of features at their own length."""
+    references, features = to_float(world.gallery.images[:2]), torch.randn(2, DIM, generator=rng)
+    condition = conditions(adapted, features)
+    drawn = adapted.sample(condition, adapted.negative(condition), references, [3, 5], **OPTIONS)
+    theirs: Any = load_pipeline(folder)
+    state = {"image_proj": {}, "ip_adapter": {}}
+    for name, value in adapter_weights().items():
+        kind, _, rest = name.partition(".")
+        state[kind][rest] = value
+    theirs.load_ip_adapter(state, subfolder="", weight_name="", image_encoder_folder=None)
+    negative = adapted.negative(condition)[:, ROWS:]
+    # One at a time: diffusers repeats image embeddings for each prompt of a batch.
+    expected = torch.cat(
+        [
+            theirs(
+                image=references[at : at + 1],
+                prompt_embeds=condition[at : at + 1, ROWS:],
+                negative_prompt_embeds=negative[at : at + 1],
+                # the negative one first, as guidance asks
+                ip_adapter_image_embeds=[torch.stack([torch.zeros(1, DIM), LENGTH * features[at : at + 1]])],
+                strength=OPTIONS["strength"],
+                guidance_scale=OPTIONS["guidance_scale"],
+                num_inference_steps=adapted.inference_steps(OPTIONS["steps"], OPTIONS["strength"]),
+                generator=Generator().manual_seed(seed),
+                output_type="pt",
+            ).images
+            for at, seed in enumerate((3, 5))
+        ]
+    )
+    torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=0)
+    other = conditions(adapted, -features)
+    assert (adapted.sample(other, adapted.negative(other), references, [3, 5], **OPTIONS) - drawn).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["folder", "editing"])
+def test_a_gradient_flows_to_the_rows(kind: str, request: pytest.FixtureRequest, world: World, rng: Generator) -> None:
+    """Also into a UNet that sees the reference beside the noise."""
+    weights = AdapterTokens(adapter_weights(), LENGTH)
+    adapted = Backbone.from_pretrained(request.getfixturevalue(kind), (48, 32), weights)
+    assert adapted.edits == (kind == "editing")
+    condition = conditions(adapted, torch.randn(2, DIM, generator=rng)).requires_grad_()
+    images = adapted.sample(
+        condition, adapted.negative(condition), to_float(world.gallery.images[:2]), [3, 5], with_grad=True, **OPTIONS
+    )
+    (gradient,) = torch.autograd.grad(images.sum(), [condition])
+    assert (gradient[:, :ROWS].abs().amax((1, 2)) > 0).all()
+    assert not any(parameter.requires_grad for parameter in adapted.pipeline.unet.parameters())
+
+
+def test_it_is_saved_beside_an_untouched_unet(adapted: Backbone, world: World, rng: Generator, tmp_path: Path) -> None:
+    references, features = to_float(world.gallery.images[:2]), torch.randn(2, DIM, generator=rng)
+    condition = conditions(adapted, features)
+
+    def drawn(backbone: Backbone) -> Tensor:
+        return backbone.sample(condition, backbone.negative(condition), references, [3, 5], **OPTIONS)
+
+    before = drawn(adapted)
+    adapted.save_pretrained(tmp_path)
+    loaded = Backbone.from_pretrained(tmp_path, (48, 32))
+    assert isinstance(loaded.picture_tokens, AdapterTokens)
+    assert torch.equal(drawn(loaded), before)
+    assert torch.equal(drawn(adapted), before)  # and it works on after saving
+    words = foreign_parts()["unet"].state_dict()
+    saved: Any = load_pipeline(tmp_path)
+    assert saved.unet.state_dict().keys() == words.keys()
+    (tmp_path / "picture_tokens" / ADAPTER_FILE).unlink()
+    save_file(adapter_weights(), tmp_path / "picture_tokens" / ADAPTER_FILE)
+    with pytest.raises(ValueError, match="does not say the length of the features that it takes"):
+        Backbone.from_pretrained(tmp_path, (48, 32))
+
+
+def test_ragar_puts_the_mappers_rows_in_front(adapted: Backbone, world: World) -> None:
+    """Before any training they are those of P_ret, and a LoRA copy of the UNet takes them as well."""
+    gallery = world.gallery_of(DIM)
+    projection = torch.eye(adapted.width, DIM)
+    ragar = Ragar(adapted, world.language(), gallery, SMALL, text_projection=projection)
+    preference = ragar.encode_preference([asked("red-circle", *HISTORY)])
+    embeds = preference.embeds()
+    assert torch.equal(embeds[:, :ROWS], preference.detail[:, -ROWS:])
+    torch.testing.assert_close(embeds[:, :ROWS], ragar.picture_rows(preference.retrieved))
+    plain = ragar.generate([asked("red-circle", *HISTORY)])
+    ragar.add_lora(2, Generator())
+    torch.testing.assert_close(ragar.generate([asked("red-circle", *HISTORY)]), plain)
+
+
+def test_other_adapters_and_other_unets_are_refused(folder: Path) -> None:
+    weights = adapter_weights()
+    with pytest.raises(ValueError, match=r"no plain IP-Adapter: .* take ip-adapter_sd15\.safetensors"):
+        AdapterTokens({name: value for name, value in weights.items() if "proj" not in name}, 1.0)
+    fewer = {name: value for name, value in weights.items() if not name.startswith("ip_adapter.1.")}
+    with pytest.raises(ValueError, match="this IP-Adapter was made for another UNet than the backbone's"):
+        Backbone.from_pretrained(folder, (48, 32), AdapterTokens(fewer, 1.0))
