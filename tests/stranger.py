@@ -86,7 +86,12 @@ def save_foreign(folder: Path, **shape: Any) -> Path:
 
 def save_adapter(folder: Path) -> Path:
     """A folder as ``models.ip_adapter`` names it: the adapter's file beside its picture tower."""
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
         tower = CLIPVisionModelWithProjection(

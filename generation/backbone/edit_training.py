@@ -203,7 +203,7 @@ def new_editor(
     """
     # Copies: the initial backbone stays as it is.
     unet, tokens = deepcopy((None, None) if initial is None else (initial.pipeline.unet, initial.picture_tokens))
-    if initial is not None and (tokens is None or not isinstance(unet, EditUNet)):
+    if initial is not None and not (isinstance(tokens, PictureTokens) and isinstance(unet, EditUNet)):
         raise ValueError("backbone.start names a backbone that is no small one that edits: take package, or scratch")
     # diffusers and torch initialise weights from the global generator; it is seeded from ours and put back behind.
     with torch.random.fork_rng(devices=[]):
@@ -213,6 +213,6 @@ def new_editor(
             cross_attention_dim=config.encoder_width,
             block_out_channels=tuple(config.unet_widths),
         )
-        if tokens is None or tokens.dim != features.shape[1]:
+        if not isinstance(tokens, PictureTokens) or tokens.dim != features.shape[1]:
             tokens = PictureTokens(features.shape[1], config.picture_rows, config.encoder_width).fit(features)
     return Editor(unet, tokens).train().requires_grad_(True)

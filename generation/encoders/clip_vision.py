@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from generation.checkpoint import reading_weights, require
 
@@ -33,8 +33,8 @@ class ClipVisionEncoder(nn.Module):
         self.model = model
         self.register_buffer("shift", torch.tensor(OPENAI_CLIP_MEAN).view(-1, 1, 1))
         self.register_buffer("scale", torch.tensor(OPENAI_CLIP_STD).view(-1, 1, 1))
-        self.dim, side = int(model.config.projection_dim), int(model.config.image_size)
-        self.size = (side, side)
+        config: Any = model.config
+        self.dim, self.size = int(config.projection_dim), (config.image_size, config.image_size)
         self.eval().requires_grad_(False)
 
     @classmethod

@@ -262,7 +262,7 @@ def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, rag
     torch.testing.assert_close(moved[0], -moved[1], atol=1e-5, rtol=0)
     # by the column of the covariance, at twice the length of a picture's feature
     tokens, column = ragar.backbone.picture_tokens, torch.cov(ragar.gallery.visual[ragar.gallery.pictured].T)[0]
-    assert tokens is not None
+    assert isinstance(tokens, PictureTokens)
     step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
     torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
 
@@ -295,7 +295,7 @@ def test_a_picture_of_one_colour_is_edited_and_learned_from(
     sampling = replace(SMALL, steps=1, guidance_scale=2.0)
     drawn = edit.draw(condition, plain, [0, 1], sampling)
     assert ((drawn >= 0) & (drawn <= 1)).all()  # and so no NaN
-    assert edit.picture_tokens is not None
+    assert isinstance(edit.picture_tokens, PictureTokens)
     editor = Editor(edit.pipeline.unet, edit.picture_tokens)
     features = torch.zeros(2, 16)
     loss = edit_loss(editor, edit.pipeline.scheduler, plain * 2 - 1, references, condition[:, 3:], features, rng)
