@@ -45,6 +45,8 @@ class AdapterTokens(nn.Module):
     mean: Tensor
     length: Tensor
     none: Tensor
+    hook: Any = None
+    """Takes the rows from the condition of the UNet that the adapter is attached to."""
 
     def __init__(self, weights: Mapping[str, Tensor], length: float) -> None:
         super().__init__()
@@ -107,13 +109,13 @@ def attach(pipeline: Any, tokens: AdapterTokens) -> None:
     pipeline.register_modules(feature_extractor=extractor)  # diffusers adds one, which nothing here uses
     # The rows come projected: they pass through the calibrator first.
     pipeline.unet.encoder_hid_proj.image_projection_layers[0] = nn.Identity()
-    tokens.hook = pipeline.unet.register_forward_pre_hook(_take_rows, with_kwargs=True)  # type: ignore[assignment]
+    tokens.hook = pipeline.unet.register_forward_pre_hook(_take_rows, with_kwargs=True)
 
 
 @contextmanager
 def detached(pipeline: Any, tokens: AdapterTokens) -> Iterator[None]:
     """The pipeline as it was before :func:`attach`, to be saved."""
-    tokens.hook.remove()  # type: ignore[operator]
+    tokens.hook.remove()
     pipeline.unload_ip_adapter()
     try:
         yield
