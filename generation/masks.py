@@ -1,7 +1,8 @@
 """Masks of what a generated picture keeps of its reference: 1 where the reference's pixel stays, 0 where it may change.
 
 They are found by the colour of the picture's border (:func:`foreground_masks`), by how near each pixel is to black or
-white (:func:`black_and_white_masks`), or made elsewhere and read from files (:func:`read_masks`); :meth:`generation.gallery.Gallery.keep` applies them.
+white (:func:`black_and_white_masks`), or made elsewhere and read from files (:func:`read_masks`);
+:meth:`generation.gallery.Gallery.keep` applies them.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ UNIFORM = 0.5
 LEAST_FOREGROUND, SPECK = 0.01, 0.001
 """Shares of the picture: a smaller foreground counts as none, a smaller region as noise."""
 WHITE, BLACK = (0.85, 0.97), (0.15, 0.03)
-"""From where pixels are kept a little to where they are kept entirely: white by the least of their channels, black by the
-greatest."""
+"""From where pixels are kept a little to where they are kept entirely: white by the least of their channels, black by
+the greatest."""
 GAP = 96
 """A longer side of so many pixels closes gaps of two pixels in an outline; a larger picture larger ones."""
 SQUARE = ndimage.generate_binary_structure(2, 2)

@@ -121,7 +121,7 @@ def test_a_picture_without_a_known_foreground_is_kept_as_a_whole() -> None:
 
 
 def test_black_and_white_stay_and_colours_do_not() -> None:
-    """White by its least channel, of which .91 lies halfway between .85 and .97; black by its greatest, .09 halfway."""
+    """White by its least channel, of which .91 is halfway between .85 and .97; black by its greatest."""
     colours = [
         (1, 1, 1),
         (0, 0, 0),
