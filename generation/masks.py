@@ -1,8 +1,7 @@
 """Masks of what a generated picture keeps of its reference: 1 where the reference's pixel stays, 0 where it may change.
 
-They are found by the colour of the picture's border (:func:`foreground_masks`), by how near each pixel is to black or
-white (:func:`black_and_white_masks`), or made elsewhere and read from files (:func:`read_masks`);
-:meth:`generation.gallery.Gallery.keep` applies them.
+They are found by the colour of the picture's border (:func:`foreground_masks`), or made elsewhere and read from files
+(:func:`read_masks`); :meth:`generation.gallery.Gallery.keep` applies them.
 """
 
 from collections.abc import Sequence
@@ -26,9 +25,6 @@ UNIFORM = 0.5
 """Share of the border that must have its median colour; below, a picture has no background that can be told apart."""
 LEAST_FOREGROUND, SPECK = 0.01, 0.001
 """Shares of the picture: a smaller foreground counts as none, a smaller region as noise."""
-WHITE, BLACK = (0.85, 0.97), (0.15, 0.03)
-"""From where pixels are kept a little to where they are kept entirely: white by the least of their channels, black by
-the greatest."""
 GAP = 96
 """A longer side of so many pixels closes gaps of two pixels in an outline; a larger picture larger ones."""
 SQUARE = ndimage.generate_binary_structure(2, 2)
@@ -87,17 +83,6 @@ def foreground_masks(images: UInt8[Tensor, "n 3 height width"]) -> tuple[UInt8[T
         else:
             masks[row] = _to_bytes(feather(found.astype(np.float32)))
     return masks, unknown
-
-
-def black_and_white_masks(images: UInt8[Tensor, "n 3 height width"]) -> UInt8[Tensor, "n height width"]:
-    """Masks of what is nearly white or nearly black in pictures, in bytes (255: kept).
-
-    Grounds of paper, lettering and deep shadows: a tint of theirs looks like a veil over the whole picture.
-    """
-    images = images.float() / 255
-    white, black = images.amin(1), images.amax(1)
-    kept = torch.maximum((white - WHITE[0]) / (WHITE[1] - WHITE[0]), (black - BLACK[0]) / (BLACK[1] - BLACK[0]))
-    return (kept.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def read_masks(folder: Path, items: Sequence[Item], size: tuple[int, int], fit: Fit) -> UInt8[Tensor, "n height width"]:

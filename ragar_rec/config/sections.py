@@ -130,10 +130,9 @@ class GeneratorConfig(RagarConfig):
     """Further systems, named in the same way, whose pictures are judged in the same tables."""
     keep: str = "none"
     """What RAGAR and PMG keep of an item's own picture: ``none``; ``foreground``, what stands before a background of
-    one colour (a picture without such a background is kept as a whole, and counted); ``black_and_white``, what is
-    nearly black or nearly white, so that no veil lies over lettering and paper; or a folder of masks, greyscale files
-    ``<item_id>.png``, white where the picture is kept. A relative path is looked for in ``--data`` first, then in the
-    working directory."""
+    one colour (a picture without such a background is kept as a whole, and counted); or a folder of masks, greyscale
+    files ``<item_id>.png``, white where the picture is kept. A relative path is looked for in ``--data`` first, then in
+    the working directory."""
 
     @property
     def systems(self) -> tuple[str, ...]:

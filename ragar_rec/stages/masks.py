@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.utils import save_image
 
-from generation.masks import black_and_white_masks, first_few, foreground_masks, read_masks
+from generation.masks import first_few, foreground_masks, read_masks
 from generation.pictures import to_float
 from generation.settings import INCIDENTAL
 from ragar_rec.stages.catalogue import Pictures
 from ragar_rec.stages.stage import Stage
 
-FOREGROUND, BLACK_AND_WHITE = FOUND = ("foreground", "black_and_white")
-"""Values of ``generator.keep`` by which masks are computed and not read."""
+FOREGROUND = "foreground"
+"""The value of ``generator.keep`` by which masks are computed and not read."""
 SHEET = 48
 """Most pictures of a sheet."""
 MAY_CHANGE = (1.0, 0.0, 1.0)
@@ -34,7 +34,7 @@ class Masks(Stage):
 
     Attributes:
         pictures: of the catalogue.
-        source: ``foreground``, ``black_and_white``, or a folder of masks, ``<item id>.png``.
+        source: ``foreground``, or a folder of masks, ``<item id>.png``.
     """
 
     name: ClassVar[str] = "masks"
@@ -43,9 +43,9 @@ class Masks(Stage):
 
     @property
     def key(self) -> dict[str, Any]:
-        """Also how masks are found, or the hash of the folder and the pictures' files, whose proportions they have."""
-        if self.source in FOUND:
-            return super().key | {"source": self.source}
+        """Also ``foreground``, or the hash of the folder and the pictures' files, whose proportions its masks have."""
+        if self.source == FOREGROUND:
+            return super().key | {"source": FOREGROUND}
         return super().key | self.pictures.file_key | {"folder": self.workspace.store.hash_source(str(self._folder))}
 
     def check(self) -> None:
@@ -54,21 +54,18 @@ class Masks(Stage):
         Raises:
             FileNotFoundError: neither in the data folder nor in the working directory.
         """
-        if self.source not in FOUND and not self._folder.is_dir():
+        if self.source != FOREGROUND and not self._folder.is_dir():
             raise FileNotFoundError(
-                f"generator.keep {self.source!r} is neither none nor {' nor '.join(FOUND)}, nor a folder of masks"
+                f"generator.keep {self.source!r} is neither none nor foreground, nor a folder of masks"
                 f"{f' in {self.workspace.data} or' if self.workspace.data else ''} in the working directory"
             )
 
     def build(self, to: Path) -> None:
         pictures, unknown = self.pictures, list[str]()
-        if self.source in FOUND:
-            rows, at = pictures.pictured_rows, list[int]()
+        if self.source == FOREGROUND:
+            rows = pictures.pictured_rows
             masks = pictures.images.new_zeros(len(pictures.items), *pictures.size)
-            if self.source == FOREGROUND:
-                masks[rows], at = foreground_masks(pictures.images[rows])
-            else:
-                masks[rows] = black_and_white_masks(pictures.images[rows])
+            masks[rows], at = foreground_masks(pictures.images[rows])
             unknown = [pictures.items[rows[row]].id for row in at]
         else:
             masks = read_masks(self._folder, pictures.items, pictures.size, pictures.fit)
@@ -108,8 +105,6 @@ class Masks(Stage):
         return self.workspace.data_file(self.source)
 
     def _nothing_may_change(self) -> str:
-        if self.source == BLACK_AND_WHITE:
-            return "generator.keep black_and_white: all pictures are black and white, so nothing could change"
         if self.source == FOREGROUND:
             return (
                 f"generator.keep foreground: none of {len(self.pictures.pictured)} pictures shows something before a "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from generation.masks import black_and_white_masks, feather, foreground, foreground_masks, read_masks
+from generation.masks import feather, foreground, foreground_masks, read_masks
 from generation_world import Shape
 
 
@@ -118,26 +118,6 @@ def test_a_picture_without_a_known_foreground_is_kept_as_a_whole() -> None:
     assert masks.dtype == torch.uint8
     assert masks[0, 35, 8:14].tolist() == [0, 0, 14, 76, 255, 255]
     assert (masks[1] == 255).all()
-
-
-def test_black_and_white_stay_and_colours_do_not() -> None:
-    """White by its least channel, of which .91 is halfway between .85 and .97; black by its greatest."""
-    colours = [
-        (1, 1, 1),
-        (0, 0, 0),
-        (0.91, 1, 1),
-        (0.09, 0, 0.05),
-        (1, 1, 0.8),
-        (0.2, 0, 0),
-        (0.5, 0.5, 0.5),
-        (1, 0, 0),
-    ]
-    images = (torch.tensor(colours).T.reshape(1, 3, 2, 4) * 255).round().to(torch.uint8)
-    kept = black_and_white_masks(images)
-    assert kept.shape == (1, 2, 4)
-    assert kept.flatten()[:2].tolist() == [255, 255]
-    assert kept.flatten()[2:4].tolist() == pytest.approx([128, 128], abs=5)  # a byte is .004
-    assert kept.flatten()[4:].tolist() == [0] * 4
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from film_world import HOLE, config_file, open_run
-from generation.masks import black_and_white_masks
 from generation.pictures import to_float
 from ragar_rec import cli, pipeline
 from ragar_rec.experiment import Experiment
@@ -51,15 +50,6 @@ def test_the_shape_on_a_poster_is_kept(films: Path, tmp_path: Path) -> None:
     assert masks.summary == f"`generator.keep: foreground` keeps {share:.0%} of the average picture as it is."
 
 
-def test_black_and_white_is_kept_of_every_picture(films: Path, tmp_path: Path) -> None:
-    masks = opened(tmp_path, films, "black_and_white").masks
-    assert masks is not None
-    rows = masks.pictures.pictured_rows
-    assert torch.equal(masks.kept[rows], black_and_white_masks(masks.pictures.images[rows]))
-    assert masks.kept[int(HOLE) - 1].sum() == 0
-    assert (masks.unknown, masks.key["source"]) == ([], "black_and_white")
-
-
 def test_pictures_without_a_foreground_are_counted_and_kept(
     own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +87,7 @@ def test_masks_of_a_folder_count_by_their_content(own: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        ("foregroud", "generator.keep 'foregroud' is neither none nor foreground nor black_and_white"),
+        ("foregroud", "generator.keep 'foregroud' is neither none nor foreground"),
         ("masks", "has no mask of 1 of 23 items with a picture (5)"),
         ("white", "white are white throughout, so nothing could change"),
     ],
