@@ -13,8 +13,8 @@ from generation.settings import INCIDENTAL
 
 TIMM = "timm:"
 """Prefix of the names of timm's models."""
-ADAPTER = "ip-adapter"
-"""The picture tower that an IP-Adapter was trained on."""
+ADAPTER, ADAPTER_FILE, TOWER = "ip-adapter", "ip-adapter_sd15.safetensors", "image_encoder"
+"""The config's name of an IP-Adapter's own picture tower; the adapter's file and the tower's folder, in one folder."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class ModelsConfig:
             yield f"ip_adapter and visual: {ADAPTER} belong together: the adapter reads features of its own"
         elif self.ip_adapter is not None and self.backbone is None:
             yield "ip_adapter is made for SD-1.x: name its pipeline by backbone (the small one has rows of its own)"
-        named = self.visual.removeprefix(TIMM) if self.visual.startswith(TIMM) else None
-        if named is None and self.visual not in ("dual", ADAPTER):
+        name = self.visual.removeprefix(TIMM) if self.visual.startswith(TIMM) else None
+        if name is None and self.visual not in ("dual", ADAPTER):
             yield f"visual {self.visual!r} is neither dual nor {ADAPTER} nor {TIMM} with a name of timm's"
-        elif named is not None and (name := named) not in (names := encoders.timm_names()):
+        elif name is not None and name not in (names := encoders.timm_names()):
             matches = get_close_matches(name, names, n=1)
             yield f"timm has no model {name!r}" + (f": do you mean {matches[0]}?" if matches else "")
         if self.device == "cuda" and not _torch().cuda.is_available():
@@ -75,7 +75,7 @@ class ModelsConfig:
         if self.visual == "dual":
             return None
         if self.ip_adapter is not None:
-            return encoders.ClipVisionEncoder.from_pretrained(Path(self.ip_adapter) / "image_encoder")
+            return encoders.ClipVisionEncoder.from_pretrained(Path(self.ip_adapter) / TOWER).to(self.device)
         name = self.visual.removeprefix(TIMM)
         if weights is None:
             raise FileNotFoundError(f"{self.visual} needs pretrained weights: name the folder of {name}/ by --weights")

@@ -21,6 +21,8 @@ PROJECTION, ATTENTION = "image_proj.", "ip_adapter."
 """Prefixes of the weights in IP-Adapter's files."""
 ROWS = 4
 """Rows of a picture in the plain IP-Adapter."""
+TAKES_ROWS = "takes_adapter_rows"
+"""Attribute of a UNet whose hook is in place."""
 
 
 class AdapterTokens(nn.Module):
@@ -39,14 +41,12 @@ class AdapterTokens(nn.Module):
         ValueError: the weights are not those of a plain IP-Adapter for Stable Diffusion 1.x.
     """
 
-    apart = True
-    """The UNet attends to the rows apart from the others."""
+    separate = True
+    """The UNet attends to the rows separately from the others."""
 
     mean: Tensor
     length: Tensor
     none: Tensor
-    hook: Any = None
-    """Takes the rows from the condition of the UNet that the adapter is attached to."""
 
     def __init__(self, weights: Mapping[str, Tensor], length: float) -> None:
         super().__init__()
@@ -62,7 +62,10 @@ class AdapterTokens(nn.Module):
             raise ValueError(f"IP-Adapter's projection gives {proj.shape[0]} numbers, not {ROWS} rows of {width}")
         self.proj, self.norm = nn.Linear(self.dim, ROWS * width), nn.LayerNorm(width)
         own = {name.removeprefix(PROJECTION): value for name, value in weights.items() if name.startswith(PROJECTION)}
-        self.load_state_dict(own)
+        try:
+            self.load_state_dict(own)
+        except RuntimeError as error:
+            raise ValueError(f"no plain IP-Adapter: its projection has other weights ({error})") from error
         self.float().requires_grad_(False)
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("length", torch.tensor(float(length)))
@@ -109,13 +112,23 @@ def attach(pipeline: Any, tokens: AdapterTokens) -> None:
     pipeline.register_modules(feature_extractor=extractor)  # diffusers adds one, which nothing here uses
     # The rows come projected: they pass through the calibrator first.
     pipeline.unet.encoder_hid_proj.image_projection_layers[0] = nn.Identity()
-    tokens.hook = pipeline.unet.register_forward_pre_hook(_take_rows, with_kwargs=True)
+    for processor in pipeline.unet.attn_processors.values():
+        if isinstance(processor, nn.Module):
+            processor.requires_grad_(False)
+    # A copy of the UNet has the mark and the hook with it.
+    if not takes_rows(pipeline.unet):
+        pipeline.unet.register_forward_pre_hook(_take_rows, with_kwargs=True)
+        setattr(pipeline.unet, TAKES_ROWS, True)
+
+
+def takes_rows(unet: Any) -> bool:
+    """Whether a UNet takes the first rows of its condition for an adapter."""
+    return getattr(unet, TAKES_ROWS, False)
 
 
 @contextmanager
 def detached(pipeline: Any, tokens: AdapterTokens) -> Iterator[None]:
     """The pipeline as it was before :func:`attach`, to be saved."""
-    tokens.hook.remove()
     pipeline.unload_ip_adapter()
     try:
         yield
@@ -125,6 +138,8 @@ def detached(pipeline: Any, tokens: AdapterTokens) -> Iterator[None]:
 
 def _take_rows(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Give the first rows of the condition to the adapter, and the rest to the words' attention."""
+    if unet.encoder_hid_proj is None:  # detached
+        return args, kwargs
     if kwargs.get("added_cond_kwargs"):
         raise ValueError("this backbone's IP-Adapter takes its rows from the preference: pass it no other image embeds")
     condition = kwargs["encoder_hidden_states"]

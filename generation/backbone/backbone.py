@@ -231,11 +231,12 @@ class Backbone:
     def negative(self, like: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
         """The empty prompt's states, repeated to the number of rows of ``like``: guidance needs equal shapes.
 
-        Where the condition has rows of pictures, as many of the negative's are those of no picture in particular.
+        Where the condition has rows of pictures, the negative's first rows are those of no picture in particular.
         """
-        empty = self.without_picture(self.empty)
-        repeats = -(-like.shape[1] // empty.shape[1])  # rounded up
-        return empty.repeat(1, repeats, 1)[:, : like.shape[1]].expand(len(like), -1, -1)
+        words = like.shape[1] - (0 if self.picture_tokens is None else self.picture_tokens.rows)
+        repeats = -(-words // self.empty.shape[1])  # rounded up
+        empty = self.empty.repeat(1, repeats, 1)[:, :words]
+        return self.without_picture(empty).expand(len(like), -1, -1)
 
     def without_picture(self, rows: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch more width"]:
         """A condition of words alone: with rows of no picture in front, where the UNet was trained with such rows."""

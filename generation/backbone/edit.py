@@ -136,8 +136,8 @@ class PictureTokens(ModelMixin, ConfigMixin):
         width: of the condition's rows.
     """
 
-    apart = False
-    """The UNet attends to the rows as to the others."""
+    separate = False
+    """The UNet attends to the rows together with the others."""
 
     mean: Tensor
     spread: Tensor

@@ -65,7 +65,7 @@ def denoising_error(
     latents alone, every noise level alike. Pictures in [0, 1]; ``generator`` draws the same for equal shapes.
     """
     unet, scheduler = backbone.pipeline.unet, backbone.pipeline.scheduler
-    states = condition.to(unet.dtype)
+    states = backbone.without_picture(condition.to(unet.dtype))
     if not backbone.edits:
         latents = backbone.latents(images)
         return denoising_loss(unet, scheduler, latents, latents, states, generator, gamma=0)
@@ -73,4 +73,4 @@ def denoising_error(
     # Another palette is another picture's of the batch.
     reference = as_reference(clean, clean.roll(1, 0), generator) / 2 + 0.5
     latents, beside = backbone.latents(images), backbone.reference_latents(reference)
-    return edit_error(unet, scheduler, latents, beside, backbone.without_picture(states), generator)
+    return edit_error(unet, scheduler, latents, beside, states, generator)

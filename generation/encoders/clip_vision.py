@@ -12,7 +12,7 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from generation.checkpoint import reading_weights, require
 
-EXAMPLE = "h94/IP-Adapter --include 'models/image_encoder/*'"
+EXAMPLE = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 """Named in the message about a folder that is not there."""
 
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from generation.backbone.adapter import takes_rows
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
@@ -116,6 +117,7 @@ class RagarPipeline:
 
         Text-to-image, image-to-image and ControlNet take both as they are, with any number of rows. Always give both:
         beyond its own context a pipeline cannot make the negative itself, and guidance needs equal shapes.
+        An IP-Adapter's rows are left out, unless the pipeline's UNet takes them from the condition as this one's does.
 
         Args:
             history: item ids, oldest first.
@@ -130,6 +132,9 @@ class RagarPipeline:
         preferences = self._preferences(history, weights, range(num_images_per_prompt))
         embeds = blend([preference.embeds() for preference in preferences], weights.values())
         negative = self.ragar.backbone.negative(embeds)
+        tokens = self.ragar.backbone.picture_tokens
+        if tokens is not None and tokens.separate and (pipeline is None or not takes_rows(pipeline.unet)):
+            embeds, negative = embeds[:, tokens.rows :], negative[:, tokens.rows :]
         if pipeline is None:
             return embeds, negative
         if (width := pipeline.unet.config.cross_attention_dim) != embeds.shape[-1]:
@@ -166,6 +171,8 @@ class RagarPipeline:
             ValueError: the pipeline has no IP-Adapter, or no retrieved item has a picture.
         """
         pipeline = self.ragar.sampling_backbone.pipeline if pipeline is None else pipeline
+        if takes_rows(pipeline.unet):
+            raise ValueError("this pipeline's IP-Adapter takes its rows from prompt_embeds: it needs no image embeds")
         if not has_ip_adapter(pipeline):
             raise ValueError(f"this {type(pipeline).__name__} has no IP-Adapter: call its load_ip_adapter first")
         weights = reference_weights(reference)

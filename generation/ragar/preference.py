@@ -58,12 +58,13 @@ class Preference:
     """The retrieved items, their weights and the keywords of each request."""
     concatenated: bool = True
     """Whether E_g follows the detail rows in P_gen (not in the calibrator's mode ``residual``)."""
-    apart: bool = False
+    pictures_first: bool = False
     """Whether the mapper's rows stand in front of P_gen, where a UNet with an IP-Adapter takes them from it."""
 
     def embeds(self, detail: Tensor | None = None) -> Float[Tensor, "batch rows width"]:
         """P_gen = [calibrated rows; E_g] (eq. 9); ``detail`` may replace the calibrated rows, e.g. by noisy ones."""
         detail = self.detail if detail is None else detail
-        if self.apart:
+        if self.pictures_first:
+            # They are the last of E_d.
             detail = detail.roll(self.mapped.shape[1], dims=1)
         return torch.cat([detail, self.overall], dim=1) if self.concatenated else detail

@@ -71,9 +71,12 @@ class Ragar(nn.Module):
             )
         tokens = backbone.picture_tokens
         if tokens is not None and tokens.dim != gallery.visual.shape[1]:
+            advice = "take models.visual: dual, or adapt it by backbone.unet_steps"
+            if tokens.separate:
+                advice = "the adapter was trained on another picture tower"
             raise ValueError(
                 f"the backbone makes rows of picture features of width {tokens.dim}, the gallery's are "
-                f"{gallery.visual.shape[1]} wide: take models.visual: dual, or adapt it by backbone.unet_steps"
+                f"{gallery.visual.shape[1]} wide: {advice}"
             )
         if config.text_to_image and backbone.edits:
             raise ValueError("text_to_image: this backbone edits a reference and cannot draw from noise alone")
@@ -202,8 +205,8 @@ class Ragar(nn.Module):
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
         tokens = self.backbone.picture_tokens
-        apart = tokens is not None and tokens.apart
-        return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated, apart)
+        first = tokens is not None and tokens.separate
+        return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated, first)
 
     def map(
         self,

@@ -40,9 +40,9 @@ class FeaturesConfig:
 
     image_encoder: str | tuple[str, ...] = "dual"
     """The ranker's image features: ``dual``, the catalogue-trained dual encoder; ``efficientnet_lite0``, ImageNet's,
-    from the extra ``encoders``; ``mobilenetv2_100`` from ``--weights``; ``hog``, HOG and colour histograms, and
-    ``color_layout``, where which colours lie, which have learned nothing; or your own, ``package.module:name``. A list
-    puts several side by side."""
+    from the extra ``encoders``; ``mobilenetv2_100`` from ``--weights``; two that have learned nothing, ``hog`` (edges
+    and a histogram of colours) and ``color_layout`` (which colours lie where); or your own, ``package.module:name``. A
+    list puts several side by side."""
     text_encoder: Literal["tfidf", "minilm"] = "tfidf"
     """The ranker's text features: TF-IDF, or the sentence encoder all-MiniLM-L6-v2 from the extra ``encoders``."""
     image: str | None = None

@@ -16,10 +16,10 @@ from generation.backbone.adapter import AdapterTokens
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
 from generation.checkpoint import read_tensors
-from generation.encoders.encoder import ImageEncoder, encode_in_blocks
+from generation.encoders.encoder import encode_in_blocks
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
-from generation.models import ModelsConfig
+from generation.models import ADAPTER_FILE, ModelsConfig
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
@@ -50,8 +50,6 @@ from ragar_rec.store.hashing import digest, hash_file
 from ragar_rec.store.store import content
 from recsys.recbole.dataset import Dataset
 
-ADAPTER_WEIGHTS = "ip-adapter_sd15.safetensors"
-"""The file of an IP-Adapter in its folder, beside ``image_encoder/``."""
 ADAPTER_PICTURES = 256
 """Pictures by which the length of its picture tower's features is measured."""
 
@@ -114,14 +112,9 @@ class Components(Keyed):
             self.keywords.extractor,
             encoder,
             caption_encoder(self.words, encoder),
-            self.visual_encoder,
+            self.models.visual_encoder(self.workspace.weights),
             None if self.masks is None else self.masks.kept,
         )
-
-    @cached_property
-    def visual_encoder(self) -> ImageEncoder | None:
-        """The encoder of pictures for P_ret; None if it is the dual encoder."""
-        return self.models.visual_encoder(self.workspace.weights)
 
     @cached_property
     def pipeline(self) -> Backbone:
@@ -131,12 +124,12 @@ class Components(Keyed):
 
     def _adapter_tokens(self) -> AdapterTokens | None:
         """The IP-Adapter's rows of pictures, if there is one."""
-        if self.adapter is None or self.visual_encoder is None:
+        if self.adapter is None or (tower := self.models.visual_encoder(None)) is None:
             return None
-        weights = read_tensors(Path(self.adapter.path) / ADAPTER_WEIGHTS)
+        weights = read_tensors(Path(self.adapter.path) / ADAPTER_FILE)
         some = self.pictures.images[self.pictures.pictured_rows[:ADAPTER_PICTURES]]
         # The gallery has features at length 1, the adapter was trained on features as they are.
-        return AdapterTokens(weights, float(encode_in_blocks(self.visual_encoder, some).square().sum(1).mean().sqrt()))
+        return AdapterTokens(weights, float(encode_in_blocks(tower, some).square().sum(1).mean().sqrt()))
 
     @cached_property
     def text_projection(self) -> Tensor:
@@ -344,9 +337,13 @@ class RagarSystem(Stage):
     def taste(self) -> Taste:
         """Who knows a person's taste vector: the rewarding ranker, which may see by an encoder of its own."""
         reward, gallery = self.rewards.directed(self.training, self.training_requests), self.components.gallery
-        # Features by timm's models stand in the gallery at length 1, which no reward's gradient knows.
-        same = reward.encoder.name == self.components.models.visual == "dual"
-        return Taste(reward, gallery, None if same else encode_in_blocks(reward.encoder, gallery.images))
+        if self.components.models.visual == "dual" and reward.encoder is self.components.encoder.model:
+            return Taste(reward, gallery)
+        # Others stand in the gallery at length 1, if at all, which the reward's gradient does not know.
+        seen = encode_in_blocks(reward.encoder, gallery.images[gallery.pictured])
+        features = seen.new_zeros(len(gallery.ids), seen.shape[1])
+        features[gallery.pictured] = seen
+        return Taste(reward, gallery, features)
 
     def batched(self, batch_size: int) -> FixedShape:
         """The generator with one shape of batch."""

@@ -32,6 +32,7 @@ from torch.utils.tensorboard import SummaryWriter
 from film_world import HOLE, TINY, config_file, film_folder, open_run, poster, save_poster
 from generation.appearance import commonest_share, palettes
 from generation.backbone.backbone import LORA_FILE
+from generation.encoders.color_layout import ColorLayoutEncoder
 from generation.encoders.hog import HogEncoder
 from generation.pictures import read_pictures, to_float
 from generation.ragar.fixed_shape import FixedShape
@@ -310,6 +311,15 @@ def test_hog_reads_the_files_and_needs_no_weights(
     again = opened()
     _ = again.features.folder
     assert again.store.ran == ["pictures", "features"]
+
+
+def test_color_layout_is_read_from_the_files(copy: World, tmp_path: Path) -> None:
+    run = open_run(config_file(tmp_path, features__image_encoder="color_layout"), copy.data, copy.output)
+    assert isinstance(run.features.encoder, ColorLayoutEncoder)
+    size = run.features.image.height, run.features.image.width  # type: ignore[union-attr]
+    table = FeatureTable.read(run.features.folder / "image.safetensors")
+    first = ColorLayoutEncoder().encode_images(to_float(read_pictures(run.pictures.items[:1], size)))
+    torch.testing.assert_close(torch.from_numpy(table.values[:1]) + run.features.mean, first)
 
 
 def test_features_made_elsewhere_train_a_ranker_and_no_generator(copy: World, tmp_path: Path):

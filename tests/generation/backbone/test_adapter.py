@@ -11,7 +11,9 @@ from torch import Generator, Tensor
 from generation.backbone.adapter import ADAPTER_FILE, ROWS, AdapterTokens
 from generation.backbone.backbone import Backbone
 from generation.backbone.loading import load_pipeline
+from generation.backbone.pretrain import denoising_error
 from generation.pictures import to_float
+from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation_world import SMALL, World
 from generation_world import request as asked
@@ -109,6 +111,7 @@ def test_it_is_saved_beside_an_untouched_unet(adapted: Backbone, world: World, r
     assert isinstance(loaded.picture_tokens, AdapterTokens)
     assert torch.equal(drawn(loaded), before)
     assert torch.equal(drawn(adapted), before)  # and it works on after saving
+    assert not any(parameter.requires_grad for parameter in adapted.pipeline.unet.parameters())
     words = foreign_parts()["unet"].state_dict()
     saved: Any = load_pipeline(tmp_path)
     assert saved.unet.state_dict().keys() == words.keys()
@@ -118,7 +121,7 @@ def test_it_is_saved_beside_an_untouched_unet(adapted: Backbone, world: World, r
         Backbone.from_pretrained(tmp_path, (48, 32))
 
 
-def test_ragar_puts_the_mappers_rows_in_front(adapted: Backbone, world: World) -> None:
+def test_ragar_puts_the_mappers_rows_in_front(adapted: Backbone, world: World, tmp_path: Path) -> None:
     """Before any training they are those of P_ret, and a LoRA copy of the UNet takes them as well."""
     gallery = world.gallery_of(DIM)
     projection = torch.eye(adapted.width, DIM)
@@ -130,12 +133,57 @@ def test_ragar_puts_the_mappers_rows_in_front(adapted: Backbone, world: World) -
     plain = ragar.generate([asked("red-circle", *HISTORY)])
     ragar.add_lora(2, Generator())
     torch.testing.assert_close(ragar.generate([asked("red-circle", *HISTORY)]), plain)
+    assert ragar.lora_backbone is not None
+    ragar.lora_backbone.save_pretrained(tmp_path)
+    torch.testing.assert_close(ragar.generate([asked("red-circle", *HISTORY)]), plain)
+    ragar.lora_backbone = None
+    torch.testing.assert_close(ragar.generate([asked("red-circle", *HISTORY)]), plain)
+
+
+def test_the_negative_has_no_pictures_among_its_words(adapted: Backbone) -> None:
+    """RAGAR has more rows than an encoded text: the empty text is repeated, the rows of no picture not."""
+    assert adapted.picture_tokens is not None
+    negative = adapted.negative(torch.zeros(2, ROWS + SMALL.text_rows + adapted.context, adapted.width))
+    empty = adapted.empty[0]
+    torch.testing.assert_close(negative[1, :ROWS], adapted.picture_tokens.none[0])
+    assert torch.equal(negative[1, ROWS : ROWS + adapted.context], empty)
+    assert torch.equal(negative[1, ROWS + adapted.context :], empty[: SMALL.text_rows])
+
+
+def test_words_alone_are_denoised_without_a_picture(adapted: Backbone, world: World, rng: Generator) -> None:
+    """PMG's condition: the adapter gets the rows of no picture, and every word reaches the words' attention."""
+    seen: list[Any] = []
+    hook = adapted.pipeline.unet.encoder_hid_proj.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    words = adapted.states(["red circle", "blue bar"])
+    denoising_error(adapted, to_float(world.gallery.images[:2]), words, rng)
+    hook.remove()
+    assert adapted.picture_tokens is not None
+    torch.testing.assert_close(seen[0][0][:, 0], adapted.picture_tokens.none.expand(2, -1, -1))
+
+
+@torch.no_grad()
+def test_the_pipeline_gives_others_words_alone(adapted: Backbone, folder: Path, world: World) -> None:
+    with torch.enable_grad():
+        language = world.language()
+    ragar = Ragar(adapted, language, world.gallery_of(DIM), SMALL, text_projection=torch.eye(adapted.width, DIM))
+    pipeline = RagarPipeline(ragar)
+    whole, _ = pipeline.encode_preference(HISTORY, "red-circle", pipeline=adapted.pipeline)
+    for other in (None, load_pipeline(folder)):
+        embeds, negative = pipeline.encode_preference(HISTORY, "red-circle", pipeline=other)
+        assert torch.equal(embeds, whole[:, ROWS:])
+        assert negative.shape == embeds.shape
+    with pytest.raises(ValueError, match="takes its rows from prompt_embeds: it needs no image embeds"):
+        pipeline.encode_retrieved(HISTORY, "red-circle")
+    (blended,) = pipeline(HISTORY, {"red-circle": 1, "blue-circle": 1}, seeds=[0], output_type="pt").images
+    assert blended.isfinite().all()
 
 
 def test_other_adapters_and_other_unets_are_refused(folder: Path) -> None:
     weights = adapter_weights()
     with pytest.raises(ValueError, match=r"no plain IP-Adapter: .* take ip-adapter_sd15\.safetensors"):
         AdapterTokens({name: value for name, value in weights.items() if "proj" not in name}, 1.0)
+    with pytest.raises(ValueError, match="no plain IP-Adapter: its projection has other weights"):
+        AdapterTokens(weights | {"image_proj.latents": torch.zeros(1)}, 1.0)
     fewer = {name: value for name, value in weights.items() if not name.startswith("ip_adapter.1.")}
     with pytest.raises(ValueError, match="this IP-Adapter was made for another UNet than the backbone's"):
         Backbone.from_pretrained(folder, (48, 32), AdapterTokens(fewer, 1.0))
