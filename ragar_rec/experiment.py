@@ -9,8 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from generation.checkpoint import require
-from generation.models import ADAPTER_FILE, TIMM, TOWER
+from generation.models import TIMM
 from ragar_rec import evaluation, stages
 from ragar_rec.checks import check_list_lengths, check_sampling, note_missing_gpu
 from ragar_rec.config.config import Config
@@ -125,17 +124,8 @@ class Experiment:
             visual_weights=None if timm is None else self.workspace.weights_file(timm),
             sentences=stages.Weights(self.workspace, words.sentence_source) if words.semantic == "sentences" else None,
             masks=self.masks,
-            adapter=self._adapter,
+            adapter=stages.adapter_weights(self.workspace, models.ip_adapter),
         )
-
-    @property
-    def _adapter(self) -> stages.Weights | None:
-        """The IP-Adapter, if there is one; a missing file is said here, before items are described."""
-        if (folder := self.config.models.ip_adapter) is None:
-            return None
-        require(Path(folder), ADAPTER_FILE)
-        require(Path(folder) / TOWER, "config.json", "*.safetensors")
-        return stages.Weights(self.workspace, folder)
 
     @cached_property
     def masks(self) -> stages.Masks | None:

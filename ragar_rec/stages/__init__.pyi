@@ -37,6 +37,7 @@ from .pmg import PmgSystem as PmgSystem
 from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
+from .ragar import adapter_weights as adapter_weights
 from .ranker import Ranker as Ranker
 from .ranker import check_reads_pictures as check_reads_pictures
 from .reading import Reading as Reading

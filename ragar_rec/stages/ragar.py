@@ -15,11 +15,11 @@ from torch import Tensor
 from generation.backbone.adapter import AdapterTokens
 from generation.backbone.backbone import Backbone
 from generation.backbone.config import SamplingConfig
-from generation.checkpoint import read_tensors
+from generation.checkpoint import read_tensors, require
 from generation.encoders.encoder import encode_in_blocks
 from generation.gallery import Gallery, build_gallery
 from generation.language.loading import load_language_model
-from generation.models import ADAPTER_FILE, ModelsConfig
+from generation.models import ADAPTER_FILE, TOWER, ModelsConfig
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
 from generation.ragar.fixed_shape import FixedShape
@@ -42,7 +42,7 @@ from ragar_rec.stages.masks import Masks
 from ragar_rec.stages.models import DualEncoder, LanguageTraining, UNetTraining
 from ragar_rec.stages.ranker import Ranker, check_reads_pictures
 from ragar_rec.stages.rewards import Rewards
-from ragar_rec.stages.stage import Keyed, Stage
+from ragar_rec.stages.stage import Keyed, Stage, Workspace
 from ragar_rec.stages.weights import Weights
 from ragar_rec.stages.words import Keywords, LlmKeywords
 from ragar_rec.store.curves import recorded_curves
@@ -173,6 +173,20 @@ class Components(Keyed):
         projection = self.text_projection
         ragar = Ragar(self.pipeline, language, self.gallery, settings, text_projection=projection, prompt=self.prompt)
         return ragar.place(**self.models.place)
+
+
+def adapter_weights(workspace: Workspace, folder: str | None) -> Weights | None:
+    """The IP-Adapter in a folder; None without a folder.
+
+    Raises:
+        FileNotFoundError: a file is missing: said before items are described.
+        ValueError: weights are pickled.
+    """
+    if folder is None:
+        return None
+    require(Path(folder), ADAPTER_FILE)
+    require(Path(folder) / TOWER, "config.json", "*.safetensors")
+    return Weights(workspace, folder)
 
 
 @dataclass(frozen=True, eq=False)
