@@ -1,4 +1,4 @@
-"""What people see of a picture: its colours, coarsely, in coordinates that no ranker reads as such."""
+"""What people see of a picture: its colours, coarsely; linear in the pixels, as the encoder `color_layout` is."""
 
 from __future__ import annotations
 
