@@ -11,7 +11,7 @@ too, which trains every judge anew for each control and each of `evaluation.cata
 and `everybody`.
 
 `--quick` measures 40 people after few steps of training: it shows that everything runs, and no effect. With data and
-rankers in the output folder's store it takes minutes on two cores.
+rankers in the output folder's store it takes minutes on two cores, with `--complete` a quarter of an hour of one.
 
 Hardware: two CPU cores. Minutes and expected numbers: docs/results.md. Stopped and started again, it continues.
 """
