@@ -84,8 +84,8 @@ def save_foreign(folder: Path, **shape: Any) -> Path:
     return folder
 
 
-def save_adapter(folder: Path) -> Path:
-    """A folder as ``models.ip_adapter`` names it: the adapter's file beside its picture tower."""
+def picture_tower() -> CLIPVisionModelWithProjection:
+    """The picture tower of the adapter, with random weights."""
     shape: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -94,15 +94,27 @@ def save_adapter(folder: Path) -> Path:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
-        tower = CLIPVisionModelWithProjection(
-            CLIPVisionConfig(**shape, projection_dim=DIM, image_size=16, patch_size=8)
-        )
-    tower.save_pretrained(folder / "image_encoder")
+        config = CLIPVisionConfig(**shape, projection_dim=DIM, image_size=16, patch_size=8)
+        return CLIPVisionModelWithProjection(config).eval()
+
+
+def save_adapter(folder: Path) -> Path:
+    """A folder as ``models.ip_adapter`` names it: the adapter's file beside its picture tower."""
+    picture_tower().save_pretrained(folder / "image_encoder")
     save_file(adapter_weights(), folder / "ip-adapter_sd15.safetensors")
     return folder
 
 
-def adapter_weights(dim: int = DIM) -> dict[str, Tensor]:
+def adapter_state() -> dict[str, dict[str, Tensor]]:
+    """:func:`adapter_weights` as diffusers' ``load_ip_adapter`` takes them."""
+    state: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, value in adapter_weights().items():
+        kind, _, rest = name.partition(".")
+        state[kind][rest] = value
+    return state
+
+
+def adapter_weights() -> dict[str, Tensor]:
     """What the file of a plain IP-Adapter of four rows holds, with random weights."""
     unet, rng = foreign_parts()["unet"], torch.Generator().manual_seed(13)
     width = unet.config.cross_attention_dim
@@ -114,7 +126,7 @@ def adapter_weights(dim: int = DIM) -> dict[str, Tensor]:
         for kind in "kv"
     }
     return attention | {
-        "image_proj.proj.weight": torch.randn(4 * width, dim, generator=rng),
+        "image_proj.proj.weight": torch.randn(4 * width, DIM, generator=rng),
         "image_proj.proj.bias": torch.randn(4 * width, generator=rng),
         "image_proj.norm.weight": torch.ones(width),
         "image_proj.norm.bias": torch.zeros(width),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from generation.checkpoint import read_metadata, read_tensors
 
-ADAPTER_FILE = "ip_adapter.safetensors"
+SAVED_ADAPTER = "ip_adapter.safetensors"
 """What :meth:`AdapterTokens.save_pretrained` writes."""
 PROJECTION, ATTENTION = "image_proj.", "ip_adapter."
 """Prefixes of the weights in IP-Adapter's files."""
@@ -40,9 +40,6 @@ class AdapterTokens(nn.Module):
     Raises:
         ValueError: the weights are not those of a plain IP-Adapter for Stable Diffusion 1.x.
     """
-
-    separate = True
-    """The UNet attends to the rows separately from the others."""
 
     mean: Tensor
     length: Tensor
@@ -80,7 +77,7 @@ class AdapterTokens(nn.Module):
         """Write the adapter's file; the length stands in its header."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.contiguous() for name, value in self.weights.items()}
-        save_file(weights, folder / ADAPTER_FILE, {"length": str(self.length.item())})
+        save_file(weights, folder / SAVED_ADAPTER, {"length": str(self.length.item())})
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> AdapterTokens:
@@ -90,9 +87,9 @@ class AdapterTokens(nn.Module):
             FileNotFoundError: it is not there.
             ValueError: it does not read, or has no length in its header.
         """
-        weights, metadata = read_tensors(folder / ADAPTER_FILE), read_metadata(folder / ADAPTER_FILE)
+        weights, metadata = read_tensors(folder / SAVED_ADAPTER), read_metadata(folder / SAVED_ADAPTER)
         if "length" not in metadata:
-            raise ValueError(f"{folder / ADAPTER_FILE} does not say the length of the features that it takes")
+            raise ValueError(f"{folder / SAVED_ADAPTER} does not say the length of the features that it takes")
         return cls(weights, float(metadata["length"]))
 
 
@@ -106,7 +103,7 @@ def attach(pipeline: Any, tokens: AdapterTokens) -> None:
     extractor = pipeline.feature_extractor
     with _quiet():
         try:
-            pipeline.load_ip_adapter(state, subfolder="", weight_name=ADAPTER_FILE, image_encoder_folder=None)
+            pipeline.load_ip_adapter(state, subfolder="", weight_name=SAVED_ADAPTER, image_encoder_folder=None)
         except (KeyError, ValueError, RuntimeError) as error:
             raise ValueError(f"this IP-Adapter was made for another UNet than the backbone's ({error})") from error
     pipeline.register_modules(feature_extractor=extractor)  # diffusers adds one, which nothing here uses

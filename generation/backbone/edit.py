@@ -136,9 +136,6 @@ class PictureTokens(ModelMixin, ConfigMixin):
         width: of the condition's rows.
     """
 
-    separate = False
-    """The UNet attends to the rows together with the others."""
-
     mean: Tensor
     spread: Tensor
 

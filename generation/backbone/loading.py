@@ -19,7 +19,7 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from generation.backbone.adapter import ADAPTER_FILE, AdapterTokens
+from generation.backbone.adapter import SAVED_ADAPTER, AdapterTokens
 from generation.backbone.codec import LinearCodec
 from generation.backbone.edit import EditUNet, PatchCodec, PictureTokens
 from generation.checkpoint import read_json, reading_weights, require, require_tokenizer
@@ -113,7 +113,7 @@ def load_picture_tokens(source: str | Path) -> PictureTokens | AdapterTokens | N
     folder = Path(source) / PICTURE_TOKENS
     if not folder.is_dir():
         return None
-    if (folder / ADAPTER_FILE).is_file():
+    if (folder / SAVED_ADAPTER).is_file():
         return AdapterTokens.from_pretrained(folder)
     with reading_weights("picture tokens", folder, example=EXAMPLE, check=_require_tokens):
         return PictureTokens.from_pretrained(folder, torch_dtype=torch.float32)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from generation.backbone.adapter import takes_rows
+from generation.backbone.adapter import ROWS, takes_rows
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.ragar.config import RagarConfig
@@ -132,9 +132,8 @@ class RagarPipeline:
         preferences = self._preferences(history, weights, range(num_images_per_prompt))
         embeds = blend([preference.embeds() for preference in preferences], weights.values())
         negative = self.ragar.backbone.negative(embeds)
-        tokens = self.ragar.backbone.picture_tokens
-        if tokens is not None and tokens.separate and (pipeline is None or not takes_rows(pipeline.unet)):
-            embeds, negative = embeds[:, tokens.rows :], negative[:, tokens.rows :]
+        if takes_rows(self.ragar.backbone.pipeline.unet) and (pipeline is None or not takes_rows(pipeline.unet)):
+            embeds, negative = embeds[:, ROWS:], negative[:, ROWS:]
         if pipeline is None:
             return embeds, negative
         if (width := pipeline.unet.config.cross_attention_dim) != embeds.shape[-1]:

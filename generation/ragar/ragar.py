@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from generation.backbone.adapter import takes_rows
 from generation.backbone.backbone import Backbone
 from generation.checkpoint import require
 from generation.gallery import Gallery
@@ -72,7 +73,7 @@ class Ragar(nn.Module):
         tokens = backbone.picture_tokens
         if tokens is not None and tokens.dim != gallery.visual.shape[1]:
             advice = "take models.visual: dual, or adapt it by backbone.unet_steps"
-            if tokens.separate:
+            if takes_rows(backbone.pipeline.unet):
                 advice = "the adapter was trained on another picture tower"
             raise ValueError(
                 f"the backbone makes rows of picture features of width {tokens.dim}, the gallery's are "
@@ -204,8 +205,7 @@ class Ragar(nn.Module):
         calibrated = self.calibrator(torch.cat([text, mapped], dim=1), overall, row_weights)  # eq. 8, eq. 9
         detail = calibrated[:, : text.shape[1] + mapped.shape[1]]
         concatenated = self.calibrator.mode != "residual"
-        tokens = self.backbone.picture_tokens
-        first = tokens is not None and tokens.separate
+        first = takes_rows(self.backbone.pipeline.unet)
         return Preference(detail, mapped, text, overall, p_ret, described.explanations, concatenated, first)
 
     def map(

@@ -4,6 +4,8 @@ from .baseline import baseline_names as baseline_names
 from .baseline import baseline_settings as baseline_settings
 from .catalogue import Catalogue as Catalogue
 from .catalogue import Pictures as Pictures
+from .components import Components as Components
+from .components import adapter_weights as adapter_weights
 from .diagnosis import Diagnosis as Diagnosis
 from .drawn import DrawnPictures as DrawnPictures
 from .drawn import draw_requests as draw_requests
@@ -34,10 +36,8 @@ from .picture_encoders import PictureEncoder as PictureEncoder
 from .picture_encoders import SeveralPictureEncoders as SeveralPictureEncoders
 from .picture_encoders import SinglePictureEncoder as SinglePictureEncoder
 from .pmg import PmgSystem as PmgSystem
-from .ragar import Components as Components
 from .ragar import RagarSystem as RagarSystem
 from .ragar import WarmStart as WarmStart
-from .ragar import adapter_weights as adapter_weights
 from .ranker import Ranker as Ranker
 from .ranker import check_reads_pictures as check_reads_pictures
 from .reading import Reading as Reading

@@ -17,8 +17,8 @@ from generation.systems.choice import SYSTEMS
 from generation.systems.own import OwnGenerator, load_generator
 from ragar_rec.evaluation.people import People, divide
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.components import Components
 from ragar_rec.stages.masks import Masks
-from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Keyed
 from ragar_rec.store.hashing import hash_file

@@ -16,8 +16,8 @@ from generation.request import Explanation, Generator, Request
 from generation.settings import INCIDENTAL
 from ragar_rec.evaluation.people import People, divide, generator_requests
 from ragar_rec.stages.catalogue import Pictures
+from ragar_rec.stages.components import Components
 from ragar_rec.stages.masks import Masks
-from ragar_rec.stages.ragar import Components
 from ragar_rec.stages.ranker import Ranker
 from ragar_rec.stages.stage import Stage
 from ragar_rec.store.hashing import digest

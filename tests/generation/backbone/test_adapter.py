@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from generation.backbone.adapter import ADAPTER_FILE, ROWS, AdapterTokens
+from generation.backbone.adapter import ROWS, SAVED_ADAPTER, AdapterTokens
 from generation.backbone.backbone import Backbone
 from generation.backbone.loading import load_pipeline
 from generation.backbone.pretrain import denoising_error
@@ -17,7 +17,7 @@ from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation_world import SMALL, World
 from generation_world import request as asked
-from stranger import DIM, LENGTH, adapter_weights, foreign_parts, save_foreign
+from stranger import DIM, LENGTH, adapter_state, adapter_weights, foreign_parts, save_foreign
 
 HISTORY = ("blue-bar", "red-bar")
 OPTIONS: dict[str, Any] = {"steps": 2, "strength": 0.6, "guidance_scale": 3.0}
@@ -54,11 +54,7 @@ def test_rows_in_front_are_what_diffusers_makes_of_image_embeddings(
     condition = conditions(adapted, features)
     drawn = adapted.sample(condition, adapted.negative(condition), references, [3, 5], **OPTIONS)
     theirs: Any = load_pipeline(folder)
-    state = {"image_proj": {}, "ip_adapter": {}}
-    for name, value in adapter_weights().items():
-        kind, _, rest = name.partition(".")
-        state[kind][rest] = value
-    theirs.load_ip_adapter(state, subfolder="", weight_name="", image_encoder_folder=None)
+    theirs.load_ip_adapter(adapter_state(), subfolder="", weight_name="", image_encoder_folder=None)
     negative = adapted.negative(condition)[:, ROWS:]
     # One at a time: diffusers repeats image embeddings for each prompt of a batch.
     expected = torch.cat(
@@ -115,8 +111,8 @@ def test_it_is_saved_beside_an_untouched_unet(adapted: Backbone, world: World, r
     words = foreign_parts()["unet"].state_dict()
     saved: Any = load_pipeline(tmp_path)
     assert saved.unet.state_dict().keys() == words.keys()
-    (tmp_path / "picture_tokens" / ADAPTER_FILE).unlink()
-    save_file(adapter_weights(), tmp_path / "picture_tokens" / ADAPTER_FILE)
+    (tmp_path / "picture_tokens" / SAVED_ADAPTER).unlink()
+    save_file(adapter_weights(), tmp_path / "picture_tokens" / SAVED_ADAPTER)
     with pytest.raises(ValueError, match="does not say the length of the features that it takes"):
         Backbone.from_pretrained(tmp_path, (48, 32))
 

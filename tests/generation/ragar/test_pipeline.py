@@ -18,7 +18,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix
 )
 from safetensors.torch import load_file
 from torch import Generator, Tensor
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor
 
 from generation.backbone.backbone import LORA_FILE, Backbone
 from generation.backbone.pretrain import denoising_error
@@ -28,7 +28,7 @@ from generation.ragar.pipeline import RagarPipeline
 from generation.ragar.ragar import Ragar
 from generation.ragar.references import reference_weights
 from generation_world import SMALL, World, request
-from stranger import foreign_parts
+from stranger import adapter_state, foreign_parts, picture_tower
 
 HISTORY = ["orange-circle", "blue-bar", "red-bar", "teal-square"]
 
@@ -435,27 +435,10 @@ def test_a_saved_pipeline_keeps_what_it_kept(world: World, tmp_path: Path) -> No
 def adapted(world: World) -> RagarPipeline:
     """On a stranger with a CLIP picture tower and an IP-Adapter of four tokens, both fresh."""
     parts = foreign_parts()
-    shape: dict[str, Any] = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(13)
-        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**shape, projection_dim=8, image_size=16, patch_size=8))
-        projection = {"proj.weight": torch.randn(4 * 32, 8), "proj.bias": torch.zeros(4 * 32)}
-        attention = {
-            f"{number}.to_{kind}_ip.weight": torch.randn_like(parts["unet"].get_submodule(name[:-10]).to_k.weight)
-            for number, name in enumerate(parts["unet"].attn_processors)
-            if name.endswith("attn2.processor")
-            for kind in "kv"
-        }
-    parts["image_encoder"] = tower.eval()
+    parts["image_encoder"] = picture_tower()
     parts["feature_extractor"] = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     foreign = StableDiffusionImg2ImgPipeline(**parts)
-    norm = {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32)}
-    foreign.unet._load_ip_adapter_weights([{"image_proj": projection | norm, "ip_adapter": attention}])
+    foreign.unet._load_ip_adapter_weights([adapter_state()])
     backbone = Backbone(foreign, (48, 32))
     return perturbed(
         Ragar(backbone, world.language(), world.gallery, SMALL, text_projection=world.encoder.text_projection)
