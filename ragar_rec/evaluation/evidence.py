@@ -112,9 +112,11 @@ class Judged:
             return (
                 f"does not read pictures: trained on those of other items it is no worse ({signed(lead)} on validation)"
             )
-        moved = self._controls(system, PRIMARY_PROTOCOL, judge, "delta_r").get("random_item")
-        if moved is None:
+        shown = self._of(PRIMARY_PROTOCOL, system)
+        moved = shown.query("judge == @judge and control == 'random_item' and metric == 'delta_r'")["value"]
+        if not len(moved):
             return "was not shown random pictures: add random_item to evaluation.controls"
-        if (share := float((moved.to_numpy() != 0).mean())) < MOVING:
+        # Draw by draw: the more there are, the more people move under one of them.
+        if (share := float((moved != 0).mean())) < MOVING:
             return f"does not move under random pictures: the ranks of {share:.0%} of the people change"
         return ""

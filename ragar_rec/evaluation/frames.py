@@ -29,7 +29,7 @@ BATCH = 64
 def protocol_frame(
     tasks: Sequence[Task],
     protocols: Sequence[EvaluationProtocol],
-    sources: Mapping[str, FeatureSource | None],
+    sources: Mapping[str, Sequence[FeatureSource | None]],
     view: Counterfactual,
     dataset: Dataset,
     *,
@@ -44,23 +44,26 @@ def protocol_frame(
     Args:
         tasks: the users.
         protocols: which of their items get new features.
-        sources: new features by the name of their control; ``None`` stands for the original ones.
+        sources: new features by the name of their control, one source a draw; ``None`` stands for the original ones.
         view: the judge's counterfactual scores.
         dataset: the split.
         k: length of the list.
         system: the name of the system that drew the pictures.
         judge: the judge's name in the frame.
-        seed: of the generated pictures.
+        seed: of the generated pictures, and of each control's first draw; the next have the next ones.
         progress: show a bar for each protocol and control.
     """
     rows = []
     for protocol in protocols:
-        for control, source in sources.items():
+        for control, draws in sources.items():
             bar = tqdm(tasks, desc=f"{protocol.name}: {control}", unit="user", disable=not progress, leave=False)
             for task in bar:
                 user = str(dataset.user_tokens[task.user])
-                for metric, value in measure(protocol, task, view, source, k).items():
-                    rows.append((user, system, protocol.name, control, judge, seed, metric, value))
+                for draw, metrics in enumerate(measure(protocol, task, view, draws, k), start=seed):
+                    rows += [
+                        (user, system, protocol.name, control, judge, draw, metric, value)
+                        for metric, value in metrics.items()
+                    ]
     return pd.DataFrame(rows, columns=pd.Index(MEASURED))
 
 

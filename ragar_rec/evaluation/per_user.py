@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 MEASURED = ("user", "system", "protocol", "control", "judge", "seed", "metric", "value")
-"""Columns of what is measured after one training; ``seed`` is that of the generated pictures."""
+"""Columns of what is measured after one training; ``seed`` is that of the generated pictures, or of a draw of
+``random_item``."""
 
 COLUMNS = ("user", "system", "protocol", "control", "judge", "training_seed", "seed", "metric", "value")
 """Columns of the per-user frame; all but ``value`` together identify a row."""

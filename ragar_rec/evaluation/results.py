@@ -160,7 +160,7 @@ def rows_from_per_user(
     for key, cell in frame.groupby(["system", "protocol", "judge"], sort=False):
         names = dict(zip(("system", "protocol", "judge"), map(str, cast("tuple[str, str, str]", key)), strict=True))
         for metric, values in cell.groupby("metric", sort=False):
-            controls = by_control(values)
+            controls, seeds = by_control(values), values.groupby("control")["seed"].nunique().to_dict()
             for name, statistic in ((str(metric), np.mean), (MEDIANS.get(str(metric)), np.median)):
                 if name is None:
                     continue
@@ -171,7 +171,7 @@ def rows_from_per_user(
                             control=control,
                             metric=name,
                             compared_with=compared_with,
-                            seeds=int(values["seed"].nunique()),
+                            seeds=seeds[control],
                             **names,
                             **_numbers(users, compared_with, statistic, bootstrap),
                         )

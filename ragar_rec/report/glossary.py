@@ -140,7 +140,7 @@ GLOSSARY: tuple[Term, ...] = (
     Term(
         "trained_on_shuffled", "The same ranker, trained with the pictures of other items in place of the items' own."
     ),
-    Term("random_item", "Control: the own picture of another item, drawn at random."),
+    Term("random_item", "Control: the own picture of another item, drawn at random; the mean over such draws."),
     Term("noise", "Control: uniform noise in place of every picture.", ("noise$", "`noise`")),
     Term(
         "everybody",

@@ -224,7 +224,7 @@ class Diagnosis(Stage):
         for subject, source in sources.items():
             bar = tqdm(people, desc=f"equal treatment: {subject}", unit="user", disable=not self.workspace.progress)
             for task in bar:
-                for metric, value in measure(protocol, task, view, source, self.k).items():
+                for metric, value in measure(protocol, task, view, [source], self.k)[0].items():
                     yield "equal treatment", subject, metric, str(dataset.user_tokens[task.user]), float(value)
 
 

@@ -158,8 +158,8 @@ class JudgedResults(Stage):
 
     def _sources(
         self, judge: Ranker, setting: EvaluationSetting, features: FeaturesByPair
-    ) -> dict[str, FeatureSource | None]:
-        """Image features by control; None is the original."""
+    ) -> dict[str, list[FeatureSource | None]]:
+        """Image features by control, one source a draw; None is the original."""
         dim, system = judge.view.feature_dim, self.system
         items = sorted({item for _, item in setting.pairs})
         ids = [str(judge.dataset.item_tokens[item]) for item in items]
@@ -171,11 +171,17 @@ class JudgedResults(Stage):
         controls: dict[str, Callable[[], FeatureSource | None]] = {
             "original": lambda: None,
             "shuffled_user": lambda: PersonalFeatures(features, dim, owner=setting.shuffled_user),
-            "random_item": lambda: RandomItem(judge.original_features, setting.seed),
             **{name: partial(_same_for_all, judge, name, make) for name, make in blocks.items()},
         }
-        own: dict[str, FeatureSource | None] = {OWN: PersonalFeatures(features, dim)}
-        return own | {name: controls[name]() for name in self.settings.controls if name in controls}
+        sources: dict[str, list[FeatureSource | None]] = {OWN: [PersonalFeatures(features, dim)]}
+        for name in self.settings.controls:
+            if name in controls:
+                sources[name] = [controls[name]()]
+            # It needs no generated picture: all its draws come with the first seed.
+            elif name == "random_item" and setting.seed == self.settings.seeds[0]:
+                seeds = range(setting.seed, setting.seed + self.settings.draws)
+                sources[name] = [RandomItem(judge.original_features, draw) for draw in seeds]
+        return sources
 
     def _scores(self) -> list[pd.DataFrame]:
         """Scores of v_gen and of what it is compared with, and how one item's pictures differ between users."""

@@ -50,7 +50,7 @@ def delta_r(run: Experiment, trained: Path, folder: Path) -> pd.Series:
     frame = protocol_frame(
         setting.tasks,
         [protocol],
-        {OWN: source},
+        {OWN: [source]},
         run.reward_ranker.view,
         dataset,
         k=settings.k,

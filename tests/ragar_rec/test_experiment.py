@@ -168,7 +168,12 @@ def test_results_hold_every_protocol_and_control_for_the_whole_sample(world: Wor
         "diversity": {OWN, "seeds"},
     }
     ranked = frame[frame["protocol"].isin(["candidates", "reference"])]
-    assert set(ranked.groupby(["protocol", "control", "metric"]).size()) == {6}
+    sizes = ranked.groupby(["control", "protocol", "metric"]).size()
+    drawn = ranked.query("control == 'random_item'")
+    assert set(sizes.drop("random_item")) == {6}
+    assert set(sizes["random_item"]) == {6 * 20}
+    assert set(drawn["seed"]) == set(range(20))
+    assert drawn.groupby(["user", "protocol", "metric"])["value"].nunique().max() > 1
     lists = ranked[ranked["metric"] != "delta_r"]
     assert set(lists[lists["control"] == "permuted_owners"]["metric"]) == {"recall@10", "ndcg@10"}
     assert set(frame["judge"]) == {"MICRO on dual"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,13 @@ def test_a_judge_that_does_not_move_may_not() -> None:
     assert World(moved=0.05).judge().objection == (
         "does not move under random pictures: the ranks of 5% of the people change"
     )
+    # In each of twenty draws other people move: still 5 % of them, though everybody moves under one of the draws.
+    judged = World(moved=0.05).judged()
+    moves, others = judged.frame.query("metric == 'delta_r'"), judged.frame.query("metric != 'delta_r'")
+    draws = [moves.assign(seed=draw, value=np.roll(moves["value"], 2 * draw)) for draw in range(20)]
+    evidence = replace(judged, frame=pd.concat([others, *draws], ignore_index=True)).evidence("RAGAR")
+    assert evidence is not None
+    assert "the ranks of 5% of the people change" in evidence.judges[0].objection
     assert "add random_item" in World(controls=(OWN, "original", PERMUTED_OWNERS)).judge().objection
 
 

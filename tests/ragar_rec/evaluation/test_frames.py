@@ -15,7 +15,7 @@ def test_a_row_for_every_person_protocol_control_and_metric(dataset: Dataset):
     numbers = [25.0 - n for n in range(25)]
     view = product_view([0.0, 1.0, 2.0, *[1.0] * 28], numbers)
     tasks = [toy_task(numbers, targets=[3], user=1), toy_task([2 * number for number in numbers], targets=[24], user=2)]
-    sources = {OWN: PersonalFeatures({(2, 24): torch.tensor([30.0])}, 1), "original": None}
+    sources = {OWN: [PersonalFeatures({(2, 24): torch.tensor([30.0])}, 1)], "original": [None]}
     frame = protocol_frame(
         tasks,
         [Reference(), Candidates(3)],

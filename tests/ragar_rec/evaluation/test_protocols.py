@@ -103,8 +103,8 @@ def test_recall_at_c_cannot_change_under_candidates(scores, c, data):
 @pytest.mark.parametrize("source", [None, Constant(0.0, set())])
 def test_the_original_pictures_change_nothing(protocol: EvaluationProtocol, source):
     """No source, and one that has no picture of anything: the ranks are the original ones."""
-    found = measure(protocol, TASK, product_view([0, 1], [0, 5, 4, 4, 3, 8]), source, 3)
-    assert found["delta_r"] == 0
+    found = measure(protocol, TASK, product_view([0, 1], [0, 5, 4, 4, 3, 8]), [source], 3)
+    assert [metrics["delta_r"] for metrics in found] == [0]
 
 
 def test_measure_by_hand():
@@ -113,8 +113,20 @@ def test_measure_by_hand():
     Delta R (4 - 2) / 5 and 0, mean 0.2. Recall@2 is 1/2; NDCG@2 is (1 / log2 3) / (1 + 1 / log2 3) = 0.3869.
     """
     view = product_view([0, 1], [0, 5, 4, 4, 3, 8])
-    found = measure(Reference(), TASK, view, Constant(4.5, {4}), 2)
-    assert found == pytest.approx({"recall@2": 0.5, "ndcg@2": 0.3869, "delta_r": 0.2}, abs=1e-4)
+    found = measure(Reference(), TASK, view, [Constant(4.5, {4})], 2)
+    assert found == [pytest.approx({"recall@2": 0.5, "ndcg@2": 0.3869, "delta_r": 0.2}, abs=1e-4)]
+
+
+def test_sources_measured_together_are_as_each_alone():
+    """One that has both pictures, none, the original ones, and one that has a single one.
+
+    Delta R of both is (4 - 2) / 5 and (3 - 2) / 4, mean 0.325.
+    """
+    view = product_view([0, 1], [0, 5, 4, 4, 3, 8])
+    sources = [Constant(4.5, {2, 4}), Constant(9.0, set()), None, Constant(4.5, {4})]
+    together = measure(Reference(), TASK, view, sources, 2)
+    assert together == [measure(Reference(), TASK, view, [source], 2)[0] for source in sources]
+    assert [metrics["delta_r"] for metrics in together] == pytest.approx([0.325, 0, 0, 0.2])
 
 
 def test_tasks_leave_out_what_was_seen_and_keep_what_was_held_out(dataset: Dataset):

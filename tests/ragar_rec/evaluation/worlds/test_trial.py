@@ -115,7 +115,7 @@ def test_numbers_are_those_of_the_shipped_protocols(tmp_path: Path) -> None:
     source = PersonalFeatures(pictures, features.shape[-1])
     for protocol, gains in ((Candidates(12), found.candidates), (Reference(), found.reference)):
         for task, gain in zip(log.tasks(view)[:10], gains, strict=False):
-            own, original = (measure(protocol, task, view, shown, 5)["ndcg@5"] for shown in (source, None))
+            own, original = (measure(protocol, task, view, [shown], 5)[0]["ndcg@5"] for shown in (source, None))
             assert own - original == pytest.approx(gain, abs=1e-6)
     tasks_of_validation = tasks(log.dataset, view, list(range(1, 41)), "valid")
     new = torch.from_numpy(np.append(False, world.shop.new[log.items]))
