@@ -73,6 +73,17 @@ class UncertainReward(Reward, Protocol):
         ...
 
 
+def directed(reward: Reward) -> DirectedReward:
+    """The reward, which is to know a direction.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(reward, DirectedReward):
+        raise ValueError(f"{type(reward).__name__} knows no direction: it has no method `direction`")
+    return reward
+
+
 def score_users(
     reward: Reward, requests: Sequence[Sequence[Request]], images: Float[Tensor, "n 3 height width"]
 ) -> Float[Tensor, "n users"]:

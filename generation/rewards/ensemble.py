@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.encoders.encoder import ImageEncoder
 from generation.gallery import Gallery
 from generation.pictures import to_float
 from generation.request import Request
-from generation.reward import Reward, checked_scores
+from generation.reward import Reward, checked_scores, directed
 
 
 class Ensemble:
@@ -44,6 +46,20 @@ class Ensemble:
     def deviation(self, requests: Sequence[Request], images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, " n"]:
         """Standard deviation over the rewards of what each picture scores above the reference's own picture."""
         return self._deviation(requests, self._scores(requests, images))
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """Of the rewards, where they know a direction."""
+        return directed(self.rewards[0]).encoder
+
+    def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+        """Mean of the rewards' unit directions, at length 1: what they do not agree on is mostly gone.
+
+        Raises:
+            ValueError: a reward knows no direction, or its score has no gradient.
+        """
+        directions = [directed(reward).direction(requests, features) for reward in self.rewards]
+        return F.normalize(torch.stack(directions).mean(0), dim=1)
 
     def _deviation(self, requests: Sequence[Request], scores: Float[Tensor, "n rewards"]) -> Float[Tensor, " n"]:
         gains = scores - self._reference_scores(requests).to(scores)

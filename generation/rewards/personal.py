@@ -12,7 +12,7 @@ from torch import Tensor
 
 from generation.encoders.encoder import ImageEncoder
 from generation.request import Request
-from generation.reward import DirectedReward, Reward, score_users
+from generation.reward import Reward, directed, score_users
 from generation.rewards.choice import PersonalForm
 
 TEMPERATURE = 1.0
@@ -68,7 +68,7 @@ class Personal:
     @property
     def encoder(self) -> ImageEncoder:
         """Of the reward, where it knows a direction."""
-        return _directed(self.reward).encoder
+        return directed(self.reward).encoder
 
     def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         """The user's taste vector less the mean of the strangers', at length 1; zeros where they agree.
@@ -81,7 +81,7 @@ class Personal:
         # One call for all: a gradient costs about as much for one request as for a hundred.
         everybody = [[request, *self.strangers(request)] for request in requests]
         repeated = features.repeat_interleave(self.others + 1, dim=0)
-        directions = _directed(self.reward).direction([one for group in everybody for one in group], repeated)
+        directions = directed(self.reward).direction([one for group in everybody for one in group], repeated)
         directions = directions.unflatten(0, (len(requests), -1))
         return F.normalize(directions[:, 0] - directions[:, 1:].mean(1), dim=1)
 
@@ -93,12 +93,6 @@ class Personal:
         drawn = [self.users[at] for at in rng.choice(len(self.users), self.others + 1, replace=False)]
         others = [user for user in drawn if user != request.user][: self.others]
         return [replace(request, user=user, history=self.histories[user]) for user in others]
-
-
-def _directed(reward: Reward) -> DirectedReward:
-    if not isinstance(reward, DirectedReward):
-        raise ValueError(f"{type(reward).__name__} knows no direction: it has no method `direction`")
-    return reward
 
 
 def check_others(others: int, people: int) -> None:

@@ -198,7 +198,8 @@ class RagarSystem(Stage):
     @cached_property
     def taste(self) -> Taste:
         """Who knows a person's taste vector: the rewarding ranker, which may see by an encoder of its own."""
-        reward, gallery = self.rewards.directed(self.training, self.training_requests), self.components.gallery
+        gallery = self.components.gallery
+        reward = self.rewards.directed(gallery, self.training, self.training_requests)
         if self.components.models.visual == "dual" and reward.encoder is self.components.encoder.model:
             return Taste(reward, gallery)
         # Others stand in the gallery at length 1, if at all, which the reward's gradient does not know.

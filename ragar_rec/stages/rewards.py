@@ -64,20 +64,22 @@ class Rewards(Keyed):
             settings: whether the reward ``ranker`` is personal, and what its twins' disagreement costs.
             people: requests of those who train the generator, among whom the others of a personal reward are drawn.
         """
-        # Personal first: twins must disagree on what they pay for.
-        ranker, *twins = (_of_ranker(each, settings, people) for each in (self.ranker, *self.twins))
-        if twins:
-            ranker = Ensemble([ranker, *twins], gallery, settings.uncertainty)
+        ranker = self._of_rankers(gallery, settings, people)
         if dict(self.weights) == {"ranker": 1.0}:
             return ranker
         parts = {name: ranker if name == "ranker" else self._extra(name, encoder, gallery) for name in self.weights}
         return Mixture([(self.weights[name], part) for name, part in parts.items()])
 
-    def directed(self, settings: ReflectionConfig, people: Sequence[Request]) -> DirectedReward:
-        """Who knows a person's taste vector: the ranker, net of others' where the reward is personal."""
-        reward = _of_ranker(self.ranker, settings, people)
+    def directed(self, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]) -> DirectedReward:
+        """Who knows a person's taste vector: the ranker and its twins, net of others' where the reward is personal."""
+        reward = self._of_rankers(gallery, settings, people)
         assert isinstance(reward, DirectedReward)
         return reward
+
+    def _of_rankers(self, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]) -> Reward:
+        # Personal first: twins must disagree on what they pay for.
+        ranker, *twins = (_of_ranker(each, settings, people) for each in (self.ranker, *self.twins))
+        return Ensemble([ranker, *twins], gallery, settings.uncertainty) if twins else ranker
 
     def check(self, encoder: OpenClipEncoder, gallery: Gallery) -> None:
         """Make every reward but the ranker's.

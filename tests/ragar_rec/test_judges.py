@@ -258,6 +258,12 @@ def test_a_reward_of_several_trainings_is_discounted_where_they_disagree(run: Ex
     expected = scores.mean(0) - 0.5 * (gains[0] - gains[1]).abs() / 2**0.5
     torch.testing.assert_close(found.ragar.reward(requests, pictures), expected)
     assert "uncertainty: v_gen" in read_curves(found.ragar.folder)
+    # Both say which way a picture should move, and the generator's taste vector is what both say.
+    features = found.ranker.original_features.table[1:4]
+    directions = [member.direction(requests, features) for member in members]
+    expected = F.normalize((directions[0] + directions[1]) / 2, dim=1)
+    torch.testing.assert_close(found.ragar.taste.reward.direction(requests, features), expected)
+    assert not torch.allclose(directions[0], expected)
 
 
 def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Experiment) -> None:

@@ -1,6 +1,7 @@
 """An ensemble's reward by hand: its mean, and what it pays less where its members disagree."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from generation.ragar.reflection import reflect
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.ragar.reflection_log import ReflectionLog
 from generation.request import Request
-from generation.reward import Mixture, Reward, UncertainReward
+from generation.reward import DirectedReward, Mixture, Reward, UncertainReward
 from generation.rewards.ensemble import Ensemble
 from generation_world import World, request
 
@@ -49,6 +50,38 @@ def test_the_gradient_of_the_discount_points_back_to_the_reference(world: World)
     assert images.grad is not None
     found = images.grad[:, 0].sum((1, 2))
     torch.testing.assert_close(found, torch.tensor([3 - 0.5 * 7**0.5, 3 + 0.5 * 7**0.5, 3.0]), rtol=1e-3, atol=1e-3)
+
+
+def test_the_direction_is_the_mean_of_the_members_unit_directions(world: World) -> None:
+    """(3, 4) / 5 and (0, 1): mean (.3, .9), at length 1 (1, 3) / sqrt 10. Two that are opposed leave nothing."""
+
+    class Towards:
+        encoder = world.encoder
+
+        def __init__(self, *direction: float) -> None:
+            self.way = torch.tensor(direction, dtype=torch.float32)
+
+        def __call__(self, requests: Sequence[Request], images: Tensor) -> Tensor:
+            raise NotImplementedError
+
+        def direction(self, requests: Sequence[Request], features: Tensor) -> Tensor:
+            return (self.way / self.way.norm()).expand_as(features)
+
+    members: list[Any] = [Towards(3, 4), Towards(0, 2)]
+    ensemble, features = Ensemble(members, world.gallery, discount=1.0), torch.zeros(2, 2)
+    assert isinstance(ensemble, DirectedReward)
+    assert ensemble.encoder is members[0].encoder
+    found = ensemble.direction([request("red-circle")] * 2, features)
+    torch.testing.assert_close(found, (torch.tensor([1.0, 3.0]) / 10**0.5).expand(2, 2))
+    away: Any = Towards(-3, -4)
+    opposed = Ensemble([members[0], away], world.gallery, discount=1.0)
+    assert not opposed.direction([request("red-circle")] * 2, features).any()
+
+
+def test_an_ensemble_of_rewards_without_a_direction_knows_none(world: World) -> None:
+    ensemble = Ensemble([member(1, 0), member(2, 0)], world.gallery, discount=0.0)
+    with pytest.raises(ValueError, match="knows no direction"):
+        ensemble.direction([request("red-circle")], torch.zeros(1, 2))
 
 
 def test_references_are_scored_once(world: World) -> None:
