@@ -297,8 +297,8 @@ class EvaluationConfig(RetrainingConfig, MeasuringConfig):
     """People, pictures and lists that are measured, the bootstrap of the intervals, and the size of the report."""
 
     training_seeds: tuple[Natural, ...] = (0,)
-    """For each of them rankers and generator are trained anew, with seeds that are so much higher; two or more are
-    resampled with the people. The first is 0: the config's own run, which the report shows."""
+    """For each of them rankers and generator are trained anew, with seeds that are so much higher; the intervals of
+    two or more hold the variance between them too. The first is 0: the config's own run, which the report shows."""
     primary: Literal["ndcg", "recall"] = "ndcg"
     """Metric of the primary endpoints, own pictures less the originals, and less permuted owners, under
     ``candidates``; all other differences are corrected together for their number."""
@@ -306,7 +306,7 @@ class EvaluationConfig(RetrainingConfig, MeasuringConfig):
     """The smallest gain of interest, as a share of the primary metric with the original pictures: `no gain` means that
     more than this is excluded."""
     resamples: Count = 2000
-    """Bootstrap resamples of people and training seeds."""
+    """Bootstrap resamples of people."""
     confidence: Annotated[float, Range(0.5, 0.999)] = 0.95
     """Coverage of the intervals in the tables."""
     alpha: Annotated[float, Range(0.0001, 0.2)] = 0.01

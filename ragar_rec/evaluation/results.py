@@ -68,7 +68,8 @@ class Row:
     seeds: int
     """Seeds that were averaged per user before anything else."""
     training_seeds: int = 1
-    """Trainings of ranker and generator behind the number; two or more are resampled with the users."""
+    """Trainings of ranker and generator behind the number; of two or more the interval holds the variance between
+    them too, see :func:`recsys.scoring.statistics.interval`."""
     spread: float | None = None
     """Standard deviation of the number between training seeds; unknown for a single one."""
     p: float | None = None
@@ -136,7 +137,8 @@ def rows_from_per_user(
 ) -> tuple[Row, ...]:
     """Compute every row of the table from the per-user frame: values, then paired differences, with intervals.
 
-    Seeds are averaged per user first; several training seeds are resampled with the users. The median of ``delta_r``
+    Seeds are averaged per user first; the intervals of several training seeds hold the variance
+    between them too. The median of ``delta_r``
     is that of the users' means. Rows come in the order in which systems, protocols, judges, metrics and controls first
     stand in the frame, see :func:`in_table_order`.
 

@@ -96,12 +96,14 @@ class Verdict:
         rule: the first rule that holds.
         sentence: the answer in words.
         numbers: what it rests on.
+        unfit: judges that may not confirm anything, each with the reason, as sentences.
     """
 
     system: str
     rule: Rule
     sentence: str
     numbers: Mapping[str, Any]
+    unfit: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -194,6 +196,13 @@ class _Rules:
             f"No: {moved}, and a change of {self.margin:.4f} is excluded.",
         )
         yield "nothing to gain", bool(e.barren), f"Nothing to gain here: {e.barren} ({moved})."
+        if e.reward.gain.error == 0 and not e.original:
+            yield (
+                "inconclusive",
+                True,
+                f"Not decided: {e.metric} is 0 for everybody, under the original pictures and under the new ones, and "
+                "so tells nothing: take longer lists (evaluation.k, evaluation.candidates) or more held-out items.",
+            )
         least = visible_gain(e.reward.gain.error, confidence=1 - self.alpha)
         yield (
             "inconclusive",
@@ -246,7 +255,10 @@ def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0
             f" It rests on {n} people: intervals of fewer than {FEW} are too narrow, so that false alarms are likelier "
             "than alpha says; measure more (evaluation.users, eval_args.split)."
         )
-    return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin})
+    unfit = tuple(
+        f"{judge.judge} may confirm nothing: it {judge.objection}." for judge in evidence.judges if judge.objection
+    )
+    return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin}, unfit)
 
 
 def _gain_p(difference: Interval) -> float:

@@ -185,6 +185,13 @@ GLOSSARY: tuple[Term, ...] = (
         "reference.",
         ("[Ww]arm start",),
     ),
+    Term(
+        "seen from",
+        "The smallest difference that would have been seen with a probability of 80 %; it stands where the interval "
+        "holds 0.",
+        (r"\bseen from\b",),
+    ),
+    Term("sd", "Standard deviation of a number between trainings of rankers and generator.", (r"\bsd\b",)),
     Term("features", "Mean cosine distance between two pictures in the judge's image features.", ("features$",)),
     Term(
         "thumbnails",

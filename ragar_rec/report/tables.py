@@ -90,6 +90,8 @@ class Estimate:
     """Of a difference: whether it is one after the correction for the number of comparisons; None if nobody tested."""
     visible: float | None = None
     """The smallest difference that would have been seen with a probability of 80 %."""
+    spread: float | None = None
+    """Standard deviation between trainings, where there are several."""
 
     @property
     def excludes_zero(self) -> bool:
@@ -151,6 +153,11 @@ class Table:
         return QUESTIONS.get(self.protocol, "")
 
     @property
+    def trained_again(self) -> bool:
+        """Whether the numbers are of several trainings."""
+        return any(estimate.spread is not None for line in self.lines for estimate in line.values.values())
+
+    @property
     def privileged(self) -> bool:
         """Whether the protocol knows the target."""
         return self.protocol in PRIVILEGED
@@ -196,4 +203,4 @@ def _line(system: str, control: str, rows: Sequence[Row], several_systems: bool)
 
 
 def _estimate(row: Row) -> Estimate:
-    return Estimate(row.value, row.low, row.high, row.significant, row.visible)
+    return Estimate(row.value, row.low, row.high, row.significant, row.visible, row.spread)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.glossary import Term, terms_in
 from ragar_rec.report.reading import readings
-from ragar_rec.report.tables import Table, metric_name
+from ragar_rec.report.tables import Estimate, Table, metric_name
 
 WIDTH = 110
 """Columns after which a sentence goes on in the next line."""
@@ -29,11 +29,14 @@ def format_tables(tables: Iterable[Table]) -> str:
 
 
 def format_verdicts(verdicts: Iterable[Verdict]) -> str:
-    """Format verdicts: the rule as a heading, then the sentence."""
+    """Format verdicts: the rule as a heading, then the sentence, and judges that were not believed."""
     return "\n".join(
         line
         for verdict in verdicts
-        for line in (f"{verdict.system}: {verdict.rule}", *_wrapped(verdict.sentence, "  "))
+        for line in (
+            f"{verdict.system}: {verdict.rule}",
+            *(part for text in (verdict.sentence, *verdict.unfit) for part in _wrapped(text, "  ")),
+        )
     )
 
 
@@ -59,7 +62,8 @@ def format_table(table: Table, terms: Sequence[Term] = ()) -> str:
 def _terms(table: Table) -> list[Term]:
     """The terms that a table uses, in the order of the glossary."""
     headings = [metric_name(metric) for metric in table.metrics]
-    return terms_in([table.title, table.explanation, *headings, *(line.label for line in table.lines), INTERVALS])
+    cells = [cell for metric in table.metrics for row in _cells(table, metric) for cell in row]
+    return terms_in([table.title, table.explanation, *headings, *cells, INTERVALS])
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
@@ -78,10 +82,17 @@ def _cells(table: Table, metric: str) -> list[list[str]]:
             [
                 line.label,
                 value.text() if value else "",
-                *(f"{d.text(signed=True)}{'*' if d.sign else ''}" if d else "" for d in differences),
+                *(_difference(difference) if difference else "" for difference in differences),
             ]
         )
     return cells
+
+
+def _difference(estimate: Estimate) -> str:
+    """``+0.0492 [+0.0355, +0.0650]*``; one whose interval holds 0 says from which size on it would have been seen."""
+    unseen = "" if estimate.excludes_zero or not estimate.visible else f" (seen from {estimate.visible:.4f})"
+    between = "" if estimate.spread is None else f" sd {estimate.spread:.4f}"
+    return f"{estimate.text(signed=True)}{'*' if estimate.sign else ''}{between}{unseen}"
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -105,7 +105,16 @@ def test_the_whole_table_follows_from_the_parquet_files(files: tuple[Any, pd.Dat
             assert row["p"] == pytest.approx(ownership_p(frame, ownership, row))
         elif row["compared_with"]:
             assert row["p"] == pytest.approx(p, abs=1e-9)
+        if row["compared_with"]:
+            # The difference that a two-sided test at .05 finds with a probability of .8.
+            assert row["visible"] == pytest.approx(
+                (1.959964 + 0.841621) * error_of(differences.to_numpy(), statistic)[0]
+            )
     assert [row["significant"] for row in rows] == stars(rows)
+    cells = frame[["system", "protocol", "judge", "metric", "control"]].drop_duplicates()
+    assert set(map(tuple, cells.to_numpy().tolist())) == {
+        tuple(row[name] for name in cells) for row in rows if not row["metric"].endswith("median")
+    }
 
 
 def test_the_verdict_follows_from_the_files(files: tuple[Any, pd.DataFrame, pd.DataFrame]) -> None:
@@ -386,8 +395,8 @@ def users_of(frame: pd.DataFrame, row: dict[str, Any], control: str) -> pd.DataF
     return chosen.pivot_table(index="user", columns="training_seed", values="value")
 
 
-def interval_and_p(values: np.ndarray, statistic: Any, confidence: float) -> tuple[float, float, float]:
-    """Ends and p-value: the bootstrap over people; of several trainings a t by the sum of both variances."""
+def error_of(values: np.ndarray, statistic: Any) -> tuple[float, float, np.ndarray]:
+    """Standard error, degrees of freedom and resampled values: the bootstrap over people, and between trainings."""
     n, trainings = values.shape
     means, value = values.mean(axis=1), float(statistic(values.mean(axis=1)))
     drawn = np.full(RESAMPLES, value)
@@ -401,10 +410,17 @@ def interval_and_p(values: np.ndarray, statistic: Any, confidence: float) -> tup
     if trainings > 1:
         between = np.var(statistic(values, axis=0), ddof=1) / trainings
     error = np.sqrt(people**2 + between)
-    half = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [half, 1 - half])
     if trainings > 1 and error > 0:
         freedom = error**4 / (people**4 / (n - 1) + between**2 / (trainings - 1))
+    return float(error), float(freedom), drawn
+
+
+def interval_and_p(values: np.ndarray, statistic: Any, confidence: float) -> tuple[float, float, float]:
+    """Ends and p-value: the bootstrap's; of several trainings a t by the sum of both variances."""
+    error, freedom, drawn = error_of(values, statistic)
+    value, half = float(statistic(values.mean(axis=1))), (1 - confidence) / 2
+    low, high = np.quantile(drawn, [half, 1 - half])
+    if values.shape[1] > 1 and error > 0:
         low, high = value + np.array([-1, 1]) * stats.t.ppf(1 - half, freedom) * error
     p = 1.0 if value == 0 else 0.0 if error == 0 else 2 * stats.t.cdf(-abs(value) / error, freedom)
     return float(low), float(high), float(p)

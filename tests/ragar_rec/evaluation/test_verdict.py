@@ -95,6 +95,26 @@ def test_sentences_carry_their_numbers() -> None:
     assert "VBPR on hog reads no pictures" in verdict(replace(CONFIRMED, judges=(unfit,))).sentence
 
 
+def test_a_metric_that_is_the_same_for_everybody_decides_nothing() -> None:
+    """NDCG@10 of nobody's list holds a hit, by whatever pictures: no error, and no share of 0 to compare it with."""
+    nothing = Interval(0.0, 0.0, 0.0, 150, 0.0)
+    found = verdict(replace(with_gain(nothing), original=0.0))
+    assert found.rule == "inconclusive"
+    assert found.sentence == (
+        "Not decided: NDCG@10 is 0 for everybody, under the original pictures and under the new ones, and so tells "
+        "nothing: take longer lists (evaluation.k, evaluation.candidates) or more held-out items."
+    )
+    # Where lists have hits, a change of exactly 0 for everybody is an answer.
+    assert verdict(with_gain(nothing)).rule == "no gain"
+
+
+def test_judges_that_may_not_confirm_stand_beside_every_verdict() -> None:
+    unfit = replace(JUDGE, objection="does not move under random pictures")
+    for evidence in (with_gain(WIDE, judges=(unfit, JUDGE)), replace(CONFIRMED, judges=(unfit, JUDGE))):
+        assert verdict(evidence).unfit == ("VBPR on hog may confirm nothing: it does not move under random pictures.",)
+    assert verdict(CONFIRMED).unfit == ()
+
+
 def test_numbers_are_plain_data() -> None:
     numbers = verdict(CONFIRMED).as_dict()["numbers"]
     assert numbers["reward"]["gain"]["value"] == 0.02

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
+from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.glossary import GLOSSARY
 from ragar_rec.report.tables import tables
-from ragar_rec.report.terminal import format_table, format_tables
+from ragar_rec.report.terminal import format_table, format_tables, format_verdicts
 
 
 def rows(protocol: str = "candidates") -> list[Row]:
@@ -39,6 +42,26 @@ def test_a_table_begins_with_its_question_and_ends_in_words_and_marks_what_exclu
         "In words: Pictures made for the person raise NDCG@10 by 0.1000 [0.0200, 0.1800] against the original "
         "pictures.",
         "The mean ΔR is -0.0100 [-0.3000, +0.1000]: no move is shown.",
+    ]
+
+
+def test_a_difference_says_what_could_have_been_seen_and_how_trainings_differ():
+    """Only where the interval holds 0; trainings wherever there are several."""
+    found = [replace(row, visible=0.1234, spread=0.0567) if row.compared_with else row for row in rows()]
+    text = format_table(tables(found)[0])
+    assert "+0.1000 [+0.0200, +0.1800]* sd 0.0567\n" in text
+    assert "-0.0100 [-0.3000, +0.1000] sd 0.0567 (seen from 0.1234)\n" in text
+    defined = format_tables(tables(found))
+    assert "\n  seen from: The smallest difference that would have been seen" in defined
+    assert "\n  sd: Standard deviation of a number between trainings" in defined
+
+
+def test_judges_that_were_not_believed_stand_under_the_verdict():
+    found = Verdict("RAGAR", "no gain", "No.", {}, ("VBPR on hog may confirm nothing: it reads no pictures.",))
+    assert format_verdicts([found]).splitlines() == [
+        "RAGAR: no gain",
+        "  No.",
+        "  VBPR on hog may confirm nothing: it reads no pictures.",
     ]
 
 
