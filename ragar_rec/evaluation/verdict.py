@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -96,14 +96,14 @@ class Verdict:
         rule: the first rule that holds.
         sentence: the answer in words.
         numbers: what it rests on.
-        unfit: judges that may not confirm anything, each with the reason, as sentences.
+        unfit: a sentence for each judge that may not confirm anything, unless the answer says so.
     """
 
     system: str
     rule: Rule
     sentence: str
     numbers: Mapping[str, Any]
-    unfit: tuple[str, ...] = ()
+    unfit: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -256,7 +256,9 @@ def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0
             "than alpha says; measure more (evaluation.users, eval_args.split)."
         )
     unfit = tuple(
-        f"{judge.judge} may confirm nothing: it {judge.objection}." for judge in evidence.judges if judge.objection
+        f"{judge.judge} may confirm nothing: it {judge.objection}."
+        for judge in evidence.judges
+        if judge.objection and judge.objection not in sentence
     )
     return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin}, unfit)
 

@@ -113,6 +113,9 @@ def test_judges_that_may_not_confirm_stand_beside_every_verdict() -> None:
     for evidence in (with_gain(WIDE, judges=(unfit, JUDGE)), replace(CONFIRMED, judges=(unfit, JUDGE))):
         assert verdict(evidence).unfit == ("VBPR on hog may confirm nothing: it does not move under random pictures.",)
     assert verdict(CONFIRMED).unfit == ()
+    only = verdict(replace(CONFIRMED, judges=(unfit,)))
+    assert unfit.objection in only.sentence
+    assert only.unfit == ()
 
 
 def test_numbers_are_plain_data() -> None:
