@@ -31,6 +31,7 @@ import pandas as pd
 from ragar_rec import pipeline
 from ragar_rec.evaluation.results import Results
 from ragar_rec.evaluation.verdict import Verdict
+from ragar_rec.report.terminal import format_verdicts
 from ragar_rec.studies.arguments import ExperimentSource, script_parser
 from ragar_rec.studies.planted_shop import BEST, PlantedShop, Size
 from ragar_rec.studies.planted_shop_tables import gains_table, verdicts_table
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (options.output / "planted_shop.json").write_text(json.dumps(written, indent=1, ensure_ascii=False))
         print(f"\nThe ranker's scores follow true liking with a correlation of {study.known_taste().mean():.2f}.")
         for name, verdict in verdicts[-1].items():
-            print(f"\n{name}: {verdict.rule}\n  {verdict.sentence}")
+            print(f"\n{name}\n{format_verdicts([verdict])}")
         print(f"\n{gains_table(frame, BEST)}\n\n{verdicts_table(verdicts)}", flush=True)
 
 

@@ -55,6 +55,8 @@ class Ensemble:
     def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         """Mean of the rewards' unit directions, at length 1: what they do not agree on is mostly gone.
 
+        All rewards are to see by one encoder.
+
         Raises:
             ValueError: a reward knows no direction, or its score has no gradient.
         """

@@ -272,7 +272,8 @@ class MeasuringConfig(DrawingConfig):
     controls: tuple[Control, ...] = ("original", "reconstruction", "shuffled_user", "random_item")
     """What the generated pictures are compared with. ``everybody`` trains a second generator, without the person."""
     draws: Count = 20
-    """Other items, drawn by seed, whose picture an item gets under ``random_item``: a person's numbers are the mean."""
+    """Other items drawn for each person and item under ``random_item``, beginning with the first of ``seeds``: a
+    person's numbers are the mean. ``catalogue`` exchanges pictures once a training instead."""
     k: Count = 10
     """Length of the list for Recall@k and NDCG@k."""
     permutations: Count = 1000

@@ -30,7 +30,7 @@ class ItemFeatures:
 
 
 class RandomItem:
-    """``random_item``: the own picture of another item, drawn anew for each (user, item)."""
+    """A draw of ``random_item``: the own picture of another item, drawn by the seed anew for each (user, item)."""
 
     def __init__(self, originals: ItemFeatures, seed: int) -> None:
         self.originals, self.seed = originals, seed

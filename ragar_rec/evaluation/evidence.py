@@ -118,5 +118,6 @@ class Judged:
             return "was not shown random pictures: add random_item to evaluation.controls"
         # Draw by draw: the more there are, the more people move under one of them.
         if (share := float((moved != 0).mean())) < MOVING:
-            return f"does not move under random pictures: the ranks of {share:.0%} of the people change"
+            moving = f"the ranks of {share:.0%} of the people change in the mean over draws"
+            return f"does not move under random pictures: {moving}"
         return ""

@@ -17,6 +17,9 @@ from recsys.recbole.splits import HeldOutPhase
 from recsys.scoring.counterfactual import Counterfactual
 from recsys.scoring.metrics import delta_r, ndcg_at, recall_at
 
+ROWS = 256
+"""Pictures that a ranker is asked about at a time: a graph's rows of so many items are in memory."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -37,6 +40,12 @@ class Task:
         # The item's own original score is among them if it is high enough; no item ranks before itself.
         counts_itself = self.scores[torch.from_numpy(items)] >= scores
         return (at_least - counts_itself.long() + 1).numpy()
+
+    @cached_property
+    def ranking(self) -> Int[np.ndarray, " candidates"]:
+        """Items that were not seen, the best first by their original scores."""
+        candidates = int(torch.isfinite(self.scores).sum())
+        return self.scores.sort(descending=True, stable=True).indices[:candidates].numpy()
 
     @cached_property
     def _negated(self) -> Float[Tensor, " items"]:
@@ -95,8 +104,7 @@ class Candidates:
     c: int = 10
 
     def items(self, task: Task) -> Int[np.ndarray, " n"]:
-        n_candidates = int(torch.isfinite(task.scores).sum())
-        return task.scores.sort(descending=True, stable=True).indices[: min(self.c, n_candidates)].numpy()
+        return task.ranking[: self.c]
 
     def ranks(self, task: Task, scores: Float[Tensor, " n"]) -> tuple[np.ndarray, np.ndarray]:
         before = task.ranks(task.targets, task.scores[torch.from_numpy(task.targets)])
@@ -142,22 +150,29 @@ def measure(
     protocol: EvaluationProtocol, task: Task, view: Counterfactual, sources: Sequence[FeatureSource | None], k: int
 ) -> list[Mapping[str, float]]:
     """Recall@k, NDCG@k and Delta R (eq. 16) of one user under each source of features; ``None``: the original ones."""
-    items = torch.from_numpy(protocol.items(task))
-    scores = task.scores[items].repeat(len(sources), 1)
-    found = [None if source is None else source.features(task.user, items.numpy()) for source in sources]
-    new = torch.zeros(scores.shape, dtype=torch.bool)
-    for row, some in zip(new, found, strict=True):
-        if some is not None:
-            row.copy_(some[1])
-    if new.any():
-        features = torch.cat([some[0][some[1]] for some in found if some is not None])
-        users = torch.full((len(features),), task.user)
-        with torch.no_grad():
-            # All sources at once: the ranker is asked once for twenty draws of one control.
-            scores[new] = view.substitute(users, items.expand_as(scores)[new], features).cpu()
     metrics = []
-    for row in scores:
-        before, after = protocol.ranks(task, row)
+    for scores in _new_scores(protocol.items(task), task, view, sources):
+        before, after = protocol.ranks(task, scores)
         delta = float(np.mean(delta_r(before, after)))
         metrics.append({f"recall@{k}": recall_at(after, k), f"ndcg@{k}": ndcg_at(after, k), "delta_r": delta})
     return metrics
+
+
+@torch.no_grad()
+def _new_scores(
+    items: Int[np.ndarray, " n"], task: Task, view: Counterfactual, sources: Sequence[FeatureSource | None]
+) -> Float[Tensor, "sources n"]:
+    """Scores of the items under each source, the original ones where it has no picture; by few calls of the ranker."""
+    scores = task.scores[torch.from_numpy(items)].repeat(len(sources), 1)
+    replaced = torch.zeros(scores.shape, dtype=torch.bool)
+    pictures: list[Tensor] = []
+    for row, source in enumerate(sources):
+        if source is not None and len(items):
+            features, present = source.features(task.user, items)
+            replaced[row] = present
+            pictures.append(features[present])
+    if replaced.any():
+        user, changed = torch.tensor([task.user]), torch.from_numpy(items).expand_as(scores)[replaced]
+        blocks = zip(changed.split(ROWS), torch.cat(pictures).split(ROWS), strict=True)
+        scores[replaced] = torch.cat([view.substitute(user.expand(len(rows)), rows, new).cpu() for rows, new in blocks])
+    return scores

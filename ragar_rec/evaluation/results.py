@@ -66,7 +66,7 @@ class Row:
     users: int
     """Users behind the number."""
     seeds: int
-    """Seeds that were averaged per user before anything else."""
+    """Seeds, of ``random_item`` draws, that were averaged per user first; what is compared with may have others."""
     training_seeds: int = 1
     """Trainings of ranker and generator behind the number; of two or more the interval holds the variance between
     them too, see :func:`recsys.scoring.statistics.interval`."""
@@ -137,10 +137,9 @@ def rows_from_per_user(
 ) -> tuple[Row, ...]:
     """Compute every row of the table from the per-user frame: values, then paired differences, with intervals.
 
-    Seeds are averaged per user first; the intervals of several training seeds hold the variance
-    between them too. The median of ``delta_r``
-    is that of the users' means. Rows come in the order in which systems, protocols, judges, metrics and controls first
-    stand in the frame, see :func:`in_table_order`.
+    Seeds are averaged per user first; the intervals of several training seeds hold the variance between them too. The
+    median of ``delta_r`` is that of the users' means. Rows come in the order in which systems, protocols, judges,
+    metrics and controls first stand in the frame, see :func:`in_table_order`.
 
     Args:
         frame: see :data:`ragar_rec.evaluation.per_user.COLUMNS`.

@@ -86,6 +86,11 @@ class Evidence:
     catalogue: Interval | None = None
     barren: str = ""
 
+    @property
+    def independent(self) -> tuple[JudgeEvidence, ...]:
+        """Rankers that took no part in making the pictures."""
+        return self.judges if self.rewarded else (self.reward, *self.judges)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -132,10 +137,7 @@ class _Rules:
 
     def _confirming(self, p: Callable[[JudgeEvidence], float]) -> list[JudgeEvidence]:
         """Judges who see it, corrected for their number (Holm 1979), among those who may confirm."""
-        evidence = self.evidence
-        judges = [judge for judge in evidence.judges if not judge.objection]
-        if not evidence.rewarded and not evidence.reward.objection:
-            judges.insert(0, evidence.reward)
+        judges = [judge for judge in self.evidence.independent if not judge.objection]
         rejected = holm([p(judge) for judge in judges], self.alpha)
         return [judge for judge, kept in zip(judges, rejected, strict=True) if kept and judge.gain.low > 0]
 
@@ -225,8 +227,7 @@ class _Rules:
 
     def _silence(self) -> str:
         """Why no judge confirms."""
-        evidence = self.evidence
-        judges = evidence.judges if evidence.rewarded else (evidence.reward, *evidence.judges)
+        judges = self.evidence.independent
         if not judges:
             return "no independent judge has looked"
         unfit = [f"{judge.judge} {judge.objection}" for judge in judges if judge.objection]
@@ -257,7 +258,7 @@ def verdict(evidence: Evidence, *, smallest_gain: float = 0.05, alpha: float = 0
         )
     unfit = tuple(
         f"{judge.judge} may confirm nothing: it {judge.objection}."
-        for judge in evidence.judges
+        for judge in evidence.independent
         if judge.objection and judge.objection not in sentence
     )
     return Verdict(evidence.system, rule, sentence, numbers | {"smallest gain of interest": rules.margin}, unfit)

@@ -187,8 +187,8 @@ GLOSSARY: tuple[Term, ...] = (
     ),
     Term(
         "seen from",
-        "The smallest difference that would have been seen with a probability of 80 %; it stands where the interval "
-        "holds 0.",
+        "The smallest difference that would have been seen with a probability of 80 %: by the spread between people, "
+        "and between trainings where there are several.",
         (r"\bseen from\b",),
     ),
     Term("sd", "Standard deviation of a number between trainings of rankers and generator.", (r"\bsd\b",)),

@@ -13,6 +13,9 @@ from ragar_rec.report.tables import Estimate, Table, metric_name
 WIDTH = 110
 """Columns after which a sentence goes on in the next line."""
 
+ROUNDING = 5e-5
+"""What four decimals show as 0."""
+
 INTERVALS = "value [interval], vs: paired difference"
 """What every table has, so that the first one defines it."""
 
@@ -74,7 +77,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 def _cells(table: Table, metric: str) -> list[list[str]]:
     """A metric's cells, header first: label, value, and the difference to each line that is compared with."""
-    cells = [[metric_name(metric), "value", *(f"vs {other}" for other in table.compared_with)]]
+    cells = [[metric_name(metric), "value", *(f"vs {other} (seen from)" for other in table.compared_with)]]
     for line in table.lines:
         value = line.values.get(metric)
         differences = [line.differences.get((metric, other)) for other in table.compared_with]
@@ -89,8 +92,10 @@ def _cells(table: Table, metric: str) -> list[list[str]]:
 
 
 def _difference(estimate: Estimate) -> str:
-    """``+0.0492 [+0.0355, +0.0650]*``; one whose interval holds 0 says from which size on it would have been seen."""
-    unseen = "" if estimate.excludes_zero or not estimate.visible else f" (seen from {estimate.visible:.4f})"
+    """``+0.0492 [+0.0355, +0.0650]*``; where the interval holds 0, the size from which on it would have been seen."""
+    # Sums that differ in their rounding alone are no difference that could be seen.
+    hidden = estimate.excludes_zero or not estimate.visible or estimate.visible < ROUNDING
+    unseen = "" if hidden else f" ({estimate.visible:.4f})"
     between = "" if estimate.spread is None else f" sd {estimate.spread:.4f}"
     return f"{estimate.text(signed=True)}{'*' if estimate.sign else ''}{between}{unseen}"
 

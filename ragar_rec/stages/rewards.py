@@ -14,7 +14,7 @@ from generation.gallery import Gallery
 from generation.plugins import code_of
 from generation.ragar.reflection_config import ReflectionConfig
 from generation.request import Request
-from generation.reward import DirectedReward, Mixture, Reward
+from generation.reward import DirectedReward, Mixture, Reward, directed
 from generation.rewards.aesthetic import Aesthetic
 from generation.rewards.choice import BUILT_IN
 from generation.rewards.ensemble import Ensemble
@@ -44,9 +44,10 @@ class Rewards(Keyed):
 
     @property
     def key(self) -> dict[str, Any]:
-        """Also the code of rewards of one's own."""
+        """Also the code of rewards of one's own, and that the taste vector is of all trainings."""
         files = {name: code_of(name) for name in self.weights if name not in BUILT_IN}
-        return super().key | {"code": {name: hash_file(file) for name, file in files.items() if file is not None}}
+        code = {name: hash_file(file) for name, file in files.items() if file is not None}
+        return super().key | {"code": code} | ({"directions": "mean"} if self.twins else {})
 
     @property
     def extra(self) -> list[str]:
@@ -72,9 +73,7 @@ class Rewards(Keyed):
 
     def directed(self, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]) -> DirectedReward:
         """Who knows a person's taste vector: the ranker and its twins, net of others' where the reward is personal."""
-        reward = self._of_rankers(gallery, settings, people)
-        assert isinstance(reward, DirectedReward)
-        return reward
+        return directed(self._of_rankers(gallery, settings, people))
 
     def _of_rankers(self, gallery: Gallery, settings: ReflectionConfig, people: Sequence[Request]) -> Reward:
         # Personal first: twins must disagree on what they pay for.

@@ -55,6 +55,7 @@ def test_a_narrowed_config_has_exactly_the_fields_of_the_base():
     assert list(asdict(drawing)) == list(field_types(DrawingConfig)) == names
     assert asdict(narrowed(MeasuringConfig, config)) == asdict(drawing) | {
         "controls": config.controls,
+        "draws": 20,
         "k": 20,
         "permutations": 1000,
     }

@@ -91,7 +91,7 @@ def test_a_judge_that_is_as_good_on_shuffled_pictures_may_not() -> None:
 
 def test_a_judge_that_does_not_move_may_not() -> None:
     assert World(moved=0.05).judge().objection == (
-        "does not move under random pictures: the ranks of 5% of the people change"
+        "does not move under random pictures: the ranks of 5% of the people change in the mean over draws"
     )
     # In each of twenty draws other people move: still 5 % of them, though everybody moves under one of the draws.
     judged = World(moved=0.05).judged()

@@ -116,6 +116,11 @@ def test_judges_that_may_not_confirm_stand_beside_every_verdict() -> None:
     only = verdict(replace(CONFIRMED, judges=(unfit,)))
     assert unfit.objection in only.sentence
     assert only.unfit == ()
+    # A ranker that gave no reward is a judge like the others.
+    unread = replace(SEEN, objection="does not read pictures", gain=WIDE)
+    assert verdict(replace(CONFIRMED, reward=unread, judges=(), rewarded=False)).unfit == (
+        "MICRO on dual may confirm nothing: it does not read pictures.",
+    )
 
 
 def test_numbers_are_plain_data() -> None:

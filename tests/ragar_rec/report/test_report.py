@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from ragar_rec.evaluation.finding import Finding
 from ragar_rec.evaluation.per_user import OWN
 from ragar_rec.evaluation.results import Row
+from ragar_rec.evaluation.verdict import Verdict
 from ragar_rec.report.plots import Curve
 from ragar_rec.report.report import CurveGroup, HistoryItem, Pair, Report, Showcase, duration, words
 from ragar_rec.report.tables import tables
+from recsys.scoring.statistics import Interval
 
 
 def colour(red: float, green: float, blue: float) -> torch.Tensor:
@@ -160,3 +163,34 @@ def test_an_empty_report_has_no_empty_sections():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_first_screen_has_verdict_pictures_cost_and_waterfall_before_any_table():
+    unfit = "VBPR on hog may confirm nothing: it does not read pictures."
+    verdict = Verdict("ragar", "no gain", "No: nothing moved.", {}, (unfit,))
+    gain = Interval(0.3, 0.2, 0.4, 9)
+    headroom = Finding("headroom", "?", "", "", {"own": gain, "personal": gain, "share": 1.0})
+    html = replace(report(), verdicts=[verdict], findings=[headroom]).html()
+    first, _, rest = html[html.index("<header>") :].partition('id="results"')
+    for shown in (
+        "No gain",
+        "No: nothing moved.",
+        "may confirm nothing: it does not read",
+        "data:image/",
+        "1 min 05 s",
+    ):
+        assert shown in first, shown
+    assert "Where a gain is lost" in first
+    assert "may confirm nothing" not in rest
+
+
+def test_several_trainings_have_a_column_of_their_spread():
+    rows = [
+        Row("toy", "ragar", "reference", control, "MICRO", "ndcg@10", 0.1, 0.05, 0.15, other, 40, 1, 3, spread)
+        for control, other, spread in (("original", None, 0.01), (OWN, None, 0.02), (OWN, "original", 0.0321))
+    ]
+    several = replace(report(), tables=tables(rows)).html()
+    assert re.search(r"<td[^>]*>0\.0321</td>", several)
+    heading = r'<th scope="col" class="num">(?:<a [^>]*>)?sd<'
+    assert re.search(heading, several)
+    assert not re.search(heading, report().html())

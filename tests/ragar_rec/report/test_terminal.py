@@ -29,12 +29,12 @@ def test_a_table_begins_with_its_question_and_ends_in_words_and_marks_what_exclu
         "Every item of a person's original top C gets a new picture and those C are ranked again; nobody knows the",
         "target. Recall@C cannot change.",
         "",
-        "NDCG@10   value                    vs original",
+        "NDCG@10   value                    vs original (seen from)",
         "-" * 62,
         "original  0.1000 [0.0500, 0.1500]",
         "ragar     0.2000 [0.1500, 0.2500]  +0.1000 [+0.0200, +0.1800]*",
         "",
-        "ΔR, mean  value                      vs original",
+        "ΔR, mean  value                      vs original (seen from)",
         "-" * 63,
         "original  0.0000 [0.0000, 0.0000]",
         "ragar     -0.0100 [-0.3000, 0.1000]  -0.0100 [-0.3000, +0.1000]",
@@ -50,7 +50,7 @@ def test_a_difference_says_what_could_have_been_seen_and_how_trainings_differ():
     found = [replace(row, visible=0.1234, spread=0.0567) if row.compared_with else row for row in rows()]
     text = format_table(tables(found)[0])
     assert "+0.1000 [+0.0200, +0.1800]* sd 0.0567\n" in text
-    assert "-0.0100 [-0.3000, +0.1000] sd 0.0567 (seen from 0.1234)\n" in text
+    assert "-0.0100 [-0.3000, +0.1000] sd 0.0567 (0.1234)\n" in text
     defined = format_tables(tables(found))
     assert "\n  seen from: The smallest difference that would have been seen" in defined
     assert "\n  sd: Standard deviation of a number between trainings" in defined
