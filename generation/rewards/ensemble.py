@@ -53,7 +53,7 @@ class Ensemble:
         return directed(self.rewards[0]).encoder
 
     def direction(self, requests: Sequence[Request], features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
-        """Mean of the rewards' unit directions, at length 1: what they do not agree on is mostly gone.
+        """Mean of the rewards' unit directions, at length 1: parts on which they differ count less.
 
         All rewards are to see by one encoder.
 

@@ -16,7 +16,7 @@ WIDTH = 110
 ROUNDING = 5e-5
 """What four decimals show as 0."""
 
-INTERVALS = "value [interval], vs: paired difference"
+INTERVALS = "value [interval], vs: paired difference (seen from)"
 """What every table has, so that the first one defines it."""
 
 
@@ -65,8 +65,8 @@ def format_table(table: Table, terms: Sequence[Term] = ()) -> str:
 def _terms(table: Table) -> list[Term]:
     """The terms that a table uses, in the order of the glossary."""
     headings = [metric_name(metric) for metric in table.metrics]
-    cells = [cell for metric in table.metrics for row in _cells(table, metric) for cell in row]
-    return terms_in([table.title, table.explanation, *headings, *cells, INTERVALS])
+    labels, trainings = [line.label for line in table.lines], "sd" if table.trained_again else ""
+    return terms_in([table.title, table.explanation, *headings, *labels, INTERVALS, trainings])
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

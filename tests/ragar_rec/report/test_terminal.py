@@ -47,7 +47,7 @@ def test_a_table_begins_with_its_question_and_ends_in_words_and_marks_what_exclu
 
 def test_a_difference_says_what_could_have_been_seen_and_how_trainings_differ():
     """Only where the interval holds 0; trainings wherever there are several."""
-    found = [replace(row, visible=0.1234, spread=0.0567) if row.compared_with else row for row in rows()]
+    found = [replace(row, visible=0.1234 if row.compared_with else None, spread=0.0567) for row in rows()]
     text = format_table(tables(found)[0])
     assert "+0.1000 [+0.0200, +0.1800]* sd 0.0567\n" in text
     assert "-0.0100 [-0.3000, +0.1000] sd 0.0567 (0.1234)\n" in text
