@@ -30,6 +30,9 @@ class RagarConfig(SamplingConfig):
     """Length of the rewarding ranker's taste vector beside P_ret, where the backbone makes rows of picture features, in
     units of a picture's distance from the catalogue's mean: the direction in which a picture would have to change for
     this person (as ICG's user embeddings say it). The generator then asks the ranker in use, too; 0: it does not."""
+    retrieval_taste: float = 0.0
+    """Share of the taste vector in what is retrieved, from 0, captions like the reference's (eq. 3), to 1, pictures in
+    the direction of the taste: so that P_ret, and who looks at what was retrieved, see what the ranker rewards."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
     keywords_from: Literal["retrieved", "history"] = "retrieved"
@@ -47,6 +50,11 @@ class RagarConfig(SamplingConfig):
     seed: int = 0
     """Seed of the initial weights."""
 
+    @property
+    def asks_taste(self) -> bool:
+        """Whether a picture depends on what the rewarding ranker knows of the person."""
+        return self.taste > 0 or self.retrieval_taste > 0
+
     def conflicts(self) -> Iterator[str]:
         """Settings that cannot be run, each as a sentence."""
         needed = 2 * self.k if self.history == "next_k" else self.k
@@ -60,6 +68,8 @@ class RagarConfig(SamplingConfig):
             yield f"mapper_width {self.mapper_width} is no multiple of 4, the number of heads"
         if self.taste < 0:
             yield f"taste {self.taste} must not be negative"
+        if not 0 <= self.retrieval_taste <= 1:
+            yield f"retrieval_taste {self.retrieval_taste} must be a share, from 0 to 1"
         if self.k < 0:
             yield f"k {self.k} must not be negative (0 retrieves nothing)"
         for name in ("n_keywords", "image_tokens", "text_rows", "mapper_layers"):

@@ -85,7 +85,7 @@ class FixedShape:
         """Everything that a request's preference depends on."""
         config = self.ragar.config
         seed = request.seed if config.history == "random" else None
-        user = request.user if config.taste else None
+        user = request.user if config.asks_taste else None
         return request.reference, request.history[-config.history_length :], seed, user
 
     def _by_length(self, described: dict[Key, Description]) -> dict[int, list[Key]]:

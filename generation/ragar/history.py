@@ -24,10 +24,16 @@ class Retrieved(NamedTuple):
     """P_ret (eq. 5)."""
 
 
-def retrieve(gallery: Gallery, requests: Sequence[Request], config: RagarConfig) -> Retrieved:
+def retrieve(
+    gallery: Gallery,
+    requests: Sequence[Request],
+    config: RagarConfig,
+    taste: Float[Tensor, "batch visual"] | None = None,
+) -> Retrieved:
     """Retrieve the items of each user's history that are about the reference, and aggregate them to P_ret (eq. 2-5).
 
-    The embeddings of eq. 2 and eq. 4 are the gallery's ``semantic`` and ``visual`` tables.
+    The embeddings of eq. 2 and eq. 4 are the gallery's ``semantic`` and ``visual`` tables. With a ``taste`` a request,
+    ``config.retrieval_taste`` is its share in the scores that choose and weigh the items.
 
     Raises:
         ValueError: a request has an empty history.
@@ -36,12 +42,15 @@ def retrieve(gallery: Gallery, requests: Sequence[Request], config: RagarConfig)
     rows, present = _padded_histories(gallery, requests, config.history_length)
     reference = gallery.semantic[gallery.rows([request.reference for request in requests])]
     scores = retrieval.similarities(reference, gallery.semantic[rows])
+    if taste is not None and config.retrieval_taste:
+        features = centred_features(gallery, rows) * gallery.pictured[rows][..., None]
+        scores = retrieval.with_taste(scores, taste, features, present, config.retrieval_taste)
     ranking = _random_ranking(requests, rows.shape[1]) if config.history == "random" else scores
     offset = config.k if config.history == "next_k" else 0
     # k 0 leaves a row of padding, as a history does that is too short for next_k: nothing exists, every weight is 0.
     selected, exists = retrieval.select(ranking, present, max(config.k, 1), offset=offset)
     exists &= config.k > 0
-    # Whatever chose the items, their weights come from the similarities.
+    # Whatever chose the items, their weights come from these scores.
     weights = retrieval.retrieval_weights(
         scores.gather(1, selected), exists, temperature=config.temperature, normalization=config.normalization
     )

@@ -135,13 +135,18 @@ class Ragar(nn.Module):
         """
         self.lora_backbone, self.lora_rank = self.sampling_backbone.with_lora(rank, generator), rank
 
-    def retrieve(self, requests: Sequence[Request]) -> history.Retrieved:
+    def retrieve(
+        self, requests: Sequence[Request], taste: Float[Tensor, "batch visual"] | None = None
+    ) -> history.Retrieved:
         """Gallery rows ``(batch, k)``, weights ``(batch, k)`` (0 for padding) and P_ret ``(batch, visual)`` (eq. 2-5).
 
+        ``taste``, where it is known already, is what :meth:`tastes` gives.
+
         Raises:
-            ValueError: a request has an empty history.
+            ValueError: a request has an empty history, or the config asks for a taste that nobody was named to know.
         """
-        return history.retrieve(self.gallery, requests, self.config)
+        taste = self.tastes(requests) if taste is None else taste
+        return history.retrieve(self.gallery, requests, self.config, taste)
 
     def centred_features(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch visual"]:
         """Visual features of gallery rows, less the catalogue's mean."""
@@ -151,25 +156,29 @@ class Ragar(nn.Module):
         self, requests: Sequence[Request], retrieved: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> Description:
         """Retrieval, keywords and the texts made from them (eq. 2-6); ``retrieved`` may replace :meth:`retrieve`'s."""
+        taste = self.tastes(requests)
         return description.describe(
             requests,
-            self.retrieve(requests) if retrieved is None else retrieved,
+            self.retrieve(requests, taste) if retrieved is None else retrieved,
             gallery=self.gallery,
             config=self.config,
             template=self.template,
             tokenizer=self.backbone.pipeline.tokenizer,
             context=self.backbone.context,
-            taste=self.tastes(requests) if self.config.taste else None,
+            taste=taste,
         )
 
-    def tastes(self, requests: Sequence[Request]) -> Float[Tensor, "batch visual"]:
-        """The taste vector of each request's user, see :class:`Taste`.
+    def tastes(self, requests: Sequence[Request]) -> Float[Tensor, "batch visual"] | None:
+        """The taste vector of each request's user, see :class:`Taste`; None if the config asks for none.
 
         Raises:
             ValueError: nobody was named who knows it.
         """
+        if not self.config.asks_taste:
+            return None
         if self.taste is None:
-            raise ValueError("generator.taste asks for the ranker that rewarded this generator: set `taste`")
+            asked = "generator.taste" if self.config.taste else "generator.retrieval_taste"
+            raise ValueError(f"{asked} asks for the ranker that rewarded this generator: set `taste`")
         return self.taste(requests)
 
     def prompt(self, keywords: Sequence[str], caption: str, weights: Sequence[float] | None = None) -> str:

@@ -19,6 +19,30 @@ def similarities(
     return torch.einsum("bd,bnd->bn", F.normalize(reference, dim=-1), F.normalize(history, dim=-1))
 
 
+def with_taste(
+    similarities: Float[Tensor, "batch items"],
+    taste: Float[Tensor, "batch visual"],
+    features: Float[Tensor, "batch items visual"],
+    present: Bool[Tensor, "batch items"],
+    share: float,
+) -> Float[Tensor, "batch items"]:
+    """Scores by which items are retrieved: part likeness to the reference (eq. 3), part fit to the person's taste.
+
+    The paper retrieves by likeness alone. What is like the reference need not show what the ranker rewards this person
+    for: then a picture that follows the one contradicts the other. An item's fit is the cosine of its picture's feature
+    with the taste. Both are in deviations from their mean over the history, as cosines of words vary by hundredths.
+
+    Args:
+        similarities: of the history's captions with the reference's.
+        taste: a vector a person, in the pictures' features; zeros where she has none.
+        features: of the history's pictures, less the catalogue's mean; zeros where there is none, which fits like it.
+        present: which items are no padding.
+        share: of the taste, from 0 to 1.
+    """
+    fit = torch.einsum("bd,bnd->bn", taste, F.normalize(features, dim=-1))
+    return (1 - share) * _standardised(similarities, present) + share * _standardised(fit, present)
+
+
 def select(
     scores: Float[Tensor, "batch items"], present: Bool[Tensor, "batch items"], k: int, *, offset: int = 0
 ) -> tuple[Int[Tensor, "batch k"], Bool[Tensor, "batch k"]]:
@@ -60,12 +84,8 @@ def retrieval_weights(
     """
     if not temperature > 0:
         raise ValueError(f"retrieval needs a temperature above 0, got {temperature}")
-    count = exists.sum(1, keepdim=True).clamp_min(1)
     if normalization == "zscore":
-        mean = scores.masked_fill(~exists, 0).sum(1, keepdim=True) / count
-        variance = ((scores - mean).masked_fill(~exists, 0) ** 2).sum(1, keepdim=True) / count
-        # Clamped under the root, whose gradient at 0 is infinite.
-        scores = (scores - mean) / variance.clamp_min(1e-12).sqrt()
+        scores = _standardised(scores, exists)
     elif normalization == "minmax":
         low = scores.masked_fill(~exists, torch.inf).amin(1, keepdim=True)
         high = scores.masked_fill(~exists, -torch.inf).amax(1, keepdim=True)
@@ -85,3 +105,12 @@ def aggregate(
     weights = weights * pictured
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
     return torch.einsum("bk,bkd->bd", weights, features)
+
+
+def _standardised(scores: Float[Tensor, "batch k"], exists: Bool[Tensor, "batch k"]) -> Float[Tensor, "batch k"]:
+    """Deviations from the mean over what exists, in units of its standard deviation; 0 where all are equal."""
+    count = exists.sum(1, keepdim=True).clamp_min(1)
+    mean = scores.masked_fill(~exists, 0).sum(1, keepdim=True) / count
+    variance = ((scores - mean).masked_fill(~exists, 0) ** 2).sum(1, keepdim=True) / count
+    # Clamped under the root, whose gradient at 0 is infinite.
+    return (scores - mean) / variance.clamp_min(1e-12).sqrt()

@@ -82,7 +82,7 @@ class EverybodySystem(RagarSystem):
     def load(self, folder: Path) -> Ragar:
         """A generator saved in a folder."""
         # Nobody in particular has no taste.
-        return self.warm.load(folder, taste=0.0)
+        return self.warm.load(folder, taste=0.0, retrieval_taste=0.0)
 
     def generator_for(self, seed: int) -> ImpersonalGenerator:
         """The generator, with noise of this seed."""

@@ -152,7 +152,7 @@ class RagarSystem(Stage):
         if self.training.objective == "path":
             # An encoder without a gradient says so when it is asked for one.
             encoder.encode_images(torch.zeros(1, 3, *self.pictures.size, requires_grad=True))
-        if self.warm.settings.taste:
+        if self.warm.settings.asks_taste:
             self.ranker.check_gradient()
         if self.rewards.extra:
             self.rewards.check(self.components.encoder.model, self.components.gallery)
@@ -162,7 +162,7 @@ class RagarSystem(Stage):
         """Hash of the trained weights, of the untrained generator on its frozen components, and of who is held out."""
         parts = [content(self.folder), self.warm.content, self.people_seed, self.training.held_out]
         # With a taste the rewarding ranker takes part in every picture.
-        return digest([*parts, self.rewards.content] if self.warm.settings.taste else parts)
+        return digest([*parts, self.rewards.content] if self.warm.settings.asks_taste else parts)
 
     @cached_property
     def reward(self) -> Reward:
@@ -191,7 +191,7 @@ class RagarSystem(Stage):
     def load(self, folder: Path) -> Ragar:
         """A generator saved in a folder, which asks for a person's taste where it is to have one."""
         ragar = self.warm.load(folder)
-        if ragar.config.taste:
+        if ragar.config.asks_taste:
             ragar.taste = self.taste
         return ragar
 

@@ -76,7 +76,7 @@ def compare(chosen: pd.Series, like_pmg: pd.Series) -> dict[str, dict[str, float
 def _shards(run: Experiment, trained: Path, folder: Path, seed: int) -> ImageShards:
     """A folder of these very pictures: another generator, seed or batch size gets another one."""
     parts = [content(trained), run.components.content]
-    if run.ragar.warm.settings.taste:  # then the rewarding ranker takes part in every picture
+    if run.ragar.warm.settings.asks_taste:  # then the rewarding ranker takes part in every picture
         parts.append(run.ragar.rewards.content)
     made_by = {"generator": digest(parts), "seed": seed, "batch_size": run.config.evaluation.batch_size}
     return ImageShards(folder.with_name(f"{folder.name}-{digest(made_by)[:KEY_LENGTH]}"), made_by)

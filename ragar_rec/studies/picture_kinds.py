@@ -16,6 +16,7 @@ from generation.request import Request
 from ragar_rec.evaluation.frames import BATCH, GlobalGenerator, generate_in_batches
 from ragar_rec.evaluation.people import request_seed, training_requests
 from ragar_rec.experiment import Experiment
+from ragar_rec.studies.edits import rendered
 from ragar_rec.studies.sheets import save_sheet
 
 REAL, RECONSTRUCTION = "real at the generator's size", "reconstruction"
@@ -86,8 +87,8 @@ def draw_kinds(run: Experiment, selection: Selection, settings: FidelitySettings
     kinds = {
         REAL: real,
         RECONSTRUCTION: _reconstructed(run, [request.reference for request in requests]),
-        OWN: _rendered(run, rows, real, seed),
-        ANOTHERS: _rendered(run, [*rows[1:], *rows[:1]], real, seed),
+        OWN: rendered(run, rows, real, seed),
+        ANOTHERS: rendered(run, [*rows[1:], *rows[:1]], real, seed),
         "v_gen": generate_in_batches(run.ragar.generator, requests, description="v_gen"),
         "v_glob": generate_in_batches(GlobalGenerator(run.ragar.generator), requests, description="v_glob"),
     }
@@ -161,16 +162,4 @@ def _from_noise(run: Experiment, captions: Sequence[str], settings: FidelitySett
             guidance_scale=settings.guidance_scale if conditional else 1.0,
         )
         parts.append(images.cpu())
-    return torch.cat(parts)
-
-
-def _rendered(run: Experiment, conditions: Sequence[int], references: Tensor, seed: int) -> Tensor:
-    """The backbone's renderings of references, each under the caption and feature of a row of the catalogue."""
-    backbone, ragar, parts = run.components.pipeline, run.ragar.generator, []
-    for start in tqdm(range(0, len(conditions), BATCH), desc="rendered", unit=f"x{BATCH}"):
-        states, rows = ragar.targets(torch.tensor(conditions[start : start + BATCH]))
-        condition = states if backbone.picture_tokens is None else torch.cat([rows, states], dim=1)
-        seeds = [request_seed(seed, "image-to-image", str(start + at)) for at in range(len(states))]
-        drawn = backbone.draw(condition, references[start : start + BATCH], seeds, run.config.generator)
-        parts.append(drawn.cpu())
     return torch.cat(parts)

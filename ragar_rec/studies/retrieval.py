@@ -31,11 +31,16 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "minmax, random": {"normalization": "minmax", "history": "random"},
     "whole history, equal weights": {"k": 20, "history_length": 20, "temperature": 1e6},
 }
-"""Keys of the section `generator` that a setting changes."""
+"""Keys of the section `generator` that a setting changes; all retrieve by likeness alone."""
+BY_TASTE: Mapping[str, Mapping[str, Any]] = {
+    "minmax, half by taste": {"normalization": "minmax", "retrieval_taste": 0.5},
+    "minmax, by taste": {"normalization": "minmax", "retrieval_taste": 1.0},
+}
+"""Further settings where the generator asks for the ranker's taste."""
 
 
 def retrieval_gains(
-    run: Experiment, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
+    run: Experiment, settings: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Gains of every setting, by the people to choose a setting by (``choosing``) and by the test people.
 
@@ -43,13 +48,18 @@ def retrieval_gains(
 
     Args:
         run: whose ranker that rewards scores.
-        settings: by name, the keys of the section `generator` that each changes.
+        settings: by name, the keys of the section `generator` that each changes; by default :data:`SETTINGS`, and
+            :data:`BY_TASTE` where the config asks for a taste.
     """
+    asks = run.config.generator.asks_taste
+    if settings is None:
+        settings = {**SETTINGS, **BY_TASTE} if asks else SETTINGS
     people = {"choosing": [*run.ragar.people.train, *run.ragar.people.valid], "test": run.ragar.people.test}
     groups = {name: ReferenceScores(run, users) for name, users in people.items()}
     ragar, rows = run.components.new_generator(run.config.generator), {}
+    ragar.taste = run.ragar.taste if asks else None
     for name, changes in settings.items():
-        ragar.config = replace(run.config.generator, **changes)
+        ragar.config = replace(run.config.generator, **{"retrieval_taste": 0.0, **changes})
         rows[name] = {group: scores.row(ragar) for group, scores in groups.items()}
     return rows
 

@@ -16,21 +16,27 @@ GAP = 6
 """Pixels between pictures."""
 TOP = 24
 """Pixels of the line of names."""
+NUMBERS = 20
+"""Pixels of the column of rows' numbers."""
 
 
-def save_sheet(columns: Mapping[str, Tensor], file: Path) -> None:
+def save_sheet(columns: Mapping[str, Tensor], file: Path, *, numbered: bool = False) -> None:
     """Write pictures as a grid.
 
     Args:
         columns: pictures of shape (n, 3, height, width) in [0, 1] by the name above them; n may differ.
         file: whose suffix says the format.
+        numbered: write the numbers of the rows, from 1, before them.
     """
     height, width = (SCALE * side for side in next(iter(columns.values())).shape[-2:])
     longest = max(map(len, columns.values()))
-    canvas = Image.new("RGB", (len(columns) * (width + GAP) + GAP, longest * (height + GAP) + TOP), "white")
+    margin = GAP + (NUMBERS if numbered else 0)
+    canvas = Image.new("RGB", (len(columns) * (width + GAP) + margin, longest * (height + GAP) + TOP), "white")
     pen = ImageDraw.Draw(canvas)
+    for row in range(longest if numbered else 0):
+        pen.text((GAP, TOP + row * (height + GAP)), str(row + 1), fill="black")
     for column, (name, images) in enumerate(columns.items()):
-        left = GAP + column * (width + GAP)
+        left = margin + column * (width + GAP)
         pen.text((left, GAP), name, fill="black")
         for row, image in enumerate(to_bytes(images)):
             # Whole pixels: a smooth enlargement would hide what the generator draws.

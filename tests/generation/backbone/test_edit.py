@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix import (
     StableDiffusionInstructPix2PixPipeline,
@@ -238,26 +239,27 @@ def test_what_was_retrieved_reaches_the_generator_untrained(world: World, ragar:
     torch.testing.assert_close(semantic_loss(preference, states.expand(2, -1, -1), pictures=True), words)
 
 
+class LikesTheFirst:
+    """`one` likes the first of a picture's features to grow, others like it to shrink."""
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        self.encoder = encoder
+
+    def __call__(self, requests: Sequence[Request], images: Tensor) -> Tensor:
+        return images.mean((1, 2, 3))
+
+    def direction(self, requests: Sequence[Request], features: Tensor) -> Tensor:
+        sign = torch.tensor([1.0 if each.user == "one" else -1.0 for each in requests])
+        return sign[:, None] * torch.eye(features.shape[1])[:1]
+
+
 def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, ragar: Ragar) -> None:
     asked = [request("red-circle", "blue-bar", user="one"), request("red-circle", "blue-bar", user="two")]
     plain = ragar.encode_preference(asked).mapped
     ragar.config = replace(ragar.config, taste=2.0)
-    with pytest.raises(ValueError, match="asks for the ranker that rewarded this generator"):
+    with pytest.raises(ValueError, match=r"generator.taste asks for the ranker that rewarded this generator"):
         ragar.encode_preference(asked)
-
-    class Knows:
-        """One likes the first feature to grow, two likes it to shrink."""
-
-        encoder: ImageEncoder = world.encoder
-
-        def __call__(self, requests: Sequence[Request], images: Tensor) -> Tensor:
-            return images.mean((1, 2, 3))
-
-        def direction(self, requests: Sequence[Request], features: Tensor) -> Tensor:
-            sign = torch.tensor([1.0 if each.user == "one" else -1.0 for each in requests])
-            return sign[:, None] * torch.eye(features.shape[1])[:1]
-
-    ragar.taste = Taste(Knows(), ragar.gallery)
+    ragar.taste = Taste(LikesTheFirst(world.encoder), ragar.gallery)
     moved = ragar.encode_preference(asked).mapped - plain
     torch.testing.assert_close(moved[0], -moved[1], atol=1e-5, rtol=0)
     # by the column of the covariance, at twice the length of a picture's feature
@@ -265,6 +267,23 @@ def test_a_taste_moves_the_rows_and_asks_somebody_who_knows_it(world: World, rag
     assert isinstance(tokens, PictureTokens)
     step = 2 * ragar.feature_length * column / column.norm() / tokens.spread
     torch.testing.assert_close(moved[0].flatten(), tokens.project.weight @ step, atol=1e-5, rtol=1e-4)
+
+
+def test_a_taste_has_a_share_in_what_is_retrieved(world: World, ragar: Ragar) -> None:
+    """Of four items of a history the two are retrieved whose pictures lie furthest along the taste of each person."""
+    history = ("blue-bar", "red-bar", "green-square", "yellow-circle")
+    asked = [request("red-circle", *history, user=user) for user in ("one", "two")]
+    ragar.config = replace(ragar.config, retrieval_taste=1.0)
+    with pytest.raises(ValueError, match=r"generator.retrieval_taste asks for the ranker that rewarded"):
+        ragar.encode_preference(asked)
+    ragar.taste = Taste(LikesTheFirst(world.encoder), ragar.gallery)
+    rows = ragar.gallery.rows(history)
+    fit = F.normalize(ragar.centred_features(rows), dim=1) @ ragar.tastes(asked)[0]
+    by_fit = [history[i] for i in fit.argsort(descending=True).tolist()]
+    explained = [ragar.encode_preference(asked[i : i + 1]).explanations[0].retrieved for i in range(2)]
+    assert explained == [tuple(by_fit[:2]), tuple(by_fit[:1:-1])]
+    # without the taste vector beside P_ret, two people differ by what was retrieved alone
+    assert not torch.equal(*ragar.encode_preference(asked).mapped)
 
 
 def test_a_unet_for_patches_of_another_size_is_refused(world: World) -> None:

@@ -8,13 +8,31 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.ragar.retrieval import aggregate, retrieval_weights, select, similarities
+from generation.ragar.retrieval import aggregate, retrieval_weights, select, similarities, with_taste
 
 
 def test_similarities_are_cosines_and_a_zero_vector_is_like_nothing() -> None:
     reference = torch.tensor([[3.0, 4.0]])
     history = torch.tensor([[[6.0, 8.0], [4.0, -3.0], [0.0, 0.0], [-3.0, -4.0], [1.0, 0.0]]])
     torch.testing.assert_close(similarities(reference, history), torch.tensor([[1.0, 0.0, 0.0, -1.0, 0.6]]))
+
+
+def test_a_taste_shares_the_score_with_likeness() -> None:
+    """Likeness .2, .4, .6 is -a, 0, a with a = sqrt(3/2); fit 1, 0, .5 (a cosine, whatever the length) is a, -a, 0."""
+    likeness = torch.tensor([[0.2, 0.4, 0.6, 99.0]])
+    features = torch.tensor([[[3.0, 0.0], [0.0, 7.0], [1.0, math.sqrt(3)], [-5.0, 0.0]]])
+    taste, present, a = torch.tensor([[1.0, 0.0]]), torch.tensor([[True, True, True, False]]), math.sqrt(1.5)
+    for share, expected in ((0.0, [-a, 0, a]), (1.0, [a, -a, 0]), (0.25, [-a / 2, -a / 4, 3 * a / 4])):
+        scores = with_taste(likeness, taste, features, present, share)
+        torch.testing.assert_close(scores[:, :3], torch.tensor([expected]), atol=1e-6, rtol=0)
+
+
+def test_who_has_no_taste_or_a_history_of_one_is_retrieved_by_likeness_alone() -> None:
+    likeness, features = torch.tensor([[0.1, 0.9], [0.4, 0.0]]), torch.eye(2).expand(2, 2, 2)
+    present = torch.tensor([[True, True], [True, False]])
+    scores = with_taste(likeness, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), features, present, 0.5)
+    torch.testing.assert_close(scores[0], torch.tensor([-0.5, 0.5]), atol=1e-6, rtol=0)
+    assert scores[1, 0] == 0
 
 
 def test_top_k_and_next_k() -> None:

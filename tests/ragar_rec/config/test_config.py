@@ -161,6 +161,7 @@ def test_a_size_that_the_codec_does_not_divide_is_refused(tmp_path):
         ("language.steps=0", "steps must be at least 1, got 0"),
         ("generator.mapper_width=30", "mapper_width 30 is no multiple of 4"),
         ("generator.mapper_width=0", "mapper_width 0 is no multiple of 4"),
+        ("generator.retrieval_taste=1.5", "retrieval_taste 1.5 must be a share, from 0 to 1"),
         ("reflection.alpha=-0.1", "alpha -0.1 must not be negative"),
         ("reflection.beta=-1", "beta -1.0 must not be negative"),
         ("reflection.gamma=-1", "gamma -1.0 must not be negative"),
