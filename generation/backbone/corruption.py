@@ -16,6 +16,13 @@ def augment(images: Float[Tensor, "n 3 height width"], generator: torch.Generato
     return (torch.roll(images, (dy, dx), dims=(-2, -1)) + noise).clamp(0, 1)
 
 
+def squared(images: Float[Tensor, "n 3 height width"], multiple: int) -> Float[Tensor, "n 3 side side"]:
+    """The pictures pressed into a square of about their area, whose side is a multiple of a number of pixels."""
+    height, width = images.shape[-2:]
+    side = max(1, round((height * width) ** 0.5 / multiple)) * multiple
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
 def recolour(
     images: Float[Tensor, "n 3 height width"], others: Float[Tensor, "n 3 height width"], generator: torch.Generator
 ) -> Float[Tensor, "n 3 height width"]:
@@ -36,7 +43,7 @@ def recolour(
 
 ELSEWHERE = 0.3
 """Share of references with a region of another picture's colours, where a background was exchanged."""
-SAME = 0.25
+SAME = 0.35
 """Share of references that are the picture itself: where nothing needs to change, nothing should."""
 
 
@@ -81,7 +88,7 @@ def as_reference(
 ) -> Float[Tensor, "n 3 height width"]:
     """The picture in other colours and light or on another ground, as the reference from which it is to be found again.
 
-    One in four is left as it is, see :data:`SAME`. Pictures in [-1, 1].
+    One in three is left as it is, see :data:`SAME`. Pictures in [-1, 1].
     """
     changed = relit(recolour(images, others, generator), generator)
     replaced = background_replaced(changed, others, generator)

@@ -20,6 +20,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel, UNet2
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from generation.backbone.dual_encoder import THUMBNAIL
+
 PATCH = 8
 """Pixels a side of the patches that the small backbone sees as one place."""
 CURVES = 7
@@ -66,6 +68,9 @@ class EditUNet(UNet2DConditionModel):
     zeros at first: an untrained network gives back the reference. It draws no pixels of its own: pixels that were
     predicted patch by patch showed as faint soft lines.
 
+    Beside the condition's rows it attends to rows of its own, a linear layer of the reference's thumbnail, which is
+    what a picture's feature knows: where both say the same, nothing is to be changed.
+
     ``addition_embed_type="text"`` lets the pooled condition steer every residual block, as in
     :func:`generation.backbone.unet.small_unet`.
 
@@ -74,6 +79,7 @@ class EditUNet(UNet2DConditionModel):
         sample_size: the larger side of a picture in patches; diffusers wants a number, any size is taken.
         cross_attention_dim: width of the condition's rows.
         block_out_channels: channels of each level, multiples of 16; the lowest has attention.
+        reference_rows: rows of the reference's thumbnail; 0: none, as UNets of before 2026-11-29 have it.
     """
 
     @register_to_config
@@ -83,6 +89,7 @@ class EditUNet(UNet2DConditionModel):
         sample_size: int = 12,
         cross_attention_dim: int = 128,
         block_out_channels: Sequence[int] = (64, 128),
+        reference_rows: int = 0,
     ) -> None:
         pixels, deeper = 3 * patch**2, len(block_out_channels) - 1
         super().__init__(
@@ -101,13 +108,27 @@ class EditUNet(UNet2DConditionModel):
             addition_embed_type_num_heads=4,
         )
         self.patch = patch
+        places = 3 * THUMBNAIL[0] * THUMBNAIL[1]
+        self.seen = nn.Linear(places, reference_rows * cross_attention_dim) if reference_rows else None
         for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        *args: Any,
+        return_dict: bool = True,
+        **kwargs: Any,
+    ) -> Any:
         """The clean picture's patches; ``sample`` holds the noisy ones and, behind them, the reference's."""
-        output = super().forward(sample, *args, return_dict=False, **kwargs)[0]
         reference = F.pixel_shuffle(sample[:, sample.shape[1] // 2 :], self.patch)
+        rows = encoder_hidden_states
+        if self.seen is not None:
+            seen = self.seen(F.adaptive_avg_pool2d(reference, THUMBNAIL).flatten(1))
+            rows = torch.cat([rows, seen.unflatten(1, (-1, rows.shape[2]))], dim=1)
+        output = super().forward(sample, timestep, rows, *args, return_dict=False, **kwargs)[0]
         clean = F.pixel_unshuffle(reference + colour_change(output, reference), self.patch)
         return UNet2DConditionOutput(sample=clean) if return_dict else (clean,)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from generation.backbone.backbone import Backbone, DDIMScheduler, UNet2DConditionModel
 from generation.backbone.config import UNetConfig
-from generation.backbone.corruption import as_reference
+from generation.backbone.corruption import as_reference, squared
 from generation.backbone.edit import PATCH, EditUNet, PatchCodec, PictureTokens
 from generation.backbone.forward_process import noised
 from generation.backbone.paraphrase import condition
@@ -149,6 +149,8 @@ def train_edit(
 ) -> Backbone:
     """Train the UNet that edits, and its picture tokens, on the frozen dual encoder's words and features, with an EMA.
 
+    From fresh weights every second batch is pressed into squares, so that other frames than the pictures' are known.
+
     Args:
         captions: of the pictures.
         images: of one size, a multiple of 8 a side.
@@ -167,12 +169,15 @@ def train_edit(
     editor = new_editor(config, features, generator, initial)
     text_encoder, tokenizer = clip_text_model(encoder), encoder.tokenizer.tokenizer
     scheduler = noise_scheduler("sample")
+    squares = initial is None  # a UNet that is learned for every catalogue must know other frames, too
     training = unet_training(
         editor, config, examples=len(captions), generator=generator, curves=curves, resume=resume, progress=progress
     )
     for rows in training:
         clean = to_float(images[rows]) * 2 - 1
         others = to_float(images[torch.randint(len(images), (len(rows),), generator=generator)]) * 2 - 1
+        if squares and training.step % 2:
+            clean, others = squared(clean, PATCH), squared(others, PATCH)
         indices: list[int] = rows.tolist()
         text_states = condition([captions[i] for i in indices], text_encoder, tokenizer, generator)
         reference = as_reference(clean, others, generator)
@@ -212,6 +217,7 @@ def new_editor(
             sample_size=max(config.image_height, config.image_width) // PATCH,
             cross_attention_dim=config.encoder_width,
             block_out_channels=tuple(config.unet_widths),
+            reference_rows=config.picture_rows,
         )
         if not isinstance(tokens, PictureTokens) or tokens.dim != features.shape[1]:
             tokens = PictureTokens(features.shape[1], config.picture_rows, config.encoder_width).fit(features)

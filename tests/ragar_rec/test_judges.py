@@ -301,15 +301,18 @@ def test_the_taste_vector_is_the_way_in_which_the_score_rises_fastest(run: Exper
         unit.reward.direction(requests, unit.reward.encoder.encode_images(images))
 
 
-def test_a_generator_with_tastes_is_measured_before_any_reward(run: Experiment, tmp_path: Path) -> None:
-    """It asks the ranker that rewards for each person's taste, as the trained one does."""
+@pytest.mark.parametrize("asks", ["taste", "retrieval_taste"])
+def test_a_generator_with_tastes_is_measured_before_any_reward(run: Experiment, tmp_path: Path, asks: str) -> None:
+    """It asks the ranker that rewards for each person's taste, as the trained one does; one for nobody asks nobody."""
     output = tmp_path / "output"
     shutil.copytree(run.output, output)
-    overrides = [JUDGE, "--generator.taste=1", "--evaluation.targets=1"]
+    overrides = [JUDGE, f"--generator.{asks}=1", "--evaluation.targets=1"]
     found = Experiment.open(config_file(tmp_path), overrides, run.workspace.data, None, output, progress=False)
     values = delta_r(found, found.ragar.warm.folder, tmp_path / "pictures")
     assert len(values) == 6  # those of 30 people who do not train the generator
     assert (values < 1).all()
+    impersonal = EverybodySystem.beside(found.ragar).load(found.ragar.warm.folder)
+    assert impersonal.tastes(found.ragar.training_requests) is None
 
 
 def test_a_taste_by_a_ranker_that_sees_by_another_encoder(run: Experiment, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """What retrieval is worth on two dozen films, worked out by hand from what was retrieved."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from film_world import config_file, open_run
 from ragar_rec.experiment import Experiment
 from ragar_rec.studies.retrieval import SETTINGS, ReferenceScores, retrieval_gains, retrieval_table
 from recsys.features import FeatureTable
@@ -15,6 +18,21 @@ def test_every_way_of_retrieving_is_measured_on_everybody(run: Experiment) -> No
     assert tuple(gains) == tuple(SETTINGS)
     assert {group: row["own picture"]["n"] for group, row in gains["minmax"].items()} == {"choosing": 24, "test": 6}
     assert gains["whole history, equal weights"]["test"]["largest weight"] < gains["minmax"]["test"]["largest weight"]
+
+
+def test_by_taste_the_pictures_retrieved_lie_further_along_it(run: Experiment, films: Path, tmp_path: Path) -> None:
+    """The weighted mean, over people, of the retrieved pictures' cosines with the taste rises with its share."""
+    config = config_file(tmp_path, generator__history_length=20, generator__retrieval_taste=0.5)
+    asking = open_run(config, films, run.output)
+    assert list(retrieval_gains(asking))[-2:] == ["minmax, half by taste", "minmax, by taste"]
+    ragar = asking.components.new_generator(asking.config.generator)
+    ragar.taste, requests, fits = asking.ragar.taste, asking.ragar.training_requests, []
+    for share in (0.0, 0.5, 1.0):
+        ragar.config = replace(ragar.config, retrieval_taste=share)
+        rows, weights, _ = ragar.retrieve(requests)
+        cosines = F.normalize(ragar.centred_features(rows), dim=2) @ asking.ragar.taste(requests)[:, :, None]
+        fits.append(float((weights * ragar.gallery.pictured[rows] * cosines[..., 0]).sum(1).mean()))
+    assert fits[0] < fits[1] < fits[2]
 
 
 def test_scores_are_those_of_the_mean_of_what_was_retrieved(run: Experiment) -> None:
