@@ -12,11 +12,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from ragar_rec.cli import sentence
-from ragar_rec.studies.arguments import ExperimentSource, script_parser
+from ragar_rec.studies.arguments import ExperimentSource, add_settings, script_parser, settings_of
 from ragar_rec.studies.edits import EditSettings, edits, edits_line
 
 CONFIG = Path("ml-100k")
@@ -25,14 +24,11 @@ CONFIG = Path("ml-100k")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, write and print; returns the exit code."""
     parser = script_parser(__doc__, config=CONFIG, data=None, weights=None, output=Path("output") / "demo")
-    for field in fields(EditSettings):
-        names = dict.fromkeys((f"--{field.name.replace('_', '-')}", f"--{field.name}"))
-        parser.add_argument(*names, type=type(field.default), default=field.default)
+    add_settings(parser, EditSettings)
     options, overrides = parser.parse_known_args(arguments)
-    settings = EditSettings(**{field.name: getattr(options, field.name) for field in fields(EditSettings)})
     try:
         run = ExperimentSource.of(options, overrides).open()
-        results = edits(run, settings)
+        results = edits(run, settings_of(options, EditSettings))
     except (ValueError, LookupError, OSError) as error:
         print(f"edits: {sentence(error)}", file=sys.stderr)
         return 2

@@ -15,12 +15,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from ragar_rec.cli import sentence
 from ragar_rec.provenance import provenance
-from ragar_rec.studies.arguments import ExperimentSource, script_parser
+from ragar_rec.studies.arguments import ExperimentSource, add_settings, script_parser, settings_of
 from ragar_rec.studies.fidelity import FidelitySettings, fidelity_table, picture_fidelity
 
 CONFIG = Path("ml-100k-long")
@@ -29,14 +28,11 @@ CONFIG = Path("ml-100k-long")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and look; returns the exit code."""
     parser = script_parser(__doc__, config=CONFIG, data=None, weights=None, output=Path("output") / "rq4")
-    for field in fields(FidelitySettings):
-        names = dict.fromkeys((f"--{field.name.replace('_', '-')}", f"--{field.name}"))
-        parser.add_argument(*names, type=type(field.default), default=field.default)
+    add_settings(parser, FidelitySettings)
     options, overrides = parser.parse_known_args(arguments)
-    settings = FidelitySettings(**{field.name: getattr(options, field.name) for field in fields(FidelitySettings)})
     try:
         run = ExperimentSource.of(options, overrides).open()
-        results = picture_fidelity(run, settings)
+        results = picture_fidelity(run, settings_of(options, FidelitySettings))
     except (ValueError, LookupError, OSError) as error:
         print(f"pictures: {sentence(error)}", file=sys.stderr)
         return 2

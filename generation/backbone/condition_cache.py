@@ -13,8 +13,8 @@ def caching_condition(unet: UNet2DConditionModel) -> Iterator[None]:
     """Compute what depends on the condition alone at the first step, and use it in all that follow.
 
     That is, keys and values of cross-attention and the pooled text embedding: the condition is one tensor for the whole
-    call. Not a bit of the result changes. An IP-Adapter's rows are taken from the condition anew at each step, and then
-    nothing is found again.
+    call. Not a bit of the result changes. An IP-Adapter's rows are taken from the condition, and the reference's rows
+    of an EditUNet added to it, anew at each step: then nothing is found again.
     """
     # diffusers names every cross-attention attn2; attn1 is self-attention, whose input changes with each step.
     attentions = [block for name, block in unet.named_modules() if name.endswith("attn2")]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from ragar_rec.experiment import Experiment
+
+Settings = TypeVar("Settings", bound=Any)
+"""A dataclass whose fields are options."""
 
 PATHS = {
     "config": "a RecBole YAML file, or the name of a preset",
@@ -74,6 +77,18 @@ def add_names(
     parser.add_argument(
         option, type=names, default=tuple(allowed) if default is None else default, help=text.replace("%", "%%")
     )
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """Add an option for each field of a dataclass: its name with hyphens or underscores, its default and its type."""
+    for field in fields(settings):
+        names = dict.fromkeys((f"--{field.name.replace('_', '-')}", f"--{field.name}"))
+        parser.add_argument(*names, type=type(field.default), default=field.default)
+
+
+def settings_of(options: argparse.Namespace, settings: type[Settings]) -> Settings:
+    """The dataclass, from what a parser with :func:`add_settings` returned."""
+    return settings(**{field.name: getattr(options, field.name) for field in fields(settings)})
 
 
 @dataclass(frozen=True)

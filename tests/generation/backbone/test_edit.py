@@ -64,7 +64,7 @@ def test_it_attends_to_what_a_feature_would_know_of_the_reference(rng: torch.Gen
     reference = PatchCodec().decode(sample[:, 192:]).sample
     assert unet.seen is not None
     seen = unet.seen(reference.unflatten(3, (4, 8)).unflatten(2, (6, 8)).mean((3, 5)).flatten(1)).view(2, 2, 32)
-    coefficients = UNet2DConditionModel.forward(unet, sample, 999, torch.cat([states, seen], 1)).sample
+    coefficients = UNet2DConditionModel.forward(unet, sample, 999, torch.cat([states, seen], 1), return_dict=False)[0]
     expected = PatchCodec().encode(reference + colour_change(coefficients, reference)).latents
     torch.testing.assert_close(unet(sample, 999, encoder_hidden_states=states).sample, expected, atol=1e-5, rtol=1e-5)
 
@@ -299,7 +299,7 @@ def test_a_taste_has_a_share_in_what_is_retrieved(world: World, ragar: Ragar) ->
         ragar.encode_preference(asked)
     ragar.taste = Taste(LikesTheFirst(world.encoder), ragar.gallery)
     rows = ragar.gallery.rows(history)
-    fit = F.normalize(ragar.centred_features(rows), dim=1) @ ragar.tastes(asked)[0]
+    fit = F.normalize(ragar.centred_features(rows), dim=1) @ ragar.taste(asked)[0]
     by_fit = [history[i] for i in fit.argsort(descending=True).tolist()]
     explained = [ragar.encode_preference(asked[i : i + 1]).explanations[0].retrieved for i in range(2)]
     assert explained == [tuple(by_fit[:2]), tuple(by_fit[:1:-1])]

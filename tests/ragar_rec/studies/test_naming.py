@@ -22,7 +22,7 @@ from ragar_rec.studies.naming import (
     strangers,
 )
 
-BLACK, GREY, WHITE, RED = ((0.0,) * 3, (0.5,) * 3, (1.0,) * 3, (1.0, 0.0, 0.0))
+BLACK, GREY, WHITE, RED = (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), (1.0, 0.0, 0.0)
 SMALL = NamingSettings(n=3, rows=2, strangers=2)
 
 
