@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ragar_rec.cli import sentence
+from ragar_rec.provenance import provenance
 from ragar_rec.studies.arguments import ExperimentSource, add_settings, script_parser, settings_of
 from ragar_rec.studies.edits import EditSettings, edits, edits_line
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, LookupError, OSError) as error:
         print(f"edits: {sentence(error)}", file=sys.stderr)
         return 2
+    results["run"] = provenance(run)
     (run.output / "edits.json").write_text(json.dumps(results, indent=1))
     print(edits_line(results))
     return 0

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 
+from ragar_rec.studies.arguments import add_settings, settings_of
 from ragar_rec.studies.package_backbone import PackageSettings, make_package
 
 
@@ -23,13 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stickers", type=Path, required=True, metavar="FOLDER", help="labels.csv and its pictures")
     parser.add_argument("--output", type=Path, default=Path("output") / "package", metavar="FOLDER")
-    settings = PackageSettings()
-    for field in fields(PackageSettings):
-        default = getattr(settings, field.name)
-        parser.add_argument(f"--{field.name}", type=type(default), default=default, help=f"(default: {default})")
+    add_settings(parser, PackageSettings)
     args = parser.parse_args(arguments)
-    chosen = {field.name: getattr(args, field.name) for field in fields(PackageSettings)}
-    folder = make_package(args.stickers, args.output, replace(settings, **chosen))
+    folder = make_package(args.stickers, args.output, settings_of(args, PackageSettings))
     print(f"written: {folder}; backbone.start takes it")
 
 

@@ -88,7 +88,7 @@ def as_reference(
 ) -> Float[Tensor, "n 3 height width"]:
     """The picture in other colours and light or on another ground, as the reference from which it is to be found again.
 
-    One in three is left as it is, see :data:`SAME`. Pictures in [-1, 1].
+    About a third are left as they are, see :data:`SAME`. Pictures in [-1, 1].
     """
     changed = relit(recolour(images, others, generator), generator)
     replaced = background_replaced(changed, others, generator)

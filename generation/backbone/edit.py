@@ -79,7 +79,7 @@ class EditUNet(UNet2DConditionModel):
         sample_size: the larger side of a picture in patches; diffusers wants a number, any size is taken.
         cross_attention_dim: width of the condition's rows.
         block_out_channels: channels of each level, multiples of 16; the lowest has attention.
-        reference_rows: rows of the reference's thumbnail; 0: none, as UNets of before 2026-11-29 have it.
+        reference_rows: rows of the reference's thumbnail; 0: none, as UNets saved before there were any.
     """
 
     @register_to_config

@@ -32,7 +32,8 @@ class RagarConfig(SamplingConfig):
     this person (as ICG's user embeddings say it). The generator then asks the ranker in use, too; 0: it does not."""
     retrieval_taste: float = 0.0
     """Share of the taste vector in what is retrieved, from 0, captions like the reference's (eq. 3), to 1, pictures in
-    the direction of the taste: so that P_ret, and who looks at what was retrieved, see what the ranker rewards."""
+    the direction of the taste: so that P_ret, and who looks at what was retrieved, see what the ranker rewards. Asks
+    the ranker in use, too."""
     n_keywords: int = 8
     """Keywords that are kept over the retrieved items (eq. 6)."""
     keywords_from: Literal["retrieved", "history"] = "retrieved"

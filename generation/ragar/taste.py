@@ -35,7 +35,7 @@ class Taste:
         features = gallery.visual if features is None else features
         if features.shape != (len(gallery.ids), reward.encoder.dim):
             raise ValueError(
-                f"generator.taste: {reward.encoder.name} gives {reward.encoder.dim} features a picture, for the "
+                f"a taste: {reward.encoder.name} gives {reward.encoder.dim} features a picture, for the "
                 f"gallery's {len(gallery.ids)} items {' x '.join(map(str, features.shape))} were given"
             )
         self.reward, self.gallery, self.features = reward, gallery, features

@@ -94,6 +94,11 @@ class UNetTraining(_Training):
     visual: str | None = None
     """The model of timm's whose features become rows of pictures; None: the dual encoder."""
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """Also what a UNet that edits is, and learns from: before 2026-11-29 it had no rows of the reference."""
+        return super().key | ({"editor": "thumbnail"} if self.settings.task == "edit" else {})
+
     def train(self, captions: list[str], images: Any, curves: Curves, resume: Resume) -> Backbone:
         return train_unet(
             captions,

@@ -83,7 +83,8 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> N
     """Add an option for each field of a dataclass: its name with hyphens or underscores, its default and its type."""
     for field in fields(settings):
         names = dict.fromkeys((f"--{field.name.replace('_', '-')}", f"--{field.name}"))
-        parser.add_argument(*names, type=type(field.default), default=field.default)
+        shown = f"(default: {field.default})"
+        parser.add_argument(*names, type=type(field.default), default=field.default, help=shown)
 
 
 def settings_of(options: argparse.Namespace, settings: type[Settings]) -> Settings:

@@ -32,6 +32,10 @@ class EditSettings:
     draw_seed: int = 0
     """Of the pictures and the noise."""
 
+    def __post_init__(self) -> None:
+        if self.n < 2:
+            raise ValueError(f"n {self.n}: another's condition needs at least 2 pictures")
+
 
 def edits(run: Experiment, settings: EditSettings) -> dict[str, Any]:
     """How much of a picture its own condition gives back, and how far another's moves the palette.

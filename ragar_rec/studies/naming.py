@@ -23,6 +23,9 @@ from ragar_rec.studies.markdown import interval_text
 from ragar_rec.studies.sheets import save_sheet
 from recsys.scoring.statistics import interval
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""Names of the pictures in a row of a sheet."""
+
 
 @dataclass(frozen=True)
 class NamingSettings:
@@ -36,6 +39,12 @@ class NamingSettings:
     """Other people for whom the same item is drawn: the chance of a right guess is 1 / (strangers + 1)."""
     draw_seed: int = 5
     """Of the strangers, the noise and the order on the sheets."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.strangers < len(LETTERS):
+            raise ValueError(f"strangers {self.strangers} must be 1 to {len(LETTERS) - 1}, as pictures are lettered")
+        if self.n < 1 or self.rows < 1:
+            raise ValueError(f"n {self.n} and rows {self.rows} must be at least 1")
 
 
 class Naming(NamedTuple):
@@ -123,8 +132,10 @@ def strangers(
     chosen: list[Request] = []
     for at in rng.permutation(len(everybody)):
         other = everybody[at]
-        known = set(dataset.item_tokens[dataset.history(dataset.user_id(other.user))])
-        if other.user != request.user and request.reference not in known and len(chosen) < settings.strangers:
+        if len(chosen) == settings.strangers:
+            break
+        known = dataset.item_tokens[dataset.history(dataset.user_id(other.user))]
+        if other.user != request.user and request.reference not in known:
             seed = request_seed(settings.draw_seed, other.user, request.reference)
             chosen.append(Request(other.user, request.reference, other.history, seed))
     return chosen
@@ -147,13 +158,9 @@ def save_naming_sheet(
     columns = {f"history {at + 1}": cases.retrieved[rows, at] for at in range(cases.retrieved.shape[1])}
     for column in range(versions):
         place = torch.tensor([int(order[column]) for order in orders])
-        columns[_letter(column)] = cases.drawn[rows, place]
+        columns[LETTERS[column]] = cases.drawn[rows, place]
     save_sheet(columns, file, numbered=True)
     return [
-        {"person": cases.people[person], "sheet": file.name, "row": row, "own": _letter(int(np.argmin(order)))}
+        {"person": cases.people[person], "sheet": file.name, "row": row, "own": LETTERS[int(np.argmin(order))]}
         for row, (person, order) in enumerate(zip(people, orders, strict=True), start=1)
     ]
-
-
-def _letter(column: int) -> str:
-    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[column]

@@ -16,4 +16,4 @@ def test_what_is_printed_was_written(shared: tuple[list[str], Path], capsys: pyt
     printed = capsys.readouterr().out
     assert printed.startswith(f"5 pictures of 32 x 32 px: the own condition gives back {found['psnr']:.1f} dB")
     assert edits.main([*arguments, "--n=1"]) == 2
-    assert "edits: 1 picture has no other's condition" in capsys.readouterr().err
+    assert "edits: n 1: another's condition needs at least 2 pictures" in capsys.readouterr().err

@@ -20,5 +20,20 @@ def test_what_is_printed_was_written(shared: tuple[list[str], Path], capsys: pyt
 
 
 def test_too_few_people_are_said_in_a_line(shared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert naming.main([*shared[0], "--strangers=99"]) == 2
+    assert naming.main([*shared[0], "--strangers=9"]) == 2
     assert capsys.readouterr().err.startswith("naming: nobody of 6 people kept from training has")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("--strangers=26", "strangers 26 must be 1 to 25"),
+        ("--strangers=0", "0 must be"),
+        ("--rows=0", "rows 0 must be"),
+    ],
+)
+def test_sheets_that_cannot_be_are_said_in_a_line(
+    shared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], setting: str, words: str
+) -> None:
+    assert naming.main([*shared[0], setting]) == 2
+    assert words in capsys.readouterr().err

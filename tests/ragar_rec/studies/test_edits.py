@@ -41,5 +41,5 @@ def test_every_picture_is_measured_by_both_conditions(run: Experiment) -> None:
     assert edits(run, EditSettings(n=4, draw_seed=1))["pictures"] == 4
     line = edits_line(results)
     assert line.startswith("23 pictures of 32 x 32 px: the own condition gives back ")
-    with pytest.raises(ValueError, match="1 picture has no other's condition"):
-        edits(run, EditSettings(n=1))
+    with pytest.raises(ValueError, match="n 1: another's condition needs at least 2 pictures"):
+        EditSettings(n=1)

@@ -85,5 +85,5 @@ def test_sheets_and_key_are_written_and_the_share_is_over_everybody(run: Experim
 
 
 def test_too_few_others_are_an_error(run: Experiment) -> None:
-    with pytest.raises(ValueError, match=r"nobody of \d+ people kept from training has 2 pictured .* and 99 others"):
-        draw_cases(run, NamingSettings(strangers=99))
+    with pytest.raises(ValueError, match=r"nobody of \d+ people kept from training has 2 pictured .* and 9 others"):
+        draw_cases(run, NamingSettings(strangers=9))
