@@ -145,8 +145,8 @@ def _retrieval(data: DiagnosisFrame) -> Iterator[Finding]:
     own = data.mean("retrieval", OWN, "score")
     personal = data.difference("retrieval", OWN, STRANGER, "score")
     answer = (
-        f"A picture with the mean features of what is retrieved from the person's history would gain {signed(own)} "
-        f"deviations, {signed(personal)} more than one from a stranger's."
+        "A picture with the mean features of what is retrieved from the person's history by likeness would gain "
+        f"{signed(own)} deviations, {signed(personal)} more than one from a stranger's."
     )
     advice = (
         ""

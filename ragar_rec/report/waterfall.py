@@ -11,7 +11,7 @@ from recsys.scoring.statistics import Interval
 
 LABELS = {
     "headroom": "best picture of the catalogue",
-    "retrieval": "what retrieval asks for",
+    "retrieval": "what is retrieved by likeness",
     REACH: "what the generator can draw",
     LEARNED: "what it learned to draw",
     CODEC: "the item's own, given back",

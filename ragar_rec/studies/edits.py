@@ -1,4 +1,4 @@
-"""What the backbone alone makes of a catalogue's pictures, by their own conditions and by others', untrained."""
+"""What the backbone alone makes of a catalogue's pictures, by their own conditions and by others'."""
 
 from __future__ import annotations
 
